@@ -1,0 +1,28 @@
+"""One class per covariance type: its shape, its factors, its M-step.
+
+Adding a type means adding a class here and a line to `COVARIANCES`; no other room
+asks which type it works with.
+"""
+
+from sklearn_keops_gmm._covariances._matrices import FullCovariance, TiedCovariance
+from sklearn_keops_gmm._covariances._scales import (
+    DiagonalCovariance,
+    SphericalCovariance,
+    TiedDiagonalCovariance,
+    TiedSphericalCovariance,
+)
+from sklearn_keops_gmm._covariances._structure import CovarianceStructure
+
+COVARIANCES: dict[str, CovarianceStructure] = {
+    covariance.name: covariance
+    for covariance in (
+        FullCovariance(),
+        TiedCovariance(),
+        DiagonalCovariance(),
+        SphericalCovariance(),
+        TiedDiagonalCovariance(),
+        TiedSphericalCovariance(),
+    )
+}
+
+__all__ = ["COVARIANCES", "CovarianceStructure"]

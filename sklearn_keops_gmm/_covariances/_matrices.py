@@ -1,0 +1,165 @@
+"""Covariances that are matrices: full and tied."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from torch import Tensor
+
+from sklearn_keops_gmm._covariances._structure import ILL_DEFINED, CovarianceStructure
+from sklearn_keops_gmm._parameters import Moments, Structure
+
+
+class _MatrixCovariance(CovarianceStructure):
+    """Matrices, one per component or one for all: batched linear algebra."""
+
+    def check_precisions(self, precisions: np.ndarray) -> None:
+        symmetric = np.allclose(precisions, np.swapaxes(precisions, -1, -2))
+        if not symmetric or np.any(np.linalg.eigvalsh(precisions) <= 0.0):
+            raise ValueError(
+                f"'{self.name} precision' should be symmetric, positive-definite"
+            )
+
+    def factors(self, covariances: Tensor) -> Tensor:
+        lower, info = torch.linalg.cholesky_ex(covariances)
+        if bool(info.any()) or not bool(torch.isfinite(lower).all()):
+            raise ValueError(ILL_DEFINED)
+        identity = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+        return torch.linalg.solve_triangular(lower, identity, upper=False).mT
+
+    def factors_of_precisions(self, precisions: Tensor) -> Tensor:
+        # The Cholesky factor of the matrix read backwards, read backwards.
+        flipped = torch.linalg.cholesky(precisions.flip(-1, -2))
+        return flipped.flip(-1, -2)
+
+    def triangular(self, factors: Tensor) -> Tensor:
+        # An RQ decomposition: the rotation Q drops out of A @ A.T.
+        upper = torch.linalg.qr(factors.flip(-2).mT).R
+        triangle = upper.mT.flip(-1, -2)
+        signs = torch.sign(torch.diagonal(triangle, dim1=-2, dim2=-1))
+        return triangle * signs[..., None, :]
+
+    def precisions(self, factors: Tensor) -> Tensor:
+        return factors @ factors.mT
+
+    def covariances(self, factors: Tensor) -> Tensor:
+        identity = torch.eye(
+            factors.shape[-1], dtype=factors.dtype, device=factors.device
+        )
+        inverse = torch.linalg.solve_triangular(factors, identity, upper=True)
+        return inverse.mT @ inverse
+
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        return torch.linalg.slogdet(factors).logabsdet
+
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        return (factors * factors).sum((-2, -1))
+
+    def quadratic_gradient(
+        self, factors: Tensor, moments: Moments
+    ) -> tuple[Tensor, Tensor]:
+        whitened = moments.first[:, None, :] @ factors  # (M, 1, D)
+        return (whitened @ factors.mT)[:, 0, :], -(moments.second @ factors)
+
+    def outer(self, points: Tensor) -> Tensor:
+        return points[:, :, None] * points[:, None, :]
+
+    def _regularize(self, covariances: Tensor, reg_covar: float) -> Tensor:
+        """Add `reg_covar` to the diagonals of scatter that is positive in theory.
+
+        Rounding can leave the scatter of a collapsed component a little
+        negative; then the nearest scatter that is not takes its place.
+        """
+        identity = torch.eye(
+            covariances.shape[-1], dtype=covariances.dtype, device=covariances.device
+        )
+        regularized = covariances + reg_covar * identity
+        if reg_covar > 0 and torch.linalg.cholesky_ex(regularized).info.any():
+            if not torch.isfinite(covariances).all():
+                raise ValueError(ILL_DEFINED)
+            values, vectors = torch.linalg.eigh(covariances)
+            floored = values.clamp_min(0.0) + reg_covar
+            regularized = (vectors * floored[..., None, :]) @ vectors.mT
+        return regularized
+
+
+class FullCovariance(_MatrixCovariance):
+    """Each component has its own matrix, (M, D, D)."""
+
+    name = "full"
+    structure: ClassVar[Structure] = "full"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_components, n_features, n_features
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features * (n_features + 1) // 2
+
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        product = a[:, :, None] * b[:, None, :]
+        return product + product.mT
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return self._regularize(second / mass[:, None, None], reg_covar)
+
+    def draw(
+        self,
+        random_state: RandomState,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        counts: np.ndarray,
+    ) -> np.ndarray:
+        return np.vstack(
+            [
+                random_state.multivariate_normal(mean, covariance, int(count))
+                for mean, covariance, count in zip(
+                    means, covariances, counts, strict=True
+                )
+            ]
+        )
+
+
+class TiedCovariance(_MatrixCovariance):
+    """All components share one matrix, (D, D)."""
+
+    name = "tied"
+    structure: ClassVar[Structure] = "tied"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_features, n_features
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_features * (n_features + 1) // 2
+
+    def select(self, array: Tensor, alive: Tensor) -> Tensor:
+        return array
+
+    def select_second(self, second: Tensor, alive: Tensor) -> Tensor:
+        return second
+
+    def pool(self, second: Tensor) -> Tensor:
+        return second.sum(0)
+
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        product = a.mT @ b
+        return product + product.mT
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return self._regularize(second / mass.sum(), reg_covar)
+
+    def draw(
+        self,
+        random_state: RandomState,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        counts: np.ndarray,
+    ) -> np.ndarray:
+        shared = np.broadcast_to(covariances, (len(means), *covariances.shape))
+        return FullCovariance().draw(random_state, means, shared, counts)

@@ -1,0 +1,196 @@
+"""Covariances that are positive numbers: diagonal and spherical, own or shared."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.random import RandomState
+from torch import Tensor
+
+from sklearn_keops_gmm._covariances._structure import ILL_DEFINED, CovarianceStructure
+from sklearn_keops_gmm._parameters import Moments, Structure
+
+
+class _ScaleCovariance(CovarianceStructure):
+    """Positive numbers instead of matrices: elementwise algebra."""
+
+    def check_precisions(self, precisions: np.ndarray) -> None:
+        if np.any(precisions <= 0.0):
+            raise ValueError(f"'{self.name} precision' should be positive")
+
+    def factors(self, covariances: Tensor) -> Tensor:
+        if not bool((covariances > 0).all()):
+            raise ValueError(ILL_DEFINED)
+        return covariances.rsqrt()
+
+    def factors_of_precisions(self, precisions: Tensor) -> Tensor:
+        return precisions.sqrt()
+
+    def triangular(self, factors: Tensor) -> Tensor:
+        return factors.abs()
+
+    def precisions(self, factors: Tensor) -> Tensor:
+        return factors * factors
+
+    def covariances(self, factors: Tensor) -> Tensor:
+        return 1.0 / (factors * factors)
+
+    def draw(
+        self,
+        random_state: RandomState,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        counts: np.ndarray,
+    ) -> np.ndarray:
+        return np.vstack(
+            [
+                mean
+                + random_state.standard_normal((count, means.shape[1])) * np.sqrt(scale)
+                for mean, scale, count in zip(means, covariances, counts, strict=True)
+            ]
+        )
+
+
+class DiagonalCovariance(_ScaleCovariance):
+    """Each component has its own diagonal, (M, D)."""
+
+    name = "diag"
+    structure: ClassVar[Structure] = "diag"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_components, n_features
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features
+
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        return factors.abs().log().sum(1)
+
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        return (factors * factors).sum(1)
+
+    def quadratic_gradient(
+        self, factors: Tensor, moments: Moments
+    ) -> tuple[Tensor, Tensor]:
+        return factors * factors * moments.first, -factors * moments.second
+
+    def outer(self, points: Tensor) -> Tensor:
+        return points * points
+
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        return 2 * a * b
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return second.clamp_min(0.0) / mass[:, None] + reg_covar
+
+
+class SphericalCovariance(_ScaleCovariance):
+    """Each component has one variance, (M,)."""
+
+    name = "spherical"
+    structure: ClassVar[Structure] = "spherical"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_components,)
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components
+
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        return n_features * factors.abs().log()
+
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        return n_features * factors * factors
+
+    def quadratic_gradient(
+        self, factors: Tensor, moments: Moments
+    ) -> tuple[Tensor, Tensor]:
+        means_gradient = (factors * factors)[:, None] * moments.first
+        return means_gradient, -factors * moments.second
+
+    def outer(self, points: Tensor) -> Tensor:
+        return (points * points).sum(1)
+
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        return 2 * (a * b).sum(1)
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return second.clamp_min(0.0) / (n_features * mass) + reg_covar
+
+
+class TiedDiagonalCovariance(DiagonalCovariance):
+    """All components share one diagonal, (D,)."""
+
+    name = "tied_diag"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_features,)
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_features
+
+    def select(self, array: Tensor, alive: Tensor) -> Tensor:
+        return array
+
+    def expand(self, factors: Tensor, n_components: int) -> Tensor:
+        return factors.expand(n_components, -1)
+
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        return factors.abs().log().sum()
+
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        return (factors * factors).sum()
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return second.sum(0).clamp_min(0.0) / mass.sum() + reg_covar
+
+    def draw(
+        self,
+        random_state: RandomState,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        counts: np.ndarray,
+    ) -> np.ndarray:
+        shared = np.broadcast_to(covariances, (len(means), *covariances.shape))
+        return super().draw(random_state, means, shared, counts)
+
+
+class TiedSphericalCovariance(SphericalCovariance):
+    """All components share one variance, (1,)."""
+
+    name = "tied_spherical"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (1,)
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return 1
+
+    def select(self, array: Tensor, alive: Tensor) -> Tensor:
+        return array
+
+    def expand(self, factors: Tensor, n_components: int) -> Tensor:
+        return factors.expand(n_components)
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        pooled = second.sum(0, keepdim=True).clamp_min(0.0)
+        return pooled / (n_features * mass.sum()) + reg_covar
+
+    def draw(
+        self,
+        random_state: RandomState,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        counts: np.ndarray,
+    ) -> np.ndarray:
+        shared = np.broadcast_to(covariances, (len(means),))
+        return super().draw(random_state, means, shared, counts)

@@ -1,0 +1,188 @@
+"""What is asked of a covariance structure, and what all of them share."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from torch import Tensor
+
+from sklearn_keops_gmm._parameters import Components, Moments, Structure
+
+ILL_DEFINED = (
+    "Fitting the mixture model failed because some components have "
+    "ill-defined empirical covariance (for instance caused by singleton "
+    "or collapsed samples). Try to decrease the number of components, "
+    "increase reg_covar, or scale the input data."
+)
+
+# scikit-learn adds this to every mass, so that an empty component divides by it.
+_MASS_FLOOR = 10 * torch.finfo(torch.float64).eps
+
+
+class CovarianceStructure(ABC):
+    """What the estimator, the starts and the objective ask of a structure."""
+
+    name: ClassVar[str]
+    # The shape in which backends take the factors and return second moments.
+    structure: ClassVar[Structure]
+
+    # -- shapes ---------------------------------------------------------------
+
+    @abstractmethod
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Shape of the covariances, the precisions and their factors."""
+
+    @abstractmethod
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Count the free numbers in the covariances."""
+
+    def select(self, array: Tensor, alive: Tensor) -> Tensor:
+        """Keep what `array` holds of the components in `alive`."""
+        return array[alive]
+
+    def expand(self, factors: Tensor, n_components: int) -> Tensor:
+        """Return the factors in the shape that `structure` has, differentiable."""
+        return factors
+
+    # -- covariances, precisions and their factors -----------------------------
+
+    @abstractmethod
+    def check_precisions(self, precisions: np.ndarray) -> None:
+        """Raise ValueError unless `precisions` are positive definite."""
+
+    @abstractmethod
+    def factors(self, covariances: Tensor) -> Tensor:
+        """Return triangular A with ``A @ A.T = inv(covariances)``.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive definite.
+        """
+
+    @abstractmethod
+    def factors_of_precisions(self, precisions: Tensor) -> Tensor:
+        """Return triangular A with ``A @ A.T = precisions``."""
+
+    @abstractmethod
+    def triangular(self, factors: Tensor) -> Tensor:
+        """Return the triangular A with the same ``A @ A.T`` as square `factors`."""
+
+    @abstractmethod
+    def precisions(self, factors: Tensor) -> Tensor:
+        """Return ``A @ A.T``."""
+
+    @abstractmethod
+    def covariances(self, factors: Tensor) -> Tensor:
+        """Return ``inv(A @ A.T)`` for triangular `factors`."""
+
+    # -- terms of the cost -------------------------------------------------------
+
+    @abstractmethod
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        """Return ``log |det A|``, of shape (M,) or (), differentiable."""
+
+    @abstractmethod
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        """Return ``tr(A @ A.T)``, of shape (M,) or (), differentiable."""
+
+    @abstractmethod
+    def quadratic_gradient(
+        self, factors: Tensor, moments: Moments
+    ) -> tuple[Tensor, Tensor]:
+        """Differentiate ``-0.5 sum_ij v_i g_ij ||A_j^T (x_i - means_j)||^2``.
+
+        The responsibilities g_ij are held constant: by Fisher's identity this is
+        the gradient of the log-likelihood, apart from the offsets.
+
+        Returns
+        -------
+        means_gradient : Tensor of shape (M, D)
+        factors_gradient : Tensor, of the shape of `factors`
+        """
+
+    def components(
+        self, log_weights: Tensor, means: Tensor, factors: Tensor
+    ) -> Components:
+        """Return what a backend needs to know, differentiable."""
+        n_features = means.shape[1]
+        offsets = (
+            log_weights
+            + self.log_det(factors, n_features)
+            - 0.5 * n_features * math.log(2 * math.pi)
+        )
+        factors = self.expand(factors, len(means))
+        return Components(self.structure, offsets, means, factors)
+
+    # -- M-step ------------------------------------------------------------------
+
+    @abstractmethod
+    def outer(self, points: Tensor) -> Tensor:
+        """Return what each point, (n, D), adds to second moments: (n, ...)."""
+
+    def pool(self, second: Tensor) -> Tensor:
+        """Sum second moments (M, ...) over the components, where backends do."""
+        return second
+
+    @abstractmethod
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return ``a_j b_j^T + b_j a_j^T`` for (M, D) arrays, as a second moment."""
+
+    @abstractmethod
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        """Divide second moments by masses and regularise."""
+
+    def m_step(
+        self, moments: Moments, means: Tensor, reg_covar: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the means (M, D) and the covariances that the moments define.
+
+        Parameters
+        ----------
+        moments : Moments
+            About `means`.
+        means : Tensor of shape (M, D)
+        reg_covar : float
+            Added to the diagonal of each covariance.
+        """
+        mass = moments.mass + _MASS_FLOOR
+        # An empty component ends at the origin, as it does in scikit-learn.
+        new_means = (moments.mass[:, None] * means + moments.first) / mass[:, None]
+        shift = new_means - means  # (M, D)
+        correction = 0.5 * moments.mass[:, None] * shift - moments.first
+        second = moments.second + self._cross(shift, correction)
+        n_features = means.shape[1]
+        return new_means, self._normalize(second, mass, reg_covar, n_features)
+
+    def select_second(self, second: Tensor, alive: Tensor) -> Tensor:
+        """Keep the second moments of the components in `alive`."""
+        return second[alive]
+
+    def select_moments(self, moments: Moments, alive: Tensor) -> Moments:
+        """Keep the moments of the components in `alive`."""
+        return replace(
+            moments,
+            mass=moments.mass[alive],
+            first=moments.first[alive],
+            second=self.select_second(moments.second, alive),
+        )
+
+    # -- sampling ----------------------------------------------------------------
+
+    @abstractmethod
+    def draw(
+        self,
+        random_state: RandomState,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        counts: np.ndarray,
+    ) -> np.ndarray:
+        """Draw ``counts[j]`` points of each component, grouped: (sum(counts), D)."""

@@ -1,0 +1,179 @@
+"""The immutable values that flow between the rooms of the package.
+
+Nothing here computes with data: a solver, a covariance structure and a backend
+understand each other because they exchange these values and nothing else.
+
+Shapes are written with N samples, M components and D features. The array that
+holds covariances (or precision factors) has scikit-learn's shape:
+
+============  ===============  =======================================
+structure     shape            meaning
+============  ===============  =======================================
+"full"        ``(M, D, D)``    one matrix per component
+"tied"        ``(D, D)``       one matrix for all components
+"diag"        ``(M, D)``       one diagonal per component
+"spherical"   ``(M,)``         one number per component
+============  ===============  =======================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Structure = Literal["full", "tied", "diag", "spherical"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Coordinates in which sums over pairs are computed: z = (x - centre) / scale.
+
+    Working near the origin and near unit scale is what keeps float32, and data
+    of magnitude 1e150, from losing everything to rounding and overflow.
+
+    Attributes
+    ----------
+    centre : Tensor of shape (D,), float64
+    scale : float
+    """
+
+    centre: Tensor
+    scale: float = 1.0
+
+    def to(self, device: torch.device) -> Frame:
+        """Return the same frame on another device."""
+        return replace(self, centre=self.centre.to(device))
+
+
+@dataclass(frozen=True)
+class Components:
+    """What a backend needs to know of a mixture.
+
+    ``log p_ij = offsets[j] - 0.5 * ||factors[j].T @ (x_i - means[j])||**2``,
+    with the log-weight, the log-determinant and the constant in ``offsets``.
+
+    Attributes
+    ----------
+    structure : {"full", "tied", "diag", "spherical"}
+        Shape of ``factors``.
+    offsets : Tensor of shape (M,), float64
+    means : Tensor of shape (M, D), float64
+    factors : Tensor, float64
+        Any square (not only triangular) factors of the precisions.
+    """
+
+    structure: Structure
+    offsets: Tensor
+    means: Tensor
+    factors: Tensor
+
+    def to(self, device: torch.device) -> Components:
+        """Return the same components on another device."""
+        return replace(
+            self,
+            offsets=self.offsets.to(device),
+            means=self.means.to(device),
+            factors=self.factors.to(device),
+        )
+
+    def in_frame(self, frame: Frame) -> Components:
+        """Return the same components for points given in `frame`."""
+        return replace(
+            self,
+            means=(self.means - frame.centre) / frame.scale,
+            factors=self.factors * frame.scale,
+        )
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted sums over samples, about the means that the pairs were formed with.
+
+    With responsibilities g_ij and sample weights v_i, they are additive over
+    samples: tiles, mini-batches, files and partitions just add up.
+
+    Attributes
+    ----------
+    mass : Tensor of shape (M,), float64
+        ``sum_i v_i g_ij``.
+    first : Tensor of shape (M, D), float64
+        ``sum_i v_i g_ij (x_i - means[j])``.
+    second : Tensor, float64
+        ``sum_i v_i g_ij (x_i - means[j]) (x_i - means[j])^T``: that matrix for
+        "full", its sum over j for "tied", its diagonal for "diag", its trace
+        for "spherical".
+    log_likelihood : float
+        ``sum_i v_i log p(x_i)``.
+    """
+
+    mass: Tensor
+    first: Tensor
+    second: Tensor
+    log_likelihood: float
+
+    def from_frame(self, frame: Frame) -> Moments:
+        """Return the same moments in the original coordinates."""
+        return replace(
+            self,
+            first=self.first * frame.scale,
+            second=self.second * frame.scale * frame.scale,
+        )
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(
+            self.mass + other.mass,
+            self.first + other.first,
+            self.second + other.second,
+            self.log_likelihood + other.log_likelihood,
+        )
+
+
+@dataclass(frozen=True)
+class MixtureParameters:
+    """A Gaussian mixture, float64, on the device of the data.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (M,)
+    means : Tensor of shape (M, D)
+    covariances : Tensor
+    precisions_cholesky : Tensor
+        Upper-triangular factors A with ``inv(covariance) = A @ A.T``.
+    """
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+    precisions_cholesky: Tensor
+
+    def to(self, device: torch.device) -> MixtureParameters:
+        """Return the same mixture on another device."""
+        return MixtureParameters(
+            self.weights.to(device),
+            self.means.to(device),
+            self.covariances.to(device),
+            self.precisions_cholesky.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class SolverResult:
+    """What a solver returns.
+
+    Attributes
+    ----------
+    parameters : MixtureParameters
+    costs : tuple of float
+        Penalised cost of the parameters that each iteration started from.
+    log_likelihoods : tuple of float
+        Mean log-likelihood of the same parameters.
+    converged : bool
+    """
+
+    parameters: MixtureParameters
+    costs: tuple[float, ...]
+    log_likelihoods: tuple[float, ...]
+    converged: bool
