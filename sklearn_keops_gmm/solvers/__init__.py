@@ -1,0 +1,14 @@
+"""Solvers: functions of an objective and a start, blind to data and devices.
+
+A solver takes ``(objective, start, settings, on_step)`` and returns a
+`SolverResult`. It asks the objective for moments, M-steps or gradients and never
+learns which backend, device or covariance structure answers.
+"""
+
+from sklearn_keops_gmm.solvers._adam import adam
+from sklearn_keops_gmm.solvers._em import em
+from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
+
+SOLVERS: dict[str, Solver] = {"em": em, "adam": adam}
+
+__all__ = ["SOLVERS", "OnStep", "Solver", "SolverSettings", "adam", "em"]

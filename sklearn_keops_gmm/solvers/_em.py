@@ -1,0 +1,36 @@
+"""Expectation-maximisation, penalised by majorising the prior."""
+
+from __future__ import annotations
+
+from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
+
+
+def em(
+    objective: Objective,
+    start: MixtureParameters,
+    settings: SolverSettings,
+    on_step: OnStep,
+) -> SolverResult:
+    """Alternate E-steps and penalised M-steps until the cost rests.
+
+    Without a prior these are the steps, the order and the stopping rule of
+    scikit-learn: the cost that is compared is that before the M-step.
+    """
+    parameters = start
+    previous = settings.previous_cost
+    costs: list[float] = []
+    log_likelihoods: list[float] = []
+    converged = False
+    for n_iter in range(1, settings.max_iter + 1):
+        moments = objective.moments(parameters)
+        log_likelihoods.append(objective.log_likelihood(moments))
+        costs.append(objective.penalty(parameters) - log_likelihoods[-1])
+        parameters = objective.maximize(moments, parameters)
+        fall = previous - costs[-1]
+        on_step(n_iter, fall)
+        if abs(fall) < settings.tol:
+            converged = True
+            break
+        previous = costs[-1]
+    return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
