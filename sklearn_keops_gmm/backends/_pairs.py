@@ -1,0 +1,164 @@
+"""Log-densities and moments of all pairs of one tile, in whichever form is exact.
+
+Each component takes the expanded form where that does not cancel, the direct form
+where it does, so that one narrow component does not slow the others down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._parameters import Components, Moments
+from sklearn_keops_gmm.backends._direct import DIRECT, Direct
+from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion
+
+# Rounding error of a log-density that the expanded form may leave, per dtype.
+_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Some rows of the data, in the frame.
+
+    Attributes
+    ----------
+    rows : slice
+    points : Tensor of shape (n, D)
+    features : Tensor of shape (F, n)
+    """
+
+    rows: slice
+    points: Tensor
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Components prepared for tiles of one dtype; rows are in the order `order`.
+
+    Attributes
+    ----------
+    order : Tensor of shape (M,)
+        The expanded components, then the direct ones.
+    coefficients : Tensor of shape (E, F)
+        Of the expanded components.
+    direct : Components
+        The other M - E, in the dtype of the tiles.
+    means : Tensor of shape (M, D), float64
+    structure : str
+    """
+
+    order: Tensor
+    coefficients: Tensor
+    direct: Components
+    means: Tensor
+    structure: str
+
+    @property
+    def _expansion(self) -> Expansion:
+        return EXPANSIONS[self.structure]
+
+    @property
+    def _direct(self) -> Direct:
+        return DIRECT[self.structure]
+
+    @classmethod
+    def prepare(cls, components: Components, dtype: torch.dtype) -> Pairs:
+        """Choose a form for each of `components`, which are given in the frame."""
+        expansion = EXPANSIONS[components.structure]
+        error = expansion.cancellation(components) * torch.finfo(dtype).eps
+        exact = error <= _TOLERANCES[dtype]  # also False for NaN
+        order = torch.cat((exact.nonzero()[:, 0], (~exact).nonzero()[:, 0]))
+        n_expanded = int(exact.sum())
+        return cls(
+            order,
+            expansion.coefficients(_take(components, order[:n_expanded])).to(dtype),
+            _cast(_take(components, order[n_expanded:]), dtype),
+            components.means[order],
+            components.structure,
+        )
+
+    def logits(self, tile: Tile) -> Tensor:
+        """Return log p_ij, (M, n), rows in `order`."""
+        n_expanded = len(self.coefficients)
+        if n_expanded == len(self.order):
+            return self.coefficients @ tile.features
+        out = tile.points.new_empty(len(self.order), len(tile.points))
+        torch.mm(self.coefficients, tile.features, out=out[:n_expanded])
+        for rows, some in self._direct_chunks(tile):
+            out[rows] = self._direct.logits(some, tile.points)
+        return out
+
+    def moments(self, tile: Tile, responsibilities: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums that a tile adds to the expanded and direct moments.
+
+        Returns
+        -------
+        expanded : Tensor of shape (E, F), float64
+            Sums of features.
+        direct : Tensor of shape (M - E, 1 + D + ...), float64
+            Mass, first and second moments about the means, side by side.
+        """
+        n_expanded = len(self.coefficients)
+        expanded = responsibilities[:n_expanded] @ tile.features.mT
+        direct = [
+            torch.cat([part.reshape(len(part), -1) for part in parts], 1).double()
+            for parts in (
+                self._direct.moments(some, tile.points, responsibilities[rows])
+                for rows, some in self._direct_chunks(tile)
+            )
+        ]
+        return expanded.double(), torch.cat(direct) if direct else expanded[:0].double()
+
+    def collect(
+        self, expanded: Tensor, direct: Tensor, log_likelihood: float
+    ) -> Moments:
+        """Return the moments about the means, components in their own order."""
+        n_features = self.means.shape[1]
+        means = self.means[: len(expanded)]
+        mass, first = expanded[:, 0], expanded[:, 1 : 1 + n_features]
+        second = self._expansion.second(expanded[:, 1 + n_features :], n_features)
+        second = self._expansion.recentre(second, mass, means, first)
+        first = first - mass[:, None] * means
+        if len(direct):
+            mass = torch.cat((mass, direct[:, 0]))
+            first = torch.cat((first, direct[:, 1 : 1 + n_features]))
+            rest = direct[:, 1 + n_features :].reshape(-1, *second.shape[1:])
+            second = torch.cat((second, rest))
+        back = torch.empty_like(self.order)
+        back[self.order] = torch.arange(len(back), device=back.device)
+        return Moments(mass[back], first[back], second[back], log_likelihood)
+
+    def _direct_chunks(self, tile: Tile) -> list[tuple[slice, Components]]:
+        """Split the direct components so that (chunk, D, n) stays near tile size."""
+        n_direct = len(self.direct.offsets)
+        size = max(1, len(self.order) // self.means.shape[1])
+        offset = len(self.coefficients)
+        return [
+            (
+                slice(offset + start, offset + min(start + size, n_direct)),
+                _take(self.direct, slice(start, start + size)),
+            )
+            for start in range(0, n_direct, size)
+        ]
+
+
+def _take(components: Components, which: Tensor | slice) -> Components:
+    return replace(
+        components,
+        offsets=components.offsets[which],
+        means=components.means[which],
+        factors=components.factors[which],
+    )
+
+
+def _cast(components: Components, dtype: torch.dtype) -> Components:
+    return replace(
+        components,
+        offsets=components.offsets.to(dtype),
+        means=components.means.to(dtype),
+        factors=components.factors.to(dtype),
+    )

@@ -1,0 +1,42 @@
+"""What every backend offers: sums over pairs that never hold the N x M matrix."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from sklearn_keops_gmm._parameters import Components, Frame, Moments
+
+
+class Reductions(Protocol):
+    """Reductions over all pairs of one data set and any components.
+
+    A backend binds the data once (and may keep what it derives from them), then
+    is asked many times with other components.
+    """
+
+    def log_density(self, components: Components) -> Tensor:
+        """Return ``logsumexp_j log p_ij``, (N,), in the dtype of the points."""
+
+    def moments(self, components: Components) -> Moments:
+        """Return the moments about ``components.means`` in original coordinates."""
+
+    def labels(self, components: Components) -> Tensor:
+        """Return ``argmax_j log p_ij``, of shape (N,), int64, the first of equals."""
+
+    def responsibilities(self, components: Components) -> Tensor:
+        """Return ``softmax_j log p_ij``, (N, M), in the dtype of the points."""
+
+
+class Backend(Protocol):
+    """Makes `Reductions` for a data set.
+
+    A backend is a callable of the points (N, D), float32 or float64, contiguous;
+    the sample weights (N,) of the same dtype, or None for ones; and the frame in
+    which to compute.
+    """
+
+    def __call__(
+        self, points: Tensor, sample_weight: Tensor | None, frame: Frame
+    ) -> Reductions: ...

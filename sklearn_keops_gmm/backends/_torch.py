@@ -1,0 +1,169 @@
+"""The torch backend: tiles small enough for the cache, products of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from sklearn import get_config
+from torch import Tensor
+
+from sklearn_keops_gmm._parameters import Components, Frame, Moments
+from sklearn_keops_gmm.backends._expanded import EXPANSIONS
+from sklearn_keops_gmm.backends._pairs import Pairs, Tile
+from sklearn_keops_gmm.backends._threads import chunks, map_threads
+
+_TILE_BYTES = 2**20
+_MIN_ROWS, _MAX_ROWS = 256, 8192
+_CACHE_BYTES = 2**28
+
+
+class TorchReductions:
+    """Reductions over tiles of rows; nothing of size N x M is ever held.
+
+    Parameters
+    ----------
+    points : Tensor of shape (N, D)
+    sample_weight : Tensor of shape (N,) or None
+    frame : Frame
+    """
+
+    def __init__(
+        self, points: Tensor, sample_weight: Tensor | None, frame: Frame
+    ) -> None:
+        self._points = points
+        self._sample_weight = sample_weight
+        self._frame = frame
+        self._centre = frame.centre.to(points.dtype)
+        self._cache: dict[tuple[str, int], list[Tile]] = {}
+
+    def log_density(self, components: Components) -> Tensor:
+        """Return ``logsumexp_j log p_ij``, of shape (N,)."""
+        pairs = self._pairs(components)
+        out = self._points.new_empty(len(self._points))
+
+        def fill(tile: Tile) -> None:
+            out[tile.rows] = _softmax(pairs.logits(tile))[0]
+
+        self._for_each(pairs, fill)
+        return out
+
+    def moments(self, components: Components) -> Moments:
+        """Return the moments about ``components.means``."""
+        pairs = self._pairs(components)
+
+        def add(tiles: Sequence[slice | Tile]) -> tuple[Tensor, Tensor, Tensor]:
+            sums = [self._tile_sums(self._tile(tile, pairs), pairs) for tile in tiles]
+            expanded, direct, log_likelihood = zip(*sums, strict=True)
+            return sum(expanded), sum(direct), sum(log_likelihood)
+
+        parts = map_threads(add, chunks(self._tiles(pairs)), self._points.device)
+        expanded, direct, log_likelihood = (
+            sum(part) for part in zip(*parts, strict=True)
+        )
+        moments = pairs.collect(expanded, direct, float(log_likelihood))
+        if components.structure == "tied":
+            moments = replace(moments, second=moments.second.sum(0))
+        return moments.from_frame(self._frame)
+
+    def labels(self, components: Components) -> Tensor:
+        """Return ``argmax_j log p_ij``, of shape (N,)."""
+        pairs = self._pairs(components)
+        back = torch.argsort(pairs.order)
+        out = torch.empty(
+            len(self._points), dtype=torch.int64, device=self._points.device
+        )
+
+        def fill(tile: Tile) -> None:
+            out[tile.rows] = pairs.logits(tile)[back].argmax(0)
+
+        self._for_each(pairs, fill)
+        return out
+
+    def responsibilities(self, components: Components) -> Tensor:
+        """Return ``softmax_j log p_ij``, of shape (N, M)."""
+        pairs = self._pairs(components)
+        back = torch.argsort(pairs.order)
+        out = self._points.new_empty(len(self._points), len(back))
+
+        def fill(tile: Tile) -> None:
+            out[tile.rows] = _softmax(pairs.logits(tile))[1][back].mT
+
+        self._for_each(pairs, fill)
+        return out
+
+    # -- one tile --------------------------------------------------------------------
+
+    def _tile_sums(self, tile: Tile, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what a tile adds to the moments and the log-likelihood."""
+        log_density, responsibilities = _softmax(pairs.logits(tile))
+        if self._sample_weight is not None:
+            weight = self._sample_weight[tile.rows]
+            responsibilities *= weight
+            # A row without weight has no say, however unlikely it is.
+            log_density = torch.where(weight > 0, log_density * weight, 0.0)
+        expanded, direct = pairs.moments(tile, responsibilities)
+        return expanded, direct, log_density.sum(dtype=torch.float64)
+
+    def _pairs(self, components: Components) -> Pairs:
+        return Pairs.prepare(
+            _untied(components).in_frame(self._frame), self._points.dtype
+        )
+
+    # -- all tiles -------------------------------------------------------------------
+
+    def _for_each(self, pairs: Pairs, visit: Callable[[Tile], None]) -> None:
+        map_threads(
+            lambda tile: visit(self._tile(tile, pairs)),
+            self._tiles(pairs),
+            self._points.device,
+        )
+
+    def _tiles(self, pairs: Pairs) -> Sequence[slice | Tile]:
+        """Split the data into rows, or tiles where all features fit the memory."""
+        n, n_features = self._points.shape
+        height = EXPANSIONS[pairs.structure].n_features(n_features)
+        item = self._points.element_size()
+        rows = _TILE_BYTES // (item * (height + len(pairs.order)))
+        rows = min(max(rows, _MIN_ROWS), _MAX_ROWS)
+        slices = [slice(i, i + rows) for i in range(0, n, rows)]
+        budget = min(_CACHE_BYTES, get_config()["working_memory"] * 2**20)
+        if n * item * (height + n_features) > budget:
+            return slices
+        key = (pairs.structure, rows)
+        if key not in self._cache:
+            tiles = map_threads(
+                lambda rows: self._tile(rows, pairs), slices, self._points.device
+            )
+            self._cache = {key: tiles}
+        return self._cache[key]
+
+    def _tile(self, tile: slice | Tile, pairs: Pairs) -> Tile:
+        if isinstance(tile, Tile):
+            return tile
+        points = (self._points[tile] - self._centre) / self._frame.scale
+        return Tile(tile, points, EXPANSIONS[pairs.structure].features(points))
+
+
+def _softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logsumexp, (n,), and softmax, (M, n), over components, in place."""
+    top = logits.amax(0)
+    # A point infinitely unlikely under every component belongs to none.
+    shift = torch.where(top == -torch.inf, 0.0, top)
+    exponentials = logits.sub_(shift).exp_()
+    total = exponentials.sum(0)
+    log_density = shift + total.log()
+    return log_density, exponentials.div_(total.clamp_min(torch.finfo(top.dtype).tiny))
+
+
+def _untied(components: Components) -> Components:
+    """Give each component of a tied mixture its own copy of the factor."""
+    if components.structure != "tied":
+        return components
+    n_components = len(components.offsets)
+    return replace(
+        components,
+        structure="full",
+        factors=components.factors.expand(n_components, -1, -1),
+    )
