@@ -11,7 +11,7 @@ from sklearn_keops_gmm._covariances._scales import (
     TiedDiagonalCovariance,
     TiedSphericalCovariance,
 )
-from sklearn_keops_gmm._covariances._structure import CovarianceStructure
+from sklearn_keops_gmm._covariances._structure import PADDING, CovarianceStructure
 
 COVARIANCES: dict[str, CovarianceStructure] = {
     covariance.name: covariance
@@ -25,4 +25,4 @@ COVARIANCES: dict[str, CovarianceStructure] = {
     )
 }
 
-__all__ = ["COVARIANCES", "CovarianceStructure"]
+__all__ = ["COVARIANCES", "PADDING", "CovarianceStructure"]

@@ -98,6 +98,10 @@ class FullCovariance(_MatrixCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features * (n_features + 1) // 2
 
+    def padding(self, means: Tensor) -> Tensor:
+        # Here scikit-learn lets the speck move the mean only.
+        return means.new_zeros(())
+
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
         product = a[:, :, None] * b[:, None, :]
         return product + product.mT

@@ -21,8 +21,9 @@ ILL_DEFINED = (
     "increase reg_covar, or scale the input data."
 )
 
-# scikit-learn adds this to every mass, so that an empty component divides by it.
-_MASS_FLOOR = 10 * torch.finfo(torch.float64).eps
+# scikit-learn adds this to every mass, so that an empty component divides by it: a
+# speck of mass at the origin.
+PADDING = 10 * torch.finfo(torch.float64).eps
 
 
 class CovarianceStructure(ABC):
@@ -140,6 +141,10 @@ class CovarianceStructure(ABC):
     ) -> Tensor:
         """Divide second moments by masses and regularise."""
 
+    def padding(self, means: Tensor) -> Tensor:
+        """Return the second moments, about `means`, of the specks at the origin."""
+        return PADDING * self.pool(self.outer(means))
+
     def m_step(
         self, moments: Moments, means: Tensor, reg_covar: float
     ) -> tuple[Tensor, Tensor]:
@@ -153,12 +158,12 @@ class CovarianceStructure(ABC):
         reg_covar : float
             Added to the diagonal of each covariance.
         """
-        mass = moments.mass + _MASS_FLOOR
-        # An empty component ends at the origin, as it does in scikit-learn.
+        mass = moments.mass + PADDING
         new_means = (moments.mass[:, None] * means + moments.first) / mass[:, None]
         shift = new_means - means  # (M, D)
         correction = 0.5 * moments.mass[:, None] * shift - moments.first
         second = moments.second + self._cross(shift, correction)
+        second = second + self.padding(new_means)
         n_features = means.shape[1]
         return new_means, self._normalize(second, mass, reg_covar, n_features)
 

@@ -2,9 +2,9 @@
 
 ``-0.5 ||A^T (x - m)||^2`` is linear in the features ``[1, x, x x^T]`` of a point,
 so one product of matrices gives it for all pairs of a tile, and another gives the
-moments. It is the fastest form, and it cancels: its rounding error is that of
-``||A^T m||^2``, with m measured from the origin of the frame. `cancellation`
-returns that number, by which the tiles choose between this form and the direct one.
+moments. It is the fastest form, and it cancels: its rounding error is that of its
+largest terms, those of ``m^T A A^T m`` with m measured from the origin of the frame.
+`cancellation` returns their sum, by which tiles choose this form or the direct one.
 
 Arrays are component-major, features (F, n) and logits (M, n), so that the long
 axis of samples is contiguous.
@@ -51,10 +51,9 @@ class Expansion(ABC):
         constant = components.offsets - 0.5 * (linear * components.means).sum(1)
         return torch.cat((constant[:, None], linear, squares), 1)
 
+    @abstractmethod
     def cancellation(self, components: Components) -> Tensor:
-        """Return ``||A_j^T m_j||^2``, of shape (M,)."""
-        linear, _ = self._quadratic(components)
-        return (linear * components.means).sum(1)
+        """Return ``|m_j|^T |A_j A_j^T| |m_j|``, of shape (M,)."""
 
 
 def _triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -90,6 +89,11 @@ class _FullExpansion(Expansion):
         linear = (precisions @ components.means[:, :, None])[:, :, 0]
         return linear, precisions[:, rows, columns] * twice
 
+    def cancellation(self, components: Components) -> Tensor:
+        factors, sizes = components.factors, components.means.abs()
+        precisions = (factors @ factors.mT).abs()
+        return ((precisions @ sizes[:, :, None])[:, :, 0] * sizes).sum(1)
+
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         rows, columns = _triangle(n_features, sums.device)
         full = sums.new_empty(len(sums), n_features, n_features)
@@ -123,6 +127,9 @@ class _DiagonalExpansion(Expansion):
         precisions = components.factors**2
         return precisions * components.means, -0.5 * precisions
 
+    def cancellation(self, components: Components) -> Tensor:
+        return (components.factors * components.means).square().sum(1)
+
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums
 
@@ -149,6 +156,9 @@ class _SphericalExpansion(Expansion):
     def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
         precisions = components.factors[:, None] ** 2
         return precisions * components.means, -0.5 * precisions
+
+    def cancellation(self, components: Components) -> Tensor:
+        return (components.factors[:, None] * components.means).square().sum(1)
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums[:, 0]

@@ -23,7 +23,7 @@ class Reductions(Protocol):
         """Return the moments about ``components.means`` in original coordinates."""
 
     def labels(self, components: Components) -> Tensor:
-        """Return ``argmax_j log p_ij``, of shape (N,), int64, the first of equals."""
+        """Return ``argmax_j log p_ij``, of shape (N,), int64."""
 
     def responsibilities(self, components: Components) -> Tensor:
         """Return ``softmax_j log p_ij``, (N, M), in the dtype of the points."""

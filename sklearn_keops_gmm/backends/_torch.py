@@ -10,6 +10,7 @@ from sklearn import get_config
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments
+from sklearn_keops_gmm.backends._coordinates import Coordinates
 from sklearn_keops_gmm.backends._expanded import EXPANSIONS
 from sklearn_keops_gmm.backends._pairs import Pairs, Tile
 from sklearn_keops_gmm.backends._threads import chunks, map_threads
@@ -35,7 +36,7 @@ class TorchReductions:
         self._points = points
         self._sample_weight = sample_weight
         self._frame = frame
-        self._centre = frame.centre.to(points.dtype)
+        self._coordinates: dict[str, Coordinates] = {}
         self._cache: dict[tuple[str, int], list[Tile]] = {}
 
     def log_density(self, components: Components) -> Tensor:
@@ -63,9 +64,10 @@ class TorchReductions:
             sum(part) for part in zip(*parts, strict=True)
         )
         moments = pairs.collect(expanded, direct, float(log_likelihood))
+        moments = self._coordinates[pairs.structure].moments_back(moments)
         if components.structure == "tied":
             moments = replace(moments, second=moments.second.sum(0))
-        return moments.from_frame(self._frame)
+        return moments
 
     def labels(self, components: Components) -> Tensor:
         """Return ``argmax_j log p_ij``, of shape (N,)."""
@@ -107,9 +109,14 @@ class TorchReductions:
         return expanded, direct, log_density.sum(dtype=torch.float64)
 
     def _pairs(self, components: Components) -> Pairs:
-        return Pairs.prepare(
-            _untied(components).in_frame(self._frame), self._points.dtype
-        )
+        components = _untied(components)
+        structure = components.structure
+        if structure not in self._coordinates:
+            self._coordinates[structure] = Coordinates(
+                self._points, self._frame, whiten=structure == "full"
+            )
+        components = self._coordinates[structure].of_components(components)
+        return Pairs.prepare(components, self._points.dtype)
 
     # -- all tiles -------------------------------------------------------------------
 
@@ -142,7 +149,7 @@ class TorchReductions:
     def _tile(self, tile: slice | Tile, pairs: Pairs) -> Tile:
         if isinstance(tile, Tile):
             return tile
-        points = (self._points[tile] - self._centre) / self._frame.scale
+        points = self._coordinates[pairs.structure].of_points(self._points[tile])
         return Tile(tile, points, EXPANSIONS[pairs.structure].features(points))
 
 

@@ -1,0 +1,11 @@
+"""Gaussian mixtures for scikit-learn, fitted by reductions that never hold N x M.
+
+`KeOpsGaussianMixture` is used like `sklearn.mixture.GaussianMixture`, and takes a
+sparsity prior that lets the fit decide how many components live.
+"""
+
+from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["KeOpsGaussianMixture"]

@@ -1,0 +1,77 @@
+"""Arrays of users in, arrays of the same kind out.
+
+Without array API dispatch everything comes out as numpy. With
+``sklearn.config_context(array_api_dispatch=True)`` results are in the namespace and
+on the device of the data, and so are the fitted attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils._array_api import get_namespace_and_device, move_to
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ArrayKind:
+    """A namespace and a device: what kind of arrays a user works with."""
+
+    xp: Any
+    device: Any
+
+    @classmethod
+    def of(cls, *arrays: Any) -> ArrayKind:
+        """Return the kind of `arrays`, which is numpy without dispatch."""
+        xp, _, device = get_namespace_and_device(*arrays)
+        return cls(xp, device)
+
+    @property
+    def float_dtypes(self) -> list[Any]:
+        """The dtypes that are computed with; the first is the default."""
+        return [self.xp.float64, self.xp.float32]
+
+    def wrap(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
+        """Return `tensor` as an array of this kind."""
+        tensor = tensor.detach().to(dtype=dtype)
+        if self.xp.__name__.endswith("torch"):
+            return tensor.to(self.device)
+        array = tensor.cpu().numpy()
+        return move_to(array, xp=self.xp, device=self.device)
+
+
+def to_numpy(array: Any) -> Any:
+    """Return tensors, and other arrays that have a device, as numpy arrays."""
+    if isinstance(array, Tensor):
+        return array.detach().cpu().numpy()
+    if hasattr(array, "__array_namespace__") and not isinstance(array, np.ndarray):
+        return move_to(array, xp=np, device="cpu")
+    return array
+
+
+def to_tensor(array: Any, device: torch.device) -> Tensor:
+    """Return a contiguous tensor on `device`, on the same memory if it is there.
+
+    It is only read: a read-only array is lent without torch's warning.
+    """
+    if isinstance(array, Tensor):
+        return array.detach().to(device).contiguous()
+    lent = np.ascontiguousarray(to_numpy(array))
+    if not lent.flags.writeable:
+        lent = np.asarray(_Borrowed(lent))
+    return torch.from_numpy(lent).to(device)
+
+
+class _Borrowed:
+    """Lends the memory of an array, whatever its writeable flag."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (address, False),
+        }
+        self._owner = array

@@ -1,0 +1,249 @@
+"""What a fitted mixture can be asked: scores, labels, samples, criteria."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._array_api import check_same_namespace
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_is_fitted,
+    validate_data,
+)
+
+from sklearn_keops_gmm._arrays import ArrayKind, to_numpy, to_tensor
+from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._frames import frame_of_mixture
+from sklearn_keops_gmm._parameters import Components, MixtureParameters
+from sklearn_keops_gmm._validation import resolve_device
+from sklearn_keops_gmm.backends import Reductions, choose_backend, get_backend
+
+
+class FittedMixture(DensityMixin, BaseEstimator):
+    """Methods that need only the fitted attributes."""
+
+    covariance_type: str
+    backend: str
+    device: str | torch.device
+    random_state: Any
+    weights_: np.ndarray
+    means_: np.ndarray
+    covariances_: np.ndarray
+    precisions_cholesky_: np.ndarray
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Compute the log-likelihood of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+            Natural logarithm of the density, without any prior.
+        """
+        bound = self._bind(X, "score_samples")
+        return bound.kind.wrap(bound.reductions.log_density(bound.components))
+
+    def score(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Compute the mean log-likelihood per sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples in the mean.
+
+        Returns
+        -------
+        log_likelihood : float
+            Never penalised: grid searches over `sparsity` compare likelihoods.
+        """
+        log_prob = np.asarray(to_numpy(self.score_samples(X)), dtype=np.float64)
+        if sample_weight is None:
+            return float(np.mean(log_prob))
+        weights: np.ndarray = _check_sample_weight(
+            to_numpy(sample_weight), log_prob, ensure_non_negative=True
+        )
+        return float(np.average(log_prob, weights=weights))
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Predict the most probable component of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        bound = self._bind(X, "predict")
+        return bound.kind.wrap(bound.reductions.labels(bound.components))
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Compute the posterior probability of each component for each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components_)
+        """
+        bound = self._bind(X, "predict_proba")
+        return bound.kind.wrap(bound.reductions.responsibilities(bound.components))
+
+    def sample(
+        self, n_samples: int = 1, random_state: int | RandomState | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw random samples from the fitted mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None takes the estimator's own `random_state`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+            Grouped by component.
+        y : ndarray of shape (n_samples,), int64
+            The components.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is less than 1.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples} . The sampling requires "
+                "at least one sample."
+            )
+        given = self.random_state if random_state is None else random_state
+        generator = check_random_state(given)
+        weights = np.asarray(to_numpy(self.weights_))
+        if weights.dtype != np.float64:
+            weights = weights.astype(np.float64)
+            weights /= weights.sum()
+        counts = generator.multinomial(n_samples, weights)
+        X = COVARIANCES[self.covariance_type].draw(
+            generator, to_numpy(self.means_), to_numpy(self.covariances_), counts
+        )
+        labels = np.repeat(np.arange(len(counts)), counts)
+        kind = ArrayKind.of(self.means_)
+        # In double precision, whatever the precision of the attributes.
+        points = torch.from_numpy(X.astype(np.float64, copy=False))
+        return kind.wrap(points), kind.wrap(torch.from_numpy(labels))
+
+    def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Compute the Bayesian information criterion; the lower the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their sum takes the place of the number of samples.
+
+        Returns
+        -------
+        bic : float
+            Counts the parameters of the ``n_components_`` components alive.
+        """
+        total = _total_weight(X, sample_weight)
+        price = self._n_parameters() * math.log(total)
+        return -2 * total * self.score(X, sample_weight=sample_weight) + price
+
+    def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Compute the Akaike information criterion; the lower the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their sum takes the place of the number of samples.
+
+        Returns
+        -------
+        aic : float
+            Counts the parameters of the ``n_components_`` components alive.
+        """
+        total = _total_weight(X, sample_weight)
+        price = self._n_parameters() * 2.0
+        return -2 * total * self.score(X, sample_weight=sample_weight) + price
+
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters in the model."""
+        n_components, n_features = self.means_.shape
+        covariance = COVARIANCES[self.covariance_type]
+        of_covariances = covariance.n_parameters(n_components, n_features)
+        return of_covariances + n_components * n_features + n_components - 1
+
+    def _fitted_parameters(self) -> MixtureParameters:
+        """Return the attributes, in whatever precision they are kept, as float64."""
+        arrays = (
+            self.weights_,
+            self.means_,
+            self.covariances_,
+            self.precisions_cholesky_,
+        )
+        return MixtureParameters(
+            *(torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays)
+        )
+
+    def _bind(self, X: ArrayLike, method: str) -> _Bound:
+        """Validate `X` and bind it to a backend, with the fitted components."""
+        check_is_fitted(self)
+        check_same_namespace(X, self, attribute="means_", method=method)
+        kind = ArrayKind.of(X)
+        array: Any = validate_data(
+            self, X, reset=False, dtype=kind.float_dtypes, order="C"
+        )
+        device = resolve_device(self.device, array, self.means_.shape[0])
+        backend = get_backend(choose_backend(self.backend, device, array.shape[1]))
+        fitted = self._fitted_parameters()
+        frame = frame_of_mixture(fitted.weights, fitted.means, fitted.covariances)
+        components = COVARIANCES[self.covariance_type].components(
+            fitted.weights.log(), fitted.means, fitted.precisions_cholesky
+        )
+        reductions = backend(to_tensor(array, device), None, frame.to(device))
+        return _Bound(kind, reductions, components.to(device))
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """Data on a backend, components to ask it about, and the kind of the answer."""
+
+    kind: ArrayKind
+    reductions: Reductions
+    components: Components
+
+
+def _total_weight(X: ArrayLike, sample_weight: ArrayLike | None) -> float:
+    return (
+        _num_samples(X)
+        if sample_weight is None
+        else float(np.sum(to_numpy(sample_weight)))
+    )

@@ -1,0 +1,386 @@
+"""The estimator."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import Tensor
+
+from sklearn_keops_gmm._arrays import ArrayKind, to_tensor
+from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._fitted import FittedMixture
+from sklearn_keops_gmm._frames import frame_of_points
+from sklearn_keops_gmm._initialization import (
+    STARTS,
+    Problem,
+    UserStart,
+    initialize,
+)
+from sklearn_keops_gmm._objective import Objective
+from sklearn_keops_gmm._parameters import SolverResult
+from sklearn_keops_gmm._priors import SparsityPrior
+from sklearn_keops_gmm._reporting import Reporter
+from sklearn_keops_gmm._validation import (
+    check_start,
+    check_weighted_samples,
+    resolve_device,
+)
+from sklearn_keops_gmm.backends import BACKENDS, choose_backend, get_backend
+from sklearn_keops_gmm.solvers import SOLVERS, SolverSettings
+
+CovarianceType = Literal[
+    "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
+]
+
+
+class KeOpsGaussianMixture(FittedMixture):
+    """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
+
+    A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
+    two share mean the same. The fit minimises ::
+
+        cost = -mean_i log sum_j W_j N(x_i; mu_j, Sigma_j) + (s / M) sum_j sqrt(W_j)
+
+    with s = `sparsity` and M = `n_components`. With s > 0, M is an upper bound:
+    components that the prior extinguishes are removed.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        The number of components M to start from.
+    covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', \
+'tied_spherical'}, default='full'
+        A matrix per component, one matrix for all, a diagonal per component, a
+        variance per component, one diagonal for all, or one variance for all.
+    sparsity : float, default=0.0
+        Strength s >= 0 of the prior on the weights; 0 is maximum likelihood.
+    solver : {'em', 'adam'}, default='em'
+        'em' is expectation-maximisation, penalised by majorising the prior; 'adam'
+        is full-batch gradient descent in the units of the data: scale them.
+    tol : float, default=1e-3
+        'em' stops when the cost changes by less; 'adam' when its mean over ten
+        steps does.
+    reg_covar : float, default=1e-6
+        Added to the diagonals of the covariances, in squared units of the data.
+    max_iter : int, default=100
+        The largest number of iterations.
+    n_init : int, default=1
+        The number of starts; the one with the lowest cost is kept.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+default='kmeans'
+        How to start, as in scikit-learn.
+    weights_init : array-like of shape (n_components,), default=None
+        Initial weights; they sum to 1.
+    means_init : array-like of shape (n_components, n_features), default=None
+        Initial means.
+    precisions_init : array-like, default=None
+        Initial precisions (inverse covariances), of the shape of `covariances_`.
+    learning_rate : float, default=0.1
+        Step size of 'adam'.
+    backend : {'auto', 'torch', 'keops'}, default='auto'
+        What computes the sums over pairs. 'auto' is 'torch' on a CPU; on CUDA it is
+        'keops' for at most 8 features, else 'torch'.
+    device : {'auto', 'cpu', 'cuda'} or torch.device, default='auto'
+        Where to compute. 'auto' is CUDA if there is one and samples times
+        components times features reach 1e8, else the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the starts, and `sample`.
+    warm_start : bool, default=False
+        Start from the result of the previous fit; `n_init` is then ignored.
+    verbose : int, default=0
+        1 prints starts and iterations, 2 also times and changes of the cost.
+    verbose_interval : int, default=10
+        Number of iterations between lines.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components_,)
+        Weights of the components; they sum to 1.
+    means_ : ndarray of shape (n_components_, n_features)
+        Means of the components.
+    covariances_ : ndarray
+        Shape (n_components_, n_features, n_features) for 'full', (n_features,
+        n_features) for 'tied', (n_components_, n_features) for 'diag',
+        (n_components_,) for 'spherical', (n_features,) for 'tied_diag', (1,) for
+        'tied_spherical'.
+    precisions_ : ndarray
+        Inverses of the covariances, of the same shape.
+    precisions_cholesky_ : ndarray
+        Upper-triangular A with ``precisions_ = A @ A.T``, of the same shape.
+    n_components_ : int
+        The number of components alive.
+    converged_ : bool
+        Whether the kept start stopped by `tol`.
+    n_iter_ : int
+        Iterations of the kept start.
+    lower_bound_ : float
+        Mean log-likelihood of the parameters that the last iteration started from.
+    lower_bounds_ : list of float
+        The same for each iteration.
+    cost_ : float
+        Penalised cost of the fitted attributes.
+    costs_ : list of float
+        Penalised cost of the parameters that each iteration started from.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where `X` has them.
+
+    References
+    ----------
+    The prior is that of the KeOps tutorial "Fitting a Gaussian Mixture Model";
+    majorise-minimise for it follows Hunter and Lange, "A tutorial on MM
+    algorithms", The American Statistician 58 (2004).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> mixture = KeOpsGaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> mixture.means_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> mixture.predict([[0, 0], [12, 3]])
+    array([1, 0])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "covariance_type": [StrOptions(set(COVARIANCES))],
+        "sparsity": [Interval(Real, 0.0, None, closed="left")],
+        "solver": [StrOptions(set(SOLVERS))],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions(set(STARTS))],
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", None],
+        "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
+        "backend": [StrOptions({"auto", *BACKENDS})],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: CovarianceType = "full",
+        sparsity: float = 0.0,
+        solver: Literal["em", "adam"] = "em",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: Literal[
+            "kmeans", "k-means++", "random", "random_from_data"
+        ] = "kmeans",
+        weights_init: ArrayLike | None = None,
+        means_init: ArrayLike | None = None,
+        precisions_init: ArrayLike | None = None,
+        learning_rate: float = 0.1,
+        backend: Literal["auto", "torch", "keops"] = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.sparsity = sparsity
+        self.solver = solver
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.learning_rate = learning_rate
+        self.backend = backend
+        self.device = device
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> KeOpsGaussianMixture:
+        """Fit the mixture.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            float32 stays float32; anything else numeric is taken as float64.
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples; an integer counts as that many equal rows.
+
+        Returns
+        -------
+        self : KeOpsGaussianMixture
+
+        Raises
+        ------
+        ValueError
+            If a parameter or `X` is unusable, or with ``reg_covar=0`` a component
+            collapses.
+        """
+        kind = ArrayKind.of(X)
+        array: Any = validate_data(
+            self, X, dtype=kind.float_dtypes, order="C", ensure_min_samples=2
+        )
+        device = resolve_device(self.device, array, self.n_components)
+        weights = None
+        if sample_weight is not None:
+            checked = _check_sample_weight(
+                sample_weight, array, dtype=array.dtype, ensure_non_negative=True
+            )
+            weights = to_tensor(checked, device)
+        points, weights = check_weighted_samples(
+            to_tensor(array, device), weights, self.n_components
+        )
+        user = self._check_start(points.shape[1])
+        problem, objective = self._pose(points, weights)
+        best = self._best_result(problem, objective, user)
+        if not best.converged and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init "
+                "parameters, or increase max_iter, tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self._set_result(best, objective, kind, points.dtype)
+        return self
+
+    def fit_predict(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Fit the mixture and predict the most probable component of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            The same as ``fit(X, sample_weight=sample_weight).predict(X)``.
+        """
+        return self.fit(X, sample_weight=sample_weight).predict(X)
+
+    # -- the steps of fit ----------------------------------------------------------
+
+    def _check_start(self, n_features: int) -> UserStart:
+        if self._resumes() and self.means_.shape[1] != n_features:
+            raise ValueError(
+                "warm_start=True continues a fit to data with "
+                f"{self.means_.shape[1]} features, but X has {n_features}."
+            )
+        return check_start(
+            self.weights_init,
+            self.means_init,
+            self.precisions_init,
+            COVARIANCES[self.covariance_type],
+            self.n_components,
+            n_features,
+        )
+
+    def _resumes(self) -> bool:
+        return self.warm_start and hasattr(self, "converged_")
+
+    def _pose(
+        self, points: Tensor, weights: Tensor | None
+    ) -> tuple[Problem, Objective]:
+        """Bind the data to a backend and a cost."""
+        name = choose_backend(self.backend, points.device, points.shape[1])
+        frame = frame_of_points(points)
+        covariance = COVARIANCES[self.covariance_type]
+        problem = Problem(points, weights, frame.centre, self.n_components, covariance)
+        objective = Objective(
+            get_backend(name)(points, weights, frame),
+            problem.total_weight,
+            covariance,
+            SparsityPrior(self.sparsity, self.n_components),
+            self.reg_covar,
+        )
+        return problem, objective
+
+    def _best_result(
+        self, problem: Problem, objective: Objective, user: UserStart
+    ) -> SolverResult:
+        """Solve from each start and keep the lowest cost."""
+        resumes = self._resumes()
+        random_state = check_random_state(self.random_state)
+        reporter = Reporter(self.verbose, self.verbose_interval)
+        solve = SOLVERS[self.solver]
+        settings = SolverSettings(
+            self.tol,
+            self.max_iter,
+            self.learning_rate,
+            self.costs_[-1] if resumes and self.costs_ else np.inf,
+        )
+        best: SolverResult | None = None
+        for i in range(1 if resumes else self.n_init):
+            reporter.begin(i)
+            if resumes:
+                start = self._fitted_parameters().to(problem.points.device)
+            else:
+                start = initialize(
+                    problem, self.init_params, user, self.reg_covar, random_state
+                )
+            result = solve(objective, start, settings, reporter.step)
+            if self.max_iter > 0:
+                reporter.end(result.log_likelihoods[-1], result.converged)
+            if best is None or not result.costs or result.costs[-1] < best.costs[-1]:
+                best = result
+        assert best is not None
+        return best
+
+    def _set_result(
+        self,
+        result: SolverResult,
+        objective: Objective,
+        kind: ArrayKind,
+        dtype: torch.dtype,
+    ) -> None:
+        """Set the fitted attributes."""
+        parameters = result.parameters
+        factors = parameters.precisions_cholesky
+        precisions = COVARIANCES[self.covariance_type].precisions(factors)
+        self.weights_ = kind.wrap(parameters.weights, dtype)
+        self.means_ = kind.wrap(parameters.means, dtype)
+        self.covariances_ = kind.wrap(parameters.covariances, dtype)
+        self.precisions_ = kind.wrap(precisions, dtype)
+        self.precisions_cholesky_ = kind.wrap(factors, dtype)
+        self.n_components_ = len(parameters.weights)
+        self.converged_ = result.converged
+        self.n_iter_ = len(result.costs)
+        self.costs_ = list(result.costs)
+        self.cost_ = objective.cost(parameters)
+        self.lower_bounds_ = list(result.log_likelihoods)
+        self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf

@@ -1,0 +1,141 @@
+"""Checks of what users give, before any work is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils import check_array
+from torch import Tensor
+
+from sklearn_keops_gmm._arrays import to_numpy
+from sklearn_keops_gmm._covariances import CovarianceStructure
+from sklearn_keops_gmm._initialization import UserStart
+
+# Pairs times features from which the transfer to a GPU is worth its time.
+_WORTH_A_TRANSFER = 10**8
+
+
+def check_start(
+    weights_init: ArrayLike | None,
+    means_init: ArrayLike | None,
+    precisions_init: ArrayLike | None,
+    covariance: CovarianceStructure,
+    n_components: int,
+    n_features: int,
+) -> UserStart:
+    """Return the user's initial arrays as float64, or raise ValueError.
+
+    The messages are scikit-learn's.
+    """
+    weights = means = precisions = None
+    if weights_init is not None:
+        weights = _check_array(weights_init, "weights", (n_components,))
+        _check_simplex(weights)
+        weights = weights.astype(np.float64)
+    if means_init is not None:
+        means = _check_array(means_init, "means", (n_components, n_features))
+        means = means.astype(np.float64)
+    if precisions_init is not None:
+        shape = covariance.shape(n_components, n_features)
+        name = f"{covariance.name} precision"
+        precisions = _check_array(precisions_init, name, shape)
+        covariance.check_precisions(precisions)
+        precisions = precisions.astype(np.float64)
+    return UserStart(weights, means, precisions)
+
+
+def _check_array(given: ArrayLike, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    array = check_array(
+        to_numpy(given),
+        dtype=[np.float64, np.float32],
+        ensure_2d=False,
+        allow_nd=True,
+        input_name=name,
+    )
+    if array.shape != shape:
+        raise ValueError(
+            f"The parameter '{name}' should have the shape of {shape}, "
+            f"but got {array.shape}"
+        )
+    return array
+
+
+def _check_simplex(weights: np.ndarray) -> None:
+    if np.any(weights < 0.0) or np.any(weights > 1.0):
+        raise ValueError(
+            "The parameter 'weights' should be in the range [0, 1], but got max "
+            f"value {weights.max():.5f}, min value {weights.min():.5f}"
+        )
+    atol = 1e-6 if weights.dtype == np.float32 else 1e-8
+    if not np.isclose(weights.sum(), 1.0, rtol=0.0, atol=atol):
+        raise ValueError(
+            "The parameter 'weights' should be normalized, but got sum(weights) = "
+            f"{weights.sum():.5f}"
+        )
+
+
+def check_weighted_samples(
+    points: Tensor, sample_weight: Tensor | None, n_components: int
+) -> tuple[Tensor, Tensor | None]:
+    """Return the samples that count, (N, D), and their weights, (N,).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer samples of positive weight than components.
+    """
+    if sample_weight is not None and bool((sample_weight == 0).any()):
+        counts = sample_weight > 0
+        points, sample_weight = points[counts], sample_weight[counts]
+    if len(points) < n_components:
+        raise ValueError(
+            "Expected n_samples >= n_components but got "
+            f"n_components = {n_components}, n_samples = {len(points)}"
+        )
+    return points, sample_weight
+
+
+def resolve_device(
+    device: str | torch.device, X: Any, n_components: int
+) -> torch.device:
+    """Return the device to compute on.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"`` is the device of a tensor; for other arrays CUDA if there is one
+        and samples times components times features reach 1e8, else the CPU.
+    X : array of shape (n_samples, n_features)
+    n_components : int
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or absent.
+    """
+    if device == "auto" and isinstance(X, Tensor):
+        return X.device
+    cuda = torch.cuda.is_available()
+    if device == "auto":
+        n_numbers = X.shape[0] * X.shape[1] * n_components
+        return torch.device(
+            "cuda" if cuda and n_numbers >= _WORTH_A_TRANSFER else "cpu"
+        )
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda"):
+        raise ValueError(
+            "The 'device' parameter must be 'auto', 'cpu', 'cuda' or 'cuda:<index>'. "
+            f"Got {device!r} instead."
+        )
+    if resolved.type == "cuda" and not cuda:
+        raise ValueError(
+            f"device={device!r} was asked for, but torch {torch.__version__} finds no "
+            "CUDA device. Use device='cpu' or 'auto', or install a CUDA build of torch."
+        )
+    return resolved

@@ -1,0 +1,15 @@
+"""Backends: the only code that touches pairs of samples and components.
+
+A backend binds a data set and then answers, for any components, the reductions
+of `Reductions`. ``"torch"`` computes tile by tile and works everywhere;
+``"keops"`` compiles one kernel per formula, number of features and dtype.
+"""
+
+from sklearn_keops_gmm.backends._choice import (
+    BACKENDS,
+    choose_backend,
+    get_backend,
+)
+from sklearn_keops_gmm.backends._protocol import Backend, Reductions
+
+__all__ = ["BACKENDS", "Backend", "Reductions", "choose_backend", "get_backend"]
