@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.mixture import GaussianMixture
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.validation import (
@@ -23,6 +24,7 @@ from sklearn.utils.validation import (
 from sklearn_keops_gmm._arrays import ArrayKind, to_numpy, to_tensor
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._frames import frame_of_mixture
+from sklearn_keops_gmm._interchange import from_sklearn, to_sklearn
 from sklearn_keops_gmm._parameters import Components, MixtureParameters
 from sklearn_keops_gmm._validation import resolve_device
 from sklearn_keops_gmm.backends import Reductions, choose_backend, get_backend
@@ -193,6 +195,50 @@ class FittedMixture(DensityMixin, BaseEstimator):
         total = _total_weight(X, sample_weight)
         price = self._n_parameters() * 2.0
         return -2 * total * self.score(X, sample_weight=sample_weight) + price
+
+    def to_sklearn(self) -> GaussianMixture:
+        """Return a fitted scikit-learn mixture with the same attributes.
+
+        It scores, predicts and samples alike, and needs neither torch nor this
+        package where it is loaded.
+
+        Returns
+        -------
+        mixture : sklearn.mixture.GaussianMixture
+            With the ``n_components_`` components alive, and no initial arrays if
+            some have died.
+
+        Raises
+        ------
+        NotFittedError
+            If this mixture is not fitted.
+        ValueError
+            If scikit-learn lacks the covariance type.
+        """
+        return to_sklearn(self)
+
+    @classmethod
+    def from_sklearn(cls, mixture: GaussianMixture, **parameters: Any) -> Self:
+        """Return a fitted mixture with the attributes of scikit-learn's.
+
+        Parameters
+        ----------
+        mixture : sklearn.mixture.GaussianMixture
+            Fitted.
+        **parameters
+            Parameters that it lacks, or that are to differ.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            Its `cost_` is that before scikit-learn's last M-step.
+
+        Raises
+        ------
+        NotFittedError
+            If `mixture` is not fitted.
+        """
+        return from_sklearn(cls, mixture, parameters)
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters in the model."""

@@ -36,7 +36,12 @@ from sklearn_keops_gmm._validation import (
     check_weighted_samples,
     resolve_device,
 )
-from sklearn_keops_gmm.backends import BACKENDS, choose_backend, get_backend
+from sklearn_keops_gmm.backends import (
+    BACKENDS,
+    choose_backend,
+    get_backend,
+    single_thread,
+)
 from sklearn_keops_gmm.solvers import SOLVERS, SolverSettings
 
 CovarianceType = Literal[
@@ -262,8 +267,10 @@ default='kmeans'
             to_tensor(array, device), weights, self.n_components
         )
         user = self._check_start(points.shape[1])
-        problem, objective = self._pose(points, weights)
-        best = self._best_result(problem, objective, user)
+        with single_thread():
+            problem, objective = self._pose(points, weights)
+            best = self._best_result(problem, objective, user)
+            self._set_result(best, objective, kind, points.dtype)
         if not best.converged and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init "
@@ -271,7 +278,6 @@ default='kmeans'
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self._set_result(best, objective, kind, points.dtype)
         return self
 
     def fit_predict(

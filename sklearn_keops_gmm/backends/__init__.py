@@ -11,5 +11,13 @@ from sklearn_keops_gmm.backends._choice import (
     get_backend,
 )
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions
+from sklearn_keops_gmm.backends._threads import single_thread
 
-__all__ = ["BACKENDS", "Backend", "Reductions", "choose_backend", "get_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Reductions",
+    "choose_backend",
+    "get_backend",
+    "single_thread",
+]

@@ -13,7 +13,7 @@ from sklearn_keops_gmm._parameters import Components, Frame, Moments
 from sklearn_keops_gmm.backends._coordinates import Coordinates
 from sklearn_keops_gmm.backends._expanded import EXPANSIONS
 from sklearn_keops_gmm.backends._pairs import Pairs, Tile
-from sklearn_keops_gmm.backends._threads import chunks, map_threads
+from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 
 _TILE_BYTES = 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 8192
@@ -63,8 +63,9 @@ class TorchReductions:
         expanded, direct, log_likelihood = (
             sum(part) for part in zip(*parts, strict=True)
         )
-        moments = pairs.collect(expanded, direct, float(log_likelihood))
-        moments = self._coordinates[pairs.structure].moments_back(moments)
+        with single_thread():
+            moments = pairs.collect(expanded, direct, float(log_likelihood))
+            moments = self._coordinates[pairs.structure].moments_back(moments)
         if components.structure == "tied":
             moments = replace(moments, second=moments.second.sum(0))
         return moments
@@ -108,6 +109,7 @@ class TorchReductions:
         expanded, direct = pairs.moments(tile, responsibilities)
         return expanded, direct, log_density.sum(dtype=torch.float64)
 
+    @single_thread()
     def _pairs(self, components: Components) -> Pairs:
         components = _untied(components)
         structure = components.structure
