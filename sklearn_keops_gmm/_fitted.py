@@ -79,12 +79,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
         log_likelihood : float
             Never penalised: grid searches over `sparsity` compare likelihoods.
         """
-        log_prob = np.asarray(to_numpy(self.score_samples(X)), dtype=np.float64)
+        log_prob = to_numpy(self.score_samples(X))
         if sample_weight is None:
             return float(np.mean(log_prob))
         weights: np.ndarray = _check_sample_weight(
             to_numpy(sample_weight), log_prob, ensure_non_negative=True
-        )
+        ).astype(np.float64)
         return float(np.average(log_prob, weights=weights))
 
     def predict(self, X: ArrayLike) -> np.ndarray:

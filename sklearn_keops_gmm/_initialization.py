@@ -19,7 +19,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from torch import Tensor
 
 from sklearn_keops_gmm._covariances import PADDING, CovarianceStructure
-from sklearn_keops_gmm._parameters import MixtureParameters, Moments
+from sklearn_keops_gmm._parameters import Frame, MixtureParameters, Moments
 
 _ROWS = 8192
 
@@ -48,21 +48,33 @@ class Problem:
     ----------
     points : Tensor of shape (N, D)
     sample_weight : Tensor of shape (N,) or None
-    centre : Tensor of shape (D,), float64
+    frame : Frame
     n_components : int
     covariance : CovarianceStructure
     """
 
     points: Tensor
     sample_weight: Tensor | None
-    centre: Tensor
+    frame: Frame
     n_components: int
     covariance: CovarianceStructure
 
     @property
+    def centre(self) -> Tensor:
+        """The centre of the frame, (D,), float64."""
+        return self.frame.centre
+
+    @property
     def array(self) -> np.ndarray:
-        """The points, for routines of scikit-learn; on a CPU the same memory."""
-        return self.points.cpu().numpy()
+        """The points, for routines of scikit-learn; on a CPU the same memory.
+
+        Those square distances: a unit in which they cannot is changed, exactly.
+        """
+        points = self.points
+        large = torch.finfo(points.dtype).max ** 0.25
+        if not 1 / large < self.frame.scale < large:
+            points = points / self.frame.scale
+        return points.cpu().numpy()
 
     @property
     def total_weight(self) -> float:

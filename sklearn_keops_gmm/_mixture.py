@@ -326,7 +326,7 @@ default='kmeans'
         name = choose_backend(self.backend, points.device, points.shape[1])
         frame = frame_of_points(points)
         covariance = COVARIANCES[self.covariance_type]
-        problem = Problem(points, weights, frame.centre, self.n_components, covariance)
+        problem = Problem(points, weights, frame, self.n_components, covariance)
         objective = Objective(
             get_backend(name)(points, weights, frame),
             problem.total_weight,

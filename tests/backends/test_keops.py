@@ -1,0 +1,378 @@
+"""What is particular to KeOps: that it is late, silent, locked and announced."""
+
+import fcntl
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_keops_gmm._parameters import Components, Frame
+from sklearn_keops_gmm.backends import _keops_runtime as runtime
+from sklearn_keops_gmm.backends._keops import KeOpsReductions
+from tests import reference
+
+pytestmark = pytest.mark.filterwarnings("ignore:KeOps compiles:UserWarning")
+
+PLAIN = Frame(torch.zeros(2, dtype=torch.float64))
+
+PREAMBLE = """
+import os, sys, warnings
+import torch
+from sklearn_keops_gmm._parameters import Components, Frame
+from sklearn_keops_gmm.backends._keops import *
+
+def log_density(n_features=1):
+    options = {"dtype": torch.float64}
+    points = torch.arange(5.0 * n_features, **options).reshape(5, n_features)
+    ones = torch.ones(1, n_features, **options)
+    components = Components("diag", torch.zeros(1, **options), 0 * ones, ones)
+    frame = Frame(torch.zeros(n_features, **options))
+    found = KeOpsReductions(points, None, frame).log_density(components)
+    assert torch.allclose(found, -0.5 * points.square().sum(1)), found
+"""
+
+
+def start(code, *options, folder=None, **environment):
+    """Start a fresh Python, with its own cache folder and settings."""
+    names = ("PYKEOPS_VERBOSE", "KEOPS_VERBOSE", "CXX", "CXXFLAGS")
+    inherited = {k: v for k, v in os.environ.items() if k not in names}
+    if folder is not None:
+        inherited["KEOPS_CACHE_FOLDER"] = str(folder)
+    return subprocess.Popen(
+        [sys.executable, *options, "-c", PREAMBLE + code],
+        env=inherited | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def outcome(process):
+    stdout, stderr = process.communicate(timeout=600)
+    return process.returncode, stdout, stderr
+
+
+def run(code, *options, **settings):
+    return outcome(start(code, *options, **settings))
+
+
+def make(rng, structure="full", dtype=np.float64, n_samples=300, n_components=4):
+    """Return points, weights with zeros among them, and what a mixture is made of."""
+    shape = {"full": (n_components, 2, 2), "diag": (n_components, 2)}[structure]
+    means = rng.normal(scale=2, size=(n_components, 2))
+    factors = rng.normal(size=shape) + 0.5
+    weights = rng.dirichlet(np.ones(n_components))
+    offsets = reference.offsets_of(structure, weights, means, factors)
+    points = rng.normal(scale=3, size=(n_samples, 2)).astype(dtype)
+    sample_weight = rng.uniform(0, 2, size=n_samples).astype(dtype)
+    sample_weight[::3] = 0
+    return points, sample_weight, (structure, offsets, means, factors)
+
+
+def as_components(mixture):
+    structure, *arrays = mixture
+    return Components(structure, *map(torch.tensor, arrays))
+
+
+def bind(points, sample_weight=None, frame=PLAIN):
+    if sample_weight is not None:
+        sample_weight = torch.tensor(sample_weight)
+    return KeOpsReductions(torch.tensor(points), sample_weight, frame)
+
+
+def assert_moments(found, expected, rtol):
+    for name in ("mass", "first", "second"):
+        want = np.asarray(getattr(expected, name), float)
+        atol = rtol * np.abs(want).max()
+        assert_allclose(getattr(found, name), want, rtol=0, atol=atol, err_msg=name)
+    assert found.log_likelihood == pytest.approx(expected.log_likelihood, rel=rtol)
+
+
+# --- late, silent and tidy --------------------------------------------------------
+
+
+def test_import_leaves_no_trace():
+    """Nothing is printed, and the environment and the verbosity stay as they were."""
+    code = """
+    assert "pykeops" not in sys.modules and "keopscore" not in sys.modules
+    before = dict(os.environ)
+    check_keops_available()
+    assert dict(os.environ) == before
+    import pykeops, keopscore
+    assert pykeops.verbose and keopscore.verbose
+    """
+    assert run(strip(code), "-W", "error") == (0, "", "")
+
+
+def test_user_verbosity_is_kept():
+    code = """
+    check_keops_available()
+    import pykeops, keopscore
+    assert not pykeops.verbose and not keopscore.verbose
+    assert os.environ["PYKEOPS_VERBOSE"] == "0"
+    assert "KEOPS_VERBOSE" not in os.environ
+    """
+    assert run(strip(code), PYKEOPS_VERBOSE="0") == (0, "", "")
+
+
+def test_silence_is_lifted_after_a_failure():
+    pykeops = runtime._pykeops()
+    heard = []
+
+    def fail():
+        heard.extend([pykeops.verbose, pykeops.keopscore.verbose])
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        runtime._compile(fail)
+    assert heard == [False, False]
+    assert pykeops.verbose
+    assert pykeops.keopscore.verbose
+
+
+@pytest.mark.slow
+def test_first_and_later_uses(tmp_path):
+    """Only the first process to use a formula compiles and warns; none prints."""
+    code = "log_density(); log_density()"
+    status, stdout, stderr = run(code, "-W", "always", folder=tmp_path)
+    assert (status, stdout) == (0, "")
+    assert stderr.count("UserWarning: KeOps compiles") == 1
+    assert str(tmp_path) in stderr
+    assert run(code, "-W", "error", folder=tmp_path) == (0, "", "")
+
+
+# --- several at once --------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_processes_share_an_empty_cache(tmp_path):
+    racers = [start("log_density()", folder=tmp_path) for _ in range(4)]
+    results = [outcome(racer) for racer in racers]
+    assert [(status, stdout) for status, stdout, _ in results] == [(0, "")] * 4
+    # The others waited for the one that compiled, and found its library.
+    assert sum("KeOps compiles" in stderr for _, _, stderr in results) == 1
+    assert len(list(tmp_path.glob("*/*.so"))) == 1
+
+
+def test_processes_wait_for_the_lock(tmp_path):
+    with open(tmp_path / "sklearn-keops-gmm.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code = "print('ready', flush=True); check_keops_available()"
+        process = start(code, folder=tmp_path)
+        assert process.stdout.readline() == "ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+    assert outcome(process) == (0, "", "")
+
+
+def test_threads_take_turns(rng):
+    """KeOps alone mixes up the pointers of calls that run at the same time."""
+    cases = [make(rng, n_samples=500 + i, n_components=2 + i) for i in range(6)]
+    expected = [reference.moments(*case[:2], *case[2]) for case in cases]
+    failures = []
+
+    def work(case, sums):
+        try:
+            for _ in range(20):
+                found = bind(*case[:2]).moments(as_components(case[2]))
+                assert_moments(found, sums, 1e-11)
+        except AssertionError as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=arguments)
+        for arguments in zip(cases, expected, strict=True)
+    ]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures
+
+
+# --- what may go wrong ------------------------------------------------------------
+
+
+def test_missing_compiler(tmp_path):
+    code = """
+    try:
+        check_keops_available()
+    except RuntimeError as error:
+        print(error)
+    """
+    status, stdout, stderr = run(strip(code), folder=tmp_path, PATH=str(tmp_path))
+    assert (status, stderr) == (0, "")
+    assert "needs a C++ compiler" in stdout
+    assert "apt install g++" in stdout
+    assert "backend='torch'" in stdout
+
+
+def test_missing_pykeops():
+    code = """
+    sys.modules["pykeops"] = None
+    try:
+        check_keops_available()
+    except ImportError as error:
+        print(error)
+    """
+    status, stdout, stderr = run(strip(code))
+    assert (status, stderr) == (0, "")
+    assert "pip install pykeops" in stdout
+
+
+def test_compiler_errors_are_shown():
+    with pytest.raises(RuntimeError, match=r"(?s)could not compile.*no such header"):
+        runtime._run_compiler("echo 'no such header' >&2; exit 1")
+
+
+def test_libraries_appear_whole(tmp_path):
+    target = tmp_path / "library.so"
+    with pytest.raises(RuntimeError, match="could not compile"):
+        runtime._run_compiler(f"false -o {target}")
+    assert not target.exists()
+    source = tmp_path / "source.cpp"
+    source.write_text("int answer = 42;")
+    runtime._run_compiler(f"${{CXX:-c++}} -c {source} -o {target}")
+    assert sorted(tmp_path.iterdir()) == [target, source]
+
+
+def test_announced_once(monkeypatch):
+    monkeypatch.setattr(runtime, "_announced", False)
+    with pytest.warns(UserWarning, match=r"KeOps compiles.*backend='torch'"):
+        runtime._run_compiler("true")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runtime._run_compiler("true")
+
+
+def test_caches_cut_short(tmp_path):
+    """KeOps' saved caches may be read while another process writes them."""
+    assert run("check_keops_available()", folder=tmp_path) == (0, "", "")
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    caches = list(folder.glob("*_cache.pkl"))
+    assert len(caches) == 2
+    for cache, cut in zip(sorted(caches), (0, 20), strict=True):
+        cache.write_bytes(pickle.dumps(list(range(100)))[:cut])
+    assert run("check_keops_available()", folder=tmp_path) == (0, "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", ["nfo", "so"])
+def test_compilation_that_was_killed(cut, tmp_path):
+    """What a killed process leaves behind does not stop the next ones."""
+    assert run("log_density()", folder=tmp_path)[:2] == (0, "")
+    if cut == "nfo":
+        (file,) = tmp_path.glob("*/*.nfo")
+        file.unlink()
+        for cache in tmp_path.glob("*/*_cache.pkl"):
+            cache.unlink()
+    else:
+        (file,) = tmp_path.glob("*/*.so")
+        file.write_bytes(b"")
+    assert run("log_density()", folder=tmp_path)[:2] == (0, "")
+
+
+def test_too_many_features():
+    points = torch.zeros(3, 200, dtype=torch.float64)
+    frame = Frame(torch.zeros(200, dtype=torch.float64))
+    factors = torch.eye(200, dtype=torch.float64)
+    offsets = torch.zeros(2, dtype=torch.float64)
+    components = Components("tied", offsets, points[:2], factors)
+    with pytest.raises(ValueError, match=r"200 features.*backend='torch'"):
+        KeOpsReductions(points, None, frame).moments(components)
+
+
+# --- accuracy ---------------------------------------------------------------------
+
+
+def test_narrow_components_far_apart(rng):
+    """Widths of 0.001 at -1000, 0 and 1000, against rational arithmetic."""
+    means = np.array([[-1000.0, 1000.0], [0.0, 0.0], [1000.0, -1000.0]])
+    factors = np.eye(2) + 0.3 * np.triu(rng.normal(size=(3, 2, 2)))
+    factors = factors / 0.001
+    weights = np.array([0.2, 0.3, 0.5])
+    offsets = reference.offsets_of("full", weights, means, factors)
+    mixture = "full", offsets, means, factors
+    points = np.concatenate([mean + 0.001 * rng.normal(size=(20, 2)) for mean in means])
+    found = bind(points).log_density(as_components(mixture))
+    exact = reference.exact_log_density(points, *mixture)
+    assert_allclose(found, exact, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("dead", [[0], [1, 3]])
+def test_dead_components_and_weightless_samples(dead, rng):
+    points, sample_weight, mixture = make(rng)
+    mixture[1][dead] = -np.inf
+    found = bind(points, sample_weight).moments(as_components(mixture))
+    expected = reference.moments(points, sample_weight, *mixture)
+    assert_moments(found, expected, 1e-12)
+    assert_array_equal(found.mass[dead], 0)
+
+
+def test_samples_without_density(rng):
+    """With no component alive, nothing has a share and nothing is NaN."""
+    points, sample_weight, mixture = make(rng)
+    mixture[1][:] = -np.inf
+    reductions, components = bind(points, sample_weight), as_components(mixture)
+    assert_array_equal(reductions.log_density(components), -np.inf)
+    assert_array_equal(reductions.responsibilities(components), 0)
+    moments = reductions.moments(components)
+    assert_array_equal(moments.mass, 0)
+    assert_array_equal(moments.second, 0)
+    assert moments.log_likelihood == -np.inf
+
+
+def test_sums_in_parts(monkeypatch, rng):
+    """On CUDA, samples are summed some at a time."""
+    points, sample_weight, mixture = make(rng)
+    monkeypatch.setattr(KeOpsReductions, "_rows_per_sum", lambda self, pairs: 77)
+    found = bind(points, sample_weight).moments(as_components(mixture))
+    expected = reference.moments(points, sample_weight, *mixture)
+    assert_moments(found, expected, 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_float32(structure, rng):
+    """Far from the origin: the frame and the rounded means cost no digits."""
+    points, sample_weight, mixture = make(rng, structure, n_samples=20_000)
+    structure, offsets, means, factors = mixture
+    centre = np.array([1e4, -3e4])
+    points = (points + centre).astype(np.float32)
+    sample_weight = sample_weight.astype(np.float32)
+    mixture = structure, offsets, means + centre, factors
+    frame = Frame(torch.tensor(centre + 0.1), 3.0)
+    found = bind(points, sample_weight, frame).moments(as_components(mixture))
+    expected = reference.moments(points, sample_weight, *mixture)
+    assert_moments(found, expected, 2e-6)
+
+
+@pytest.mark.slow
+def test_many_features(rng):
+    """64 features: 4,225 sums for each component, on the stack of a thread."""
+    n_features = 64
+    means = rng.normal(size=(3, n_features))
+    factors = np.eye(n_features) + 0.05 * rng.normal(size=(3, n_features, n_features))
+    offsets = reference.offsets_of("full", np.full(3, 1 / 3), means, factors)
+    mixture = "full", offsets, means, factors
+    points = rng.normal(scale=1.5, size=(200, n_features))
+    frame = Frame(torch.tensor(means[0]), 2.0)
+    found = bind(points, frame=frame).moments(as_components(mixture))
+    assert_moments(found, reference.moments(points, None, *mixture), 1e-11)
+
+
+def strip(code):
+    """Return indented code as a script."""
+    return "\n".join(line[4:] for line in code.splitlines())

@@ -1,0 +1,126 @@
+"""One contract for every covariance structure."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._parameters import Moments
+from tests import reference
+from tests.data import precisions
+from tests.reference import COVARIANCE_TYPES
+
+every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+every_size = pytest.mark.parametrize("n_features", [1, 2, 5])
+
+
+def make_mixture(rng, structure, n_features, n_components=3):
+    matrices = rng.normal(size=(n_components, n_features, n_features))
+    matrices = matrices @ np.swapaxes(matrices, 1, 2) + 0.5 * np.eye(n_features)
+    covariances = {
+        "full": matrices,
+        "tied": matrices[0],
+        "diag": np.diagonal(matrices, axis1=1, axis2=2).copy(),
+        "spherical": matrices[:, 0, 0].copy(),
+        "tied_diag": np.diagonal(matrices[0]).copy(),
+        "tied_spherical": matrices[0, 0, :1].copy(),
+    }[structure]
+    weights = rng.dirichlet(np.ones(n_components))
+    means = rng.normal(size=(n_components, n_features))
+    return reference.Mixture(weights, means, covariances)
+
+
+def test_registry():
+    assert set(COVARIANCES) == set(COVARIANCE_TYPES)
+    assert all(name == structure.name for name, structure in COVARIANCES.items())
+
+
+@every_structure
+@every_size
+def test_factors(structure, n_features, rng):
+    """Factors, precisions and covariances lead back to each other."""
+    room = COVARIANCES[structure]
+    mixture = make_mixture(rng, structure, n_features)
+    covariances = torch.tensor(mixture.covariances)
+    assert covariances.shape == room.shape(3, n_features)
+    factors = room.factors(covariances)
+    expected = reference.factors_of(structure, mixture.covariances)
+    assert_allclose(factors, expected, rtol=1e-9, atol=1e-12)
+    assert_allclose(room.covariances(factors), covariances, rtol=1e-9, atol=1e-12)
+    precisions = room.precisions(factors)
+    again = room.factors_of_precisions(precisions)
+    assert_allclose(again, factors, rtol=1e-9, atol=1e-12)
+    assert_allclose(room.triangular(factors), factors, rtol=1e-9, atol=1e-12)
+    signs = -torch.ones_like(factors)
+    assert_allclose(room.triangular(signs * factors), factors, rtol=1e-9, atol=1e-12)
+    room.check_precisions(precisions.numpy())
+
+
+@every_structure
+@every_size
+def test_offsets(structure, n_features, rng):
+    mixture = make_mixture(rng, structure, n_features)
+    _, offsets, means, factors = reference.components_of(structure, mixture)
+    components = COVARIANCES[structure].components(
+        torch.tensor(mixture.weights).log(), torch.tensor(means), torch.tensor(factors)
+    )
+    assert_allclose(components.offsets, offsets, rtol=1e-12)
+    assert_allclose(components.means, means)
+    found = reference.as_matrices(
+        components.structure, components.factors.numpy(), means
+    )
+    assert_allclose(found, reference.as_matrices(structure, factors, means))
+
+
+@every_structure
+@every_size
+@pytest.mark.parametrize("reg_covar", [0.0, 0.2])
+def test_m_step(structure, n_features, reg_covar, rng):
+    mixture = make_mixture(rng, structure, n_features)
+    X = rng.normal(size=(60, n_features)) * 2 + 1
+    sample_weight = rng.uniform(size=60)
+    _, offsets, means, factors = reference.components_of(structure, mixture)
+    matrices = reference.as_matrices(structure, factors, means)
+    sums = reference.moments(X, sample_weight, "full", offsets, means, matrices)
+    asked = COVARIANCES[structure].structure
+    sums = sums._replace(second=reference.fold_scatter(asked, sums.second))
+    arrays = (torch.tensor(np.asarray(part, float)) for part in sums[:3])
+    means, covariances = COVARIANCES[structure].m_step(
+        Moments(*arrays, sums.log_likelihood), torch.tensor(mixture.means), reg_covar
+    )
+    step = reference.em_step(
+        X, structure, mixture, sample_weight=sample_weight, reg_covar=reg_covar
+    )
+    assert_allclose(means, step.means, rtol=1e-9, atol=1e-12)
+    assert_allclose(covariances, step.covariances, rtol=1e-9, atol=1e-12)
+
+
+@every_structure
+def test_collapse(structure):
+    """A width of zero is regularised where it may be, and an error where not."""
+    room = COVARIANCES[structure]
+    mass = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    means = torch.tensor([[1.0, 2.0], [0.0, -1.0]], dtype=torch.float64)
+    second = torch.tensor(precisions(room.structure, 0.0, 2, 2))
+    moments = Moments(mass, torch.zeros_like(means), second, 0.0)
+    _, covariances = room.m_step(moments, means, 1e-3)
+    expected = precisions(structure, 1e-3, 2, 2)
+    assert_allclose(covariances, expected, rtol=1e-9, atol=1e-14)
+    _, covariances = room.m_step(moments, torch.zeros_like(means), 0.0)
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        room.factors(covariances)
+
+
+@every_structure
+@every_size
+def test_parameters_are_counted_as_in_scikit_learn(structure, n_features):
+    free = {
+        "full": 3 * n_features * (n_features + 1) // 2,
+        "tied": n_features * (n_features + 1) // 2,
+        "diag": 3 * n_features,
+        "spherical": 3,
+        "tied_diag": n_features,
+        "tied_spherical": 1,
+    }
+    assert COVARIANCES[structure].n_parameters(3, n_features) == free[structure]

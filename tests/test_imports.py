@@ -1,0 +1,160 @@
+"""The rules of who may import whom, read from the source."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "sklearn_keops_gmm"
+ROOT = Path(__file__).parents[1] / PACKAGE
+FILES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+VALUES = f"{PACKAGE}._parameters"
+LAZY = {"pykeops", "matplotlib", "dask"}
+
+# Only the estimator, in these rooms, sees everything.
+ESTIMATOR = {"", "_mixture", "_fitted"}
+MAY_SEE = {
+    "_parameters": set(),
+    "_arrays": set(),
+    "_interchange": set(),
+    "_reporting": set(),
+    "_frames": {"_parameters"},
+    "_covariances": {"_parameters"},
+    "_priors": {"_parameters"},
+    "backends": {"_parameters"},
+    "solvers": {"_parameters"},
+    "_initialization": {"_parameters", "_covariances"},
+    "_validation": {"_arrays", "_parameters", "_covariances", "_initialization"},
+    "_objective": {"_parameters", "_covariances", "_priors", "backends"},
+}
+
+
+def room_of(module):
+    """The first name below the package, "" for its __init__."""
+    parts = module.removesuffix(".__init__").split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+@cache
+def tree_of(module):
+    return ast.parse(FILES[module].read_text())
+
+
+def absolute(module, node):
+    """Names that an import statement reaches, as absolute dotted paths."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    package = module.split(".")[: -node.level] if node.level else []
+    base = ".".join(package + ([node.module] if node.module else []))
+    return [f"{base}.{alias.name}" for alias in node.names]
+
+
+def imports_of(module, *, top_level=False):
+    """All names imported in `module`, or those imported as soon as it is."""
+
+    def walk(node):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from absolute(module, node)
+        elif top_level and isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            return
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child)
+
+    return set(walk(tree_of(module)))
+
+
+def internal_modules(module, *, top_level=False):
+    """Modules of the package that `module` imports."""
+    found = set()
+    for name in imports_of(module, top_level=top_level):
+        if name.split(".")[0] == PACKAGE:
+            while name not in FILES and f"{name}.__init__" not in FILES:
+                name = name.rpartition(".")[0]
+            found.add(name)
+    return found
+
+
+def rooms_seen(module):
+    return {room_of(name) for name in internal_modules(module)} - {room_of(module)}
+
+
+def test_files_were_found():
+    assert {VALUES, f"{PACKAGE}._mixture", f"{PACKAGE}.backends.__init__"} <= set(FILES)
+
+
+def test_values_import_nothing_internal():
+    assert internal_modules(VALUES) == set()
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_rooms_see_what_they_may(module):
+    room = room_of(module)
+    if room in ESTIMATOR:
+        return
+    assert room in MAY_SEE, "a new room: say whom it may see"
+    assert rooms_seen(module) <= MAY_SEE[room]
+
+
+def test_objective_sees_of_backends_only_their_protocol():
+    names = imports_of(f"{PACKAGE}._objective")
+    of_backends = {name for name in names if room_of(name) == "backends"}
+    assert of_backends <= {f"{PACKAGE}.backends.Reductions"}
+
+
+def test_no_cycles():
+    """Read for imports at any depth: a lazy import hides no cycle."""
+    graph = {
+        module.removesuffix(".__init__"): internal_modules(module)
+        - {module.removesuffix(".__init__")}
+        for module in FILES
+    }
+    for module in graph:
+        graph[module] = {name for name in graph[module] if name != PACKAGE}
+    list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_no_private_name_crosses_rooms(module):
+    for node in ast.walk(tree_of(module)):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        for name in absolute(module, node):
+            if name.split(".")[0] != PACKAGE or room_of(name) == room_of(module):
+                continue
+            assert not any(part.startswith("_") for part in name.split(".")[2:]), name
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_heavy_packages_are_imported_lazily(module):
+    heads = {name.split(".")[0] for name in imports_of(module, top_level=True)}
+    assert not heads & LAZY
+
+
+def test_pykeops_has_one_home():
+    heads = {m: {n.split(".")[0] for n in imports_of(m)} for m in FILES}
+    homes = [module for module in FILES if "pykeops" in heads[module]]
+    assert len(homes) == 1
+    assert room_of(homes[0]) == "backends"
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_modules_are_short(module):
+    assert len(FILES[module].read_text().splitlines()) < 400
+
+
+def test_import_is_light_and_silent():
+    code = (
+        f"import sys, {PACKAGE}; "
+        f"heavy = {{'pykeops', 'keopscore', 'matplotlib', 'dask'}}; "
+        "print(heavy & set(sys.modules))"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "set()\n", "")

@@ -1,0 +1,144 @@
+"""The objective: its gradient against finite differences, its terms apart."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._objective import Objective
+from sklearn_keops_gmm._parameters import Frame
+from sklearn_keops_gmm._priors import SparsityPrior
+from sklearn_keops_gmm.backends import get_backend
+from tests import reference
+from tests.data import blobs, every_backend
+from tests.reference import COVARIANCE_TYPES
+
+PLAIN = Frame(torch.zeros(2, dtype=torch.float64))
+
+every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+
+
+def make_objective(rng, backend, structure, *, weighted=True, **settings):
+    """An objective on 40 points, and unconstrained parameters of 3 components."""
+    settings = {"sparsity": 2.0, "reg_covar": 0.0} | settings
+    points = torch.tensor(rng.normal(size=(40, 2)))
+    weights = torch.tensor(rng.uniform(0, 2, size=40)) if weighted else None
+    objective = Objective(
+        get_backend(backend)(points, weights, PLAIN),
+        40.0 if weights is None else float(weights.sum()),
+        COVARIANCES[structure],
+        SparsityPrior(settings["sparsity"], 3),
+        settings["reg_covar"],
+    )
+    shape = COVARIANCES[structure].shape(3, 2)
+    factors = rng.choice([-1, 1], size=shape) * rng.uniform(0.5, 2, size=shape)
+    unknowns = (rng.normal(size=3), rng.normal(size=(3, 2)), factors)
+    return objective, [torch.tensor(u).requires_grad_() for u in unknowns]
+
+
+@every_backend
+@every_structure
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradient_of_the_cost(backend, structure, weighted, rng):
+    objective, unknowns = make_objective(rng, backend, structure, weighted=weighted)
+    assert torch.autograd.gradcheck(
+        lambda *u: objective.differentiable_cost(*u)[0], unknowns, atol=1e-7, rtol=1e-6
+    )
+
+
+@every_structure
+def test_ridge_holds_the_masses_constant(structure, rng):
+    """reg_covar / 2 sum_j r_j tr(inv(Sigma_j)): only the factors are moved by it."""
+    objective, unknowns = make_objective(rng, "torch", structure, reg_covar=0.3)
+    _, ridge, _ = objective.differentiable_cost(*unknowns)
+    log_weights = torch.log_softmax(unknowns[0], 0)
+    components = COVARIANCES[structure].components(log_weights, *unknowns[1:])
+    with torch.no_grad():
+        mass = objective.reductions.moments(components).mass / objective.total_weight
+    factors = unknowns[2].detach().numpy()
+    matrices = reference.as_matrices(structure, factors, unknowns[1].detach().numpy())
+    expected = 0.15 * mass.numpy() @ (matrices**2).sum(axis=(1, 2))
+    assert ridge.item() == pytest.approx(expected, rel=1e-12)
+    gradients = torch.autograd.grad(ridge, unknowns, allow_unused=True)
+    assert all(g is None or not g.any() for g in gradients[:2])
+    direction = rng.normal(size=factors.shape)
+
+    def value(step):
+        moved = reference.as_matrices(
+            structure, factors + step * direction, unknowns[1].detach().numpy()
+        )
+        return 0.15 * mass.numpy() @ (moved**2).sum(axis=(1, 2))
+
+    slope = (value(1e-4) - value(-1e-4)) / 2e-4
+    assert float((gradients[2].numpy() * direction).sum()) == pytest.approx(
+        slope, rel=1e-7
+    )
+
+
+@every_backend
+@every_structure
+def test_terms_agree(backend, structure, rng):
+    """The cost of EM and the cost that torch differentiates are one."""
+    objective, unknowns = make_objective(rng, backend, structure)
+    parameters = objective.parameters(*unknowns)
+    cost, ridge, log_likelihood = objective.differentiable_cost(*unknowns)
+    assert ridge.item() == 0
+    assert objective.cost(parameters) == pytest.approx(cost.item(), rel=1e-12)
+    moments = objective.moments(parameters)
+    found = objective.log_likelihood(moments)
+    assert found == pytest.approx(log_likelihood.item(), rel=1e-12)
+    found = objective.penalty(parameters) - found
+    assert found == pytest.approx(cost.item(), rel=1e-12)
+
+
+@every_structure
+def test_parameters_are_triangular(structure, rng):
+    """Square factors of any sign give the same mixture as triangular ones."""
+    objective, unknowns = make_objective(rng, "torch", structure)
+    parameters = objective.parameters(*unknowns)
+    means = parameters.means.numpy()
+    square = reference.as_matrices(structure, unknowns[2].detach().numpy(), means)
+    upper = reference.as_matrices(
+        structure, parameters.precisions_cholesky.numpy(), means
+    )
+    assert (np.tril(upper, -1) == 0).all()
+    assert (np.diagonal(upper, axis1=1, axis2=2) > 0).all()
+    precisions = square @ np.swapaxes(square, 1, 2)
+    assert_allclose(upper @ np.swapaxes(upper, 1, 2), precisions, rtol=1e-9, atol=1e-12)
+    covariances = reference.as_matrices(
+        structure, parameters.covariances.numpy(), means
+    )
+    identities = np.tile(np.eye(2), (3, 1, 1))
+    assert_allclose(covariances @ precisions, identities, rtol=0, atol=1e-9)
+
+
+@every_structure
+def test_em_rests_where_the_gradient_vanishes(structure):
+    """With reg_covar too: then it is the cost and the ridge that have no slope."""
+    X = blobs()
+    model = KeOpsGaussianMixture(
+        3,
+        covariance_type=structure,
+        sparsity=1.0,
+        reg_covar=0.1,
+        tol=1e-15,
+        max_iter=5000,
+        random_state=0,
+    ).fit(X)
+    assert model.converged_
+    assert model.n_components_ == 3
+    objective = Objective(
+        get_backend("torch")(torch.tensor(X), None, PLAIN),
+        float(len(X)),
+        COVARIANCES[structure],
+        SparsityPrior(1.0, 3),
+        0.1,
+    )
+    start = (np.log(model.weights_), model.means_, model.precisions_cholesky_)
+    unknowns = [torch.tensor(array).requires_grad_() for array in start]
+    cost, ridge, _ = objective.differentiable_cost(*unknowns)
+    for slope in torch.autograd.grad(cost + ridge, unknowns, retain_graph=True):
+        assert_allclose(slope, 0, atol=1e-6)
+    assert torch.autograd.grad(cost, unknowns)[2].abs().max() > 1e-3
