@@ -81,19 +81,26 @@ class Pairs:
             components.structure,
         )
 
-    def logits(self, tile: Tile) -> Tensor:
-        """Return log p_ij, (M, n), rows in `order`."""
+    def logits(self, tile: Tile, out: Tensor) -> Tensor:
+        """Write log p_ij into `out`, (M, n), rows in `order`."""
         n_expanded = len(self.coefficients)
-        if n_expanded == len(self.order):
-            return self.coefficients @ tile.features
-        out = tile.points.new_empty(len(self.order), len(tile.points))
         torch.mm(self.coefficients, tile.features, out=out[:n_expanded])
-        for rows, some in self._direct_chunks(tile):
+        for rows, some in self._direct_chunks():
             out[rows] = self._direct.logits(some, tile.points)
         return out
 
-    def moments(self, tile: Tile, responsibilities: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(
+        self, tile: Tile, shares: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return the sums that a tile adds to the expanded and direct moments.
+
+        Parameters
+        ----------
+        tile : Tile
+        shares : Tensor of shape (M, n)
+            Responsibilities up to a factor per sample, rows in `order`.
+        scale : Tensor of shape (n,)
+            That factor, times the sample weight.
 
         Returns
         -------
@@ -102,13 +109,17 @@ class Pairs:
         direct : Tensor of shape (M - E, 1 + D + ...), float64
             Mass, first and second moments about the means, side by side.
         """
-        n_expanded = len(self.coefficients)
-        expanded = responsibilities[:n_expanded] @ tile.features.mT
+        n_expanded, features = len(self.coefficients), tile.features
+        # The factors go to whichever matrix is smaller.
+        if len(features) < n_expanded:
+            expanded = shares[:n_expanded] @ (features * scale).mT
+        else:
+            expanded = (shares[:n_expanded] * scale) @ features.mT
         direct = [
             torch.cat([part.reshape(len(part), -1) for part in parts], 1).double()
             for parts in (
-                self._direct.moments(some, tile.points, responsibilities[rows])
-                for rows, some in self._direct_chunks(tile)
+                self._direct.moments(some, tile.points, shares[rows] * scale)
+                for rows, some in self._direct_chunks()
             )
         ]
         return expanded.double(), torch.cat(direct) if direct else expanded[:0].double()
@@ -132,7 +143,7 @@ class Pairs:
         back[self.order] = torch.arange(len(back), device=back.device)
         return Moments(mass[back], first[back], second[back], log_likelihood)
 
-    def _direct_chunks(self, tile: Tile) -> list[tuple[slice, Components]]:
+    def _direct_chunks(self) -> list[tuple[slice, Components]]:
         """Split the direct components so that (chunk, D, n) stays near tile size."""
         n_direct = len(self.direct.offsets)
         size = max(1, len(self.order) // self.means.shape[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,7 +15,7 @@ from sklearn_keops_gmm.backends._expanded import EXPANSIONS
 from sklearn_keops_gmm.backends._pairs import Pairs, Tile
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 
-_TILE_BYTES = 2**20
+_TILE_BYTES = 2**21
 _MIN_ROWS, _MAX_ROWS = 256, 8192
 _CACHE_BYTES = 2**28
 
@@ -41,13 +41,12 @@ class TorchReductions:
 
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
-        pairs = self._pairs(components)
         out = self._points.new_empty(len(self._points))
 
-        def fill(tile: Tile) -> None:
-            out[tile.rows] = _softmax(pairs.logits(tile))[0]
+        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
+            out[tile.rows] = _exponentiate(logits)[0]
 
-        self._for_each(pairs, fill)
+        self._for_each(components, fill)
         return out
 
     def moments(self, components: Components) -> Moments:
@@ -55,7 +54,10 @@ class TorchReductions:
         pairs = self._pairs(components)
 
         def add(tiles: Sequence[slice | Tile]) -> tuple[Tensor, Tensor, Tensor]:
-            sums = [self._tile_sums(self._tile(tile, pairs), pairs) for tile in tiles]
+            sums = [
+                self._tile_sums(tile, logits, pairs)
+                for tile, logits in self._logits(tiles, pairs)
+            ]
             expanded, direct, log_likelihood = zip(*sums, strict=True)
             return sum(expanded), sum(direct), sum(log_likelihood)
 
@@ -72,41 +74,41 @@ class TorchReductions:
 
     def labels(self, components: Components) -> Tensor:
         """Return ``argmax_j log p_ij``, of shape (N,)."""
-        pairs = self._pairs(components)
-        back = torch.argsort(pairs.order)
         out = torch.empty(
             len(self._points), dtype=torch.int64, device=self._points.device
         )
 
-        def fill(tile: Tile) -> None:
-            out[tile.rows] = pairs.logits(tile)[back].argmax(0)
+        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
+            out[tile.rows] = order[logits.argmax(0)]
 
-        self._for_each(pairs, fill)
+        self._for_each(components, fill)
         return out
 
     def responsibilities(self, components: Components) -> Tensor:
         """Return ``softmax_j log p_ij``, of shape (N, M)."""
-        pairs = self._pairs(components)
-        back = torch.argsort(pairs.order)
-        out = self._points.new_empty(len(self._points), len(back))
+        out = self._points.new_empty(len(self._points), len(components.offsets))
 
-        def fill(tile: Tile) -> None:
-            out[tile.rows] = _softmax(pairs.logits(tile))[1][back].mT
+        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
+            _, shares, total = _exponentiate(logits)
+            out[tile.rows, order] = shares.div_(total).mT
 
-        self._for_each(pairs, fill)
+        self._for_each(components, fill)
         return out
 
     # -- one tile --------------------------------------------------------------------
 
-    def _tile_sums(self, tile: Tile, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+    def _tile_sums(
+        self, tile: Tile, logits: Tensor, pairs: Pairs
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what a tile adds to the moments and the log-likelihood."""
-        log_density, responsibilities = _softmax(pairs.logits(tile))
+        log_density, shares, total = _exponentiate(logits)
+        scale = total.reciprocal()
         if self._sample_weight is not None:
             weight = self._sample_weight[tile.rows]
-            responsibilities *= weight
+            scale *= weight
             # A row without weight has no say, however unlikely it is.
             log_density = torch.where(weight > 0, log_density * weight, 0.0)
-        expanded, direct = pairs.moments(tile, responsibilities)
+        expanded, direct = pairs.moments(tile, shares, scale)
         return expanded, direct, log_density.sum(dtype=torch.float64)
 
     @single_thread()
@@ -122,12 +124,30 @@ class TorchReductions:
 
     # -- all tiles -------------------------------------------------------------------
 
-    def _for_each(self, pairs: Pairs, visit: Callable[[Tile], None]) -> None:
-        map_threads(
-            lambda tile: visit(self._tile(tile, pairs)),
-            self._tiles(pairs),
-            self._points.device,
-        )
+    def _for_each(
+        self, components: Components, visit: Callable[[Tile, Tensor, Tensor], None]
+    ) -> None:
+        """Show each tile, its logits and the components of their rows to `visit`."""
+        pairs = self._pairs(components)
+
+        def run(tiles: Sequence[slice | Tile]) -> None:
+            for tile, logits in self._logits(tiles, pairs):
+                visit(tile, logits, pairs.order)
+
+        map_threads(run, chunks(self._tiles(pairs)), self._points.device)
+
+    def _logits(
+        self, tiles: Sequence[slice | Tile], pairs: Pairs
+    ) -> Iterator[tuple[Tile, Tensor]]:
+        """Yield tiles with their log p_ij, (M, n), in memory that the next reuses."""
+        n_components = len(pairs.order)
+        memory = self._points.new_empty(0)
+        for rows in tiles:
+            tile = self._tile(rows, pairs)
+            size = n_components * len(tile.points)
+            if len(memory) < size:
+                memory = self._points.new_empty(size)
+            yield tile, pairs.logits(tile, memory[:size].view(n_components, -1))
 
     def _tiles(self, pairs: Pairs) -> Sequence[slice | Tile]:
         """Split the data into rows, or tiles where all features fit the memory."""
@@ -155,15 +175,17 @@ class TorchReductions:
         return Tile(tile, points, EXPANSIONS[pairs.structure].features(points))
 
 
-def _softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logsumexp, (n,), and softmax, (M, n), over components, in place."""
+def _exponentiate(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logsumexp, (n,), shares, (M, n), and their sums, (n,), over components.
+
+    The shares take the place of the logits; over their sums they are the softmax.
+    """
     top = logits.amax(0)
     # A point infinitely unlikely under every component belongs to none.
     shift = torch.where(top == -torch.inf, 0.0, top)
-    exponentials = logits.sub_(shift).exp_()
-    total = exponentials.sum(0)
-    log_density = shift + total.log()
-    return log_density, exponentials.div_(total.clamp_min(torch.finfo(top.dtype).tiny))
+    shares = logits.sub_(shift).exp_()
+    total = shares.sum(0)
+    return shift + total.log(), shares, total.clamp_min_(torch.finfo(top.dtype).tiny)
 
 
 def _untied(components: Components) -> Components:
