@@ -1,0 +1,211 @@
+"""Time of one EM step, against sklearn.mixture.GaussianMixture.
+
+    python benchmarks/bench_em_step.py
+    python benchmarks/bench_em_step.py --dtype float32 --shapes 60000x3x30
+    python benchmarks/bench_em_step.py --backends torch keops --save results/step.json
+
+All estimators see the same data, of one dtype, from the same start, in one process,
+taking turns. A step is the slope of the fit's time between one and several
+iterations, and the median over rounds is reported. What a fit does once (validation,
+what is built before the first step, the labels after the last) is the rest of the
+time of a fit of one iteration; "first" is the first fit of one iteration in this
+process, with imports, compilation and memory that later fits find ready.
+
+The data are patches of scikit-learn's two photographs, china.jpg and flower.jpg, in
+grey levels from 0 to 255, with uniform noise of half a grey level up or down.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import warnings
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_images
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.image import extract_patches_2d
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_info
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+
+# N samples, D features, M components
+SHAPES = ("60000x3x30", "20000x12x50", "8000x64x20", "20000x3x300")
+# D: side of a patch, and whether it keeps its three colours
+PATCHES = {3: (1, True), 12: (2, True), 16: (4, False), 64: (8, False)}
+
+
+def load_patches(N, D, dtype):
+    """Return N random patches of the photographs, D numbers each."""
+    side, in_colour = PATCHES[D]
+    patches = []
+    for image, count in zip(
+        load_sample_images().images, (N - N // 2, N // 2), strict=True
+    ):
+        array = image.astype(float)
+        if not in_colour:
+            array = array.mean(axis=2)
+        patches.append(
+            extract_patches_2d(
+                array, (side, side), max_patches=count, random_state=0
+            ).reshape(count, D)
+        )
+    X = np.concatenate(patches)
+    X += np.random.default_rng(0).uniform(-0.5, 0.5, X.shape)
+    return X.astype(dtype)
+
+
+def common_start(X, M):
+    """Return equal weights, samples as means, and the precision of all samples."""
+    rows = np.random.default_rng(1).choice(len(X), M, replace=False)
+    precision = np.linalg.inv(np.cov(X, rowvar=False, dtype=float))
+    return {
+        "n_components": M,
+        "tol": 0.0,
+        "reg_covar": 0.1,  # scikit-learn in float32 fails without
+        "weights_init": np.full(M, 1 / M, dtype=X.dtype),
+        "means_init": X[rows],
+        "precisions_init": np.tile(precision, (M, 1, 1)).astype(X.dtype),
+    }
+
+
+def seconds_to_fit(make, X, max_iter):
+    """Return the time of one fit."""
+    model = make(max_iter=max_iter)
+    begin = perf_counter()
+    model.fit(X)
+    return perf_counter() - begin
+
+
+def bench(makers, X, rounds):
+    """Time the estimators in turns; return a dictionary of seconds for each."""
+    first, steps = {}, {}
+    for name, make in makers.items():
+        first[name] = seconds_to_fit(make, X, 1)
+        # as many more iterations as take about half a second
+        step = (seconds_to_fit(make, X, 4) - seconds_to_fit(make, X, 1)) / 3
+        steps[name] = int(np.clip(0.5 / max(step, 1e-9), 3, 100))
+    times = {name: [] for name in makers}
+    for _ in range(rounds):
+        for name, make in makers.items():
+            one = seconds_to_fit(make, X, 1)
+            step = (seconds_to_fit(make, X, 1 + steps[name]) - one) / steps[name]
+            times[name].append((step, one - step))
+    return {
+        name: {
+            "step": statistics.median(step for step, _ in pairs),
+            "once": statistics.median(once for _, once in pairs),
+            "first": first[name],
+            "steps": [step for step, _ in pairs],
+        }
+        for name, pairs in times.items()
+    }
+
+
+def describe_machine():
+    """Return the versions and the machine that the times belong to."""
+    packages = ("sklearn-keops-gmm", "scikit-learn", "pykeops", "torch", "numpy")
+    blas = [
+        f"{info['internal_api']} {info['version']} ({info.get('architecture', '')}, "
+        f"{info['num_threads']} threads)"
+        for info in threadpool_info()
+        if info["user_api"] == "blas"
+    ]
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "machine": f"{processor_name()}, {os.cpu_count()} cores",
+        "blas": ", ".join(blas),
+        "torch threads": torch.get_num_threads(),
+    }
+
+
+def processor_name():
+    """Return the name of the processor, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def parse_arguments():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        default=SHAPES,
+        metavar="NxDxM",
+        help=f"samples x features x components, D in {sorted(PATCHES)}; "
+        f"by default {' '.join(SHAPES)}",
+    )
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    parser.add_argument(
+        "--backends", nargs="+", choices=("torch", "keops"), default=["torch"]
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write JSON there")
+    return parser.parse_args()
+
+
+def main():
+    """Run the benchmark, print the table."""
+    arguments = parse_arguments()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    machine = describe_machine()
+    for key, value in machine.items():
+        print(f"{key}: {value}")
+    print(f"dtype: {arguments.dtype}, median of {arguments.rounds} rounds\n")
+    print(
+        f"{'N':>6} {'D':>3} {'M':>4}  {'estimator':<14} {'step ms':>9} {'ns/pair':>8} "
+        f"{'once ms':>9} {'first ms':>9} {'times faster':>13}"
+    )
+    results, speedups = [], {backend: [] for backend in arguments.backends}
+    for shape in arguments.shapes:
+        N, D, M = map(int, shape.split("x"))
+        X = load_patches(N, D, arguments.dtype)
+        start = common_start(X, M)
+        makers = {"scikit-learn": partial(GaussianMixture, **start)}
+        for backend in arguments.backends:
+            makers[backend] = partial(KeOpsGaussianMixture, backend=backend, **start)
+        timings = bench(makers, X, arguments.rounds)
+        for name, timing in timings.items():
+            speedup = timings["scikit-learn"]["step"] / timing["step"]
+            if name in speedups:
+                speedups[name].append(speedup)
+            print(
+                f"{N:6d} {D:3d} {M:4d}  {name:<14} {1e3 * timing['step']:9.2f} "
+                f"{1e9 * timing['step'] / (N * M):8.1f} {1e3 * timing['once']:9.2f} "
+                f"{1e3 * timing['first']:9.1f} {speedup:13.2f}",
+                flush=True,
+            )
+            results.append(
+                {"N": N, "D": D, "M": M, "estimator": name, **timing, "ratio": speedup}
+            )
+    print()
+    for name, ratios in speedups.items():
+        print(f"{name}: geometric mean {statistics.geometric_mean(ratios):.2f}")
+    if arguments.save:
+        arguments.save.parent.mkdir(parents=True, exist_ok=True)
+        arguments.save.write_text(
+            json.dumps(
+                {"machine": machine, "dtype": arguments.dtype, "results": results},
+                indent=1,
+            )
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""
+===================================
+A spiral, and a prior that counts it
+===================================
+
+Ten thousand points along a spiral, and a mixture that may use up to thirty Gaussians
+to describe them. The sparsity prior makes each component pay for its weight, so the
+fit decides how many of the thirty stay.
+
+The same cost is minimised twice from the same start: by penalised EM, and by the 501
+steps of Adam that the KeOps tutorial takes.
+
+Run as a script, the pictures go to the folder ``pictures``, or to the one named on
+the command line.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+from time import perf_counter
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Ellipse
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+
+# %%
+# The data
+# --------
+N, M = 10_000, 30
+rng = np.random.default_rng(0)
+t = np.linspace(0, 2 * np.pi, N, endpoint=False)
+X = np.column_stack((0.5 + 0.4 * (t / 7) * np.cos(t), 0.5 + 0.3 * np.sin(t)))
+X += 0.02 * rng.standard_normal(X.shape)
+
+# %%
+# Two fits from one start
+# -----------------------
+# The start is the tutorial's: equal weights, means anywhere in the unit square, and
+# small round components.
+start = {
+    "n_components": M,
+    "sparsity": 20,
+    "weights_init": np.full(M, 1 / M),
+    "means_init": rng.random((M, 2)),
+    "precisions_init": np.tile(15**2 * np.eye(2), (M, 1, 1)),
+}
+models = {
+    "Penalised EM": KeOpsGaussianMixture(**start, solver="em", tol=1e-6, max_iter=500),
+    "Adam": KeOpsGaussianMixture(
+        **start, solver="adam", learning_rate=0.1, max_iter=501, tol=0, reg_covar=0
+    ),
+}
+warnings.simplefilter("ignore", ConvergenceWarning)  # 501 steps, converged or not
+for name, model in models.items():
+    begin = perf_counter()
+    model.fit(X)
+    print(
+        f"{name}: {model.n_components_} of {M} components, cost {model.cost_:.4f}, "
+        f"mean log-likelihood {model.score(X):.4f}, {model.n_iter_} iterations, "
+        f"{perf_counter() - begin:.1f} s"
+    )
+    for weight, mean in zip(model.weights_, model.means_, strict=True):
+        print(f"    weight {weight:.3f}   mean ({mean[0]:.3f}, {mean[1]:.3f})")
+
+
+# %%
+# What was found
+# --------------
+# The density is the heat map, its logarithm the contours. An ellipse holds the points
+# within two standard deviations of a component, and a dot has its weight as area.
+def draw_density(ax, model, X, resolution=200):
+    """Draw the density of a mixture in the unit square, and every tenth sample."""
+    ticks = (np.arange(resolution) + 0.5) / resolution
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
+    log_density = model.score_samples(grid.reshape(-1, 2)).reshape(grid.shape[:2])
+    ax.imshow(
+        np.exp(log_density),
+        extent=(0, 1, 0, 1),
+        origin="lower",
+        cmap="Oranges",
+        interpolation="nearest",
+    )
+    ax.contour(
+        ticks,
+        ticks,
+        log_density,
+        levels=np.arange(-15, log_density.max(), 5),
+        colors="tab:blue",
+        linestyles="solid",
+        linewidths=0.8,
+        alpha=0.6,
+    )
+    ax.scatter(*X[::10].T, s=2, color="black", linewidths=0)
+
+
+def draw_components(ax, model):
+    """Draw an ellipse at two standard deviations, and a dot, for each component."""
+    for weight, mean, covariance in zip(
+        model.weights_, model.means_, model.covariances_, strict=True
+    ):
+        variances, axes = np.linalg.eigh(covariance)
+        width, height = 2 * 2 * np.sqrt(variances)
+        angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
+        ax.add_patch(
+            Ellipse(mean, width, height, angle=angle, fill=False, lw=1.5, ec="tab:red")
+        )
+        ax.scatter(*mean, s=400 * weight, color="tab:red", zorder=3)
+
+
+fig, axes = plt.subplots(1, 2, figsize=(8, 4.3), layout="constrained", sharey=True)
+for ax, (name, model) in zip(axes, models.items(), strict=True):
+    draw_density(ax, model, X)
+    draw_components(ax, model)
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set_title(f"{name}: {model.n_components_} of {M}, cost {model.cost_:.3f}")
+density_figure = fig
+
+# %%
+# The cost along the fits
+# -----------------------
+fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+for name, model in models.items():
+    ax.plot(np.arange(1, len(model.costs_) + 1), model.costs_, label=name)
+ax.set(xscale="log", xlabel="iteration", ylabel="cost", xlim=(1, None), ylim=(-0.5, 1))
+ax.legend()
+ax.grid(alpha=0.3)
+
+# %%
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
+folder.mkdir(parents=True, exist_ok=True)
+density_figure.savefig(folder / "spiral.png", dpi=95)
+fig.savefig(folder / "spiral_cost.png", dpi=95)
+print(f"saved {folder / 'spiral.png'} and {folder / 'spiral_cost.png'}")
