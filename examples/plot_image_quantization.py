@@ -46,7 +46,7 @@ for j in np.argsort(-model.weights_):
 # The pictures
 # ------------
 quantized = model.means_[labels].reshape(image.shape)
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 for ax, picture, title in (
     (axes[0], image, "the photograph"),
     (axes[1], quantized, f"in {model.n_components_} colours"),

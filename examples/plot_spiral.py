@@ -121,6 +121,8 @@ density_figure = fig
 # %%
 # The cost along the fits
 # -----------------------
+# Steps of Adam as long as these keep jumping: how the last ones end depends on
+# rounding, and so on the machine.
 fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for name, model in models.items():
     ax.plot(np.arange(1, len(model.costs_) + 1), model.costs_, label=name)
