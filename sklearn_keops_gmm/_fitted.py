@@ -175,8 +175,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
             Counts the parameters of the ``n_components_`` components alive.
         """
         total = _total_weight(X, sample_weight)
-        price = self._n_parameters() * math.log(total)
-        return -2 * total * self.score(X, sample_weight=sample_weight) + price
+        deviance = -2 * total * self.score(X, sample_weight=sample_weight)
+        return deviance + self._n_parameters() * math.log(total)
 
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the Akaike information criterion; the lower the better.
@@ -193,8 +193,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
             Counts the parameters of the ``n_components_`` components alive.
         """
         total = _total_weight(X, sample_weight)
-        price = self._n_parameters() * 2.0
-        return -2 * total * self.score(X, sample_weight=sample_weight) + price
+        deviance = -2 * total * self.score(X, sample_weight=sample_weight)
+        return deviance + self._n_parameters() * 2.0
 
     def to_sklearn(self) -> GaussianMixture:
         """Return a fitted scikit-learn mixture with the same attributes.

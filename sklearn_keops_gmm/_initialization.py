@@ -293,7 +293,7 @@ def _one_sample_each(problem: Problem, indices: np.ndarray) -> tuple[Tensor, Mom
     means = points / padded[:, None]
     second = _QUIRKS[problem.covariance.name](problem, points, means, padded)
     # What the M-step is going to pad is in there already.
-    second = second - problem.covariance.padding(means)
+    second = second - problem.covariance.padding(means, mass)
     return means, Moments(mass, (padded - mass)[:, None] * means, second, 0.0)
 
 

@@ -98,7 +98,7 @@ class FullCovariance(_MatrixCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features * (n_features + 1) // 2
 
-    def padding(self, means: Tensor) -> Tensor:
+    def padding(self, means: Tensor, mass: Tensor) -> Tensor:
         # Here scikit-learn lets the speck move the mean only.
         return means.new_zeros(())
 

@@ -141,9 +141,14 @@ class CovarianceStructure(ABC):
     ) -> Tensor:
         """Divide second moments by masses and regularise."""
 
-    def padding(self, means: Tensor) -> Tensor:
-        """Return the second moments, about `means`, of the specks at the origin."""
-        return PADDING * self.pool(self.outer(means))
+    def padding(self, means: Tensor, mass: Tensor) -> Tensor:
+        """Return the second moments, about `means`, of the specks at the origin.
+
+        They keep the variance of a component that has one sample above zero. Where
+        there are more samples they are less than scikit-learn's rounding error.
+        """
+        outer = self.outer(means * (mass < 2.0)[:, None])
+        return PADDING * self.pool(outer)
 
     def m_step(
         self, moments: Moments, means: Tensor, reg_covar: float
@@ -163,7 +168,7 @@ class CovarianceStructure(ABC):
         shift = new_means - means  # (M, D)
         correction = 0.5 * moments.mass[:, None] * shift - moments.first
         second = moments.second + self._cross(shift, correction)
-        second = second + self.padding(new_means)
+        second = second + self.padding(new_means, moments.mass)
         n_features = means.shape[1]
         return new_means, self._normalize(second, mass, reg_covar, n_features)
 

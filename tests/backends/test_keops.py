@@ -98,6 +98,7 @@ def assert_moments(found, expected, rtol):
 # --- late, silent and tidy --------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_import_leaves_no_trace():
     """Nothing is printed, and the environment and the verbosity stay as they were."""
     code = """
@@ -111,6 +112,7 @@ def test_import_leaves_no_trace():
     assert run(strip(code), "-W", "error") == (0, "", "")
 
 
+@pytest.mark.slow
 def test_user_verbosity_is_kept():
     code = """
     check_keops_available()
@@ -161,6 +163,7 @@ def test_processes_share_an_empty_cache(tmp_path):
     assert len(list(tmp_path.glob("*/*.so"))) == 1
 
 
+@pytest.mark.slow
 def test_processes_wait_for_the_lock(tmp_path):
     with open(tmp_path / "sklearn-keops-gmm.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -205,6 +208,7 @@ def test_threads_take_turns(rng):
 # --- what may go wrong ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_missing_compiler(tmp_path):
     code = """
     try:
@@ -219,6 +223,7 @@ def test_missing_compiler(tmp_path):
     assert "backend='torch'" in stdout
 
 
+@pytest.mark.slow
 def test_missing_pykeops():
     code = """
     sys.modules["pykeops"] = None
@@ -232,11 +237,13 @@ def test_missing_pykeops():
     assert "pip install pykeops" in stdout
 
 
+@pytest.mark.slow
 def test_compiler_errors_are_shown():
     with pytest.raises(RuntimeError, match=r"(?s)could not compile.*no such header"):
         runtime._run_compiler("echo 'no such header' >&2; exit 1")
 
 
+@pytest.mark.slow
 def test_libraries_appear_whole(tmp_path):
     target = tmp_path / "library.so"
     with pytest.raises(RuntimeError, match="could not compile"):
@@ -257,6 +264,7 @@ def test_announced_once(monkeypatch):
         runtime._run_compiler("true")
 
 
+@pytest.mark.slow
 def test_caches_cut_short(tmp_path):
     """KeOps' saved caches may be read while another process writes them."""
     assert run("check_keops_available()", folder=tmp_path) == (0, "", "")
