@@ -146,7 +146,7 @@ def test_defaults_are_scikit_learns():
 
     ours, theirs = KeOpsGaussianMixture().get_params(), GaussianMixture().get_params()
     assert theirs.items() <= ours.items()
-    own = {"sparsity", "solver", "moves", "learning_rate", "backend", "device"}
+    own = {"sparsity", "solver", "learning_rate", "backend", "device"}
     assert set(ours) - set(theirs) == own
     assert (ours["sparsity"], ours["solver"]) == (0.0, "em")
     assert ours["backend"] == ours["device"] == "auto"
