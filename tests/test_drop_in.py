@@ -47,6 +47,9 @@ OTHER_START_IN_FLOAT32 = {
     ("china", "spherical", "k-means++", 3),
 }
 
+# Components start 1e-3 wide, and one wine is as near to two of them as float32 tells.
+TOLERANCES_IN_FLOAT32 = {("wine", "full", "random_from_data", 3): 4e-3}
+
 
 @cache
 def data(name):
@@ -132,15 +135,12 @@ def test_float32(cell):
         assert getattr(single, name).dtype == np.float32
     scores = single.score_samples(X)
     assert scores.dtype == np.float32
+    expected_scores = double.score_samples(X.astype(np.float64))
+    # Which of several starts with the same optimum is kept, rounding decides.
     assert_same_mixture(
-        (single.weights_, single.means_, single.covariances_, scores),
-        (
-            double.weights_,
-            double.means_,
-            double.covariances_,
-            double.score_samples(X.astype(np.float64)),
-        ),
-        2e-3,
+        (*sorted_by_means(single), scores),
+        (*sorted_by_means(double), expected_scores),
+        TOLERANCES_IN_FLOAT32.get(cell, 2e-3),
     )
 
 
