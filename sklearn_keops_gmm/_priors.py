@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,37 +26,42 @@ class SparsityPrior:
     def __init__(self, sparsity: float, n_components: int) -> None:
         self.sparsity = sparsity
         self.n_components = n_components
+        # What the cost charges for the root of a weight.
+        self.price = sparsity / n_components
 
     def value(self, weights: Tensor) -> Tensor:
         """Return the prior's term of the cost, a differentiable scalar."""
         tiny = torch.finfo(weights.dtype).tiny
         roots = weights.clamp_min(tiny).sqrt()
-        return self.sparsity / self.n_components * roots.sum()
+        return self.price * roots.sum()
 
     def maximize(self, fractions: Tensor, weights: Tensor) -> Tensor:
         """Return the weights that the M-step makes of mass fractions.
 
-        Minimises ``-sum_j r_j log W_j + (s / M) sum_j sqrt(W_j)`` over the simplex,
-        by majorisation: the concave square root lies under its tangent at the
-        current weights, with which the minimum is ``r_j / (lam + d_j)``. Each
-        tangent step lowers the cost; they are repeated until the weights rest.
+        Minimises ``-sum_j r_j log W_j + (s / M) sum_j sqrt(W_j)`` over the simplex:
+        exactly where the prior is weak enough for that to be a convex problem in
+        ``sqrt(W_j)``, otherwise by majorisation from `weights`. Either way the cost
+        does not rise.
 
         Parameters
         ----------
         fractions : Tensor of shape (M,)
             Masses r_j, summing to 1.
         weights : Tensor of shape (M,)
-            Where the first tangent touches.
+            Where the majorisation starts.
         """
         if self.sparsity == 0:
             return fractions
-        weights = weights / weights.sum()
-        for _ in range(_MAX_TANGENTS):
-            slopes = self.sparsity / (2 * self.n_components * weights.sqrt())
-            previous, weights = weights, _weights_on_tangent(fractions, slopes)
-            if bool((weights - previous).abs().max() < 1e-12):
-                break
-        return weights
+        # A few numbers and many small steps: numpy takes them fastest.
+        r = fractions.cpu().numpy()
+        held = r > 0
+        result = np.zeros_like(r)
+        if 2 * np.sqrt(r @ r) >= self.price:
+            result[held] = _convex_minimum(r[held], self.price)
+        else:
+            start = weights.cpu().numpy()[held]
+            result[held] = _minimum_by_tangents(r[held], start, self.price)
+        return torch.from_numpy(result).to(fractions)
 
     def alive(self, weights: Tensor) -> Tensor:
         """Tell, (M,) bool, which components the prior has not extinguished."""
@@ -64,21 +70,62 @@ class SparsityPrior:
         return weights > torch.finfo(weights.dtype).eps
 
 
-def _weights_on_tangent(fractions: Tensor, slopes: Tensor) -> Tensor:
+def _convex_minimum(r: np.ndarray, price: float) -> np.ndarray:
+    """Minimise ``-sum_j r_j log W_j + price sum_j sqrt(W_j)`` over the simplex.
+
+    With u = sqrt(W) and a multiplier lam >= 0 the Lagrangian is convex in u, and so
+    its stationary point ``lam u^2 + price u / 2 = r`` is the global minimum. The
+    norm of u falls with lam, from at least 1 at lam = 0, which the caller checks.
+    As the inverse of that norm is concave, Newton's method on it climbs to the
+    root ``lam = 1 - price / 2 sum_j u_j`` from the left without overshooting.
+    """
+    half = 0.5 * price
+    lam = max(0.0, 1 - half * np.sqrt(len(r)))
+    for _ in range(_MAX_NEWTON):
+        discriminant = np.sqrt(half * half + 4 * lam * r)
+        roots = 2 * r / (half + discriminant)
+        norm = np.sqrt(roots @ roots)
+        slope = (roots**3 / discriminant).sum()
+        step = (norm - 1) * norm**2 / slope
+        lam += step
+        if not step > 1e-15:
+            break
+    return roots**2 / (roots @ roots)
+
+
+def _minimum_by_tangents(
+    r: np.ndarray, weights: np.ndarray, price: float
+) -> np.ndarray:
+    """Lower ``-sum_j r_j log W_j + price sum_j sqrt(W_j)`` over the simplex.
+
+    The concave square root lies under its tangent at the current weights, with
+    which the minimum is ``r_j / (lam + d_j)``. Each tangent lowers the cost; they
+    are repeated until the weights rest.
+    """
+    weights = weights / weights.sum()
+    for _ in range(_MAX_TANGENTS):
+        slopes = price / (2 * np.sqrt(weights))
+        previous, weights = weights, _weights_on_tangent(r, slopes)
+        if np.abs(weights - previous).max() < 1e-12:
+            break
+    return weights
+
+
+def _weights_on_tangent(r: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """Minimise ``-sum_j r_j log W_j + sum_j d_j W_j`` over the simplex.
 
     The multiplier is the only root of ``sum_j r_j / (lam + d_j) = 1`` above
     ``-min d_j``. The reciprocal of the sum is concave and increasing there, so
     Newton's method on it climbs to the root from the left without overshooting.
     """
-    lam = (fractions - slopes)[fractions > 0].max()
+    lam = (r - slopes).max()
+    smallest = 1e-15 * max(1.0, slopes.min())
     for _ in range(_MAX_NEWTON):
-        shares = torch.where(fractions > 0, fractions / (lam + slopes), 0.0)
+        shares = r / (lam + slopes)
         total = shares.sum()
-        slope = torch.where(fractions > 0, shares / (lam + slopes), 0.0).sum()
-        step = (total - 1.0) * total / slope
-        lam = lam + step
-        if not bool(step > 1e-15 * slopes.min().clamp_min(1.0)):
+        step = (total - 1.0) * total / (shares / (lam + slopes)).sum()
+        lam += step
+        if not step > smallest:
             break
-    shares = torch.where(fractions > 0, fractions / (lam + slopes), 0.0)
+    shares = r / (lam + slopes)
     return shares / shares.sum()
