@@ -12,37 +12,15 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
-from torch import Tensor
 
-from sklearn_keops_gmm._arrays import ArrayKind, to_tensor
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._fitted import FittedMixture
-from sklearn_keops_gmm._frames import frame_of_points
-from sklearn_keops_gmm._initialization import (
-    STARTS,
-    Problem,
-    UserStart,
-    initialize,
-)
-from sklearn_keops_gmm._objective import Objective
+from sklearn_keops_gmm._fitting import Data, Past, Task, pose, read_data, solve
+from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._parameters import SolverResult
-from sklearn_keops_gmm._priors import SparsityPrior
-from sklearn_keops_gmm._reporting import Reporter
-from sklearn_keops_gmm._validation import (
-    check_start,
-    check_weighted_samples,
-    resolve_device,
-)
-from sklearn_keops_gmm.backends import (
-    BACKENDS,
-    choose_backend,
-    get_backend,
-    single_thread,
-)
-from sklearn_keops_gmm.solvers import SOLVERS, SolverSettings
+from sklearn_keops_gmm.backends import BACKENDS, single_thread
+from sklearn_keops_gmm.solvers import SOLVERS
 
 CovarianceType = Literal[
     "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
@@ -252,25 +230,11 @@ default='kmeans'
             If a parameter or `X` is unusable, or with ``reg_covar=0`` a component
             collapses.
         """
-        kind = ArrayKind.of(X)
-        array: Any = validate_data(
-            self, X, dtype=kind.float_dtypes, order="C", ensure_min_samples=2
-        )
-        device = resolve_device(self.device, array, self.n_components)
-        weights = None
-        if sample_weight is not None:
-            checked = _check_sample_weight(
-                sample_weight, array, dtype=array.dtype, ensure_non_negative=True
-            )
-            weights = to_tensor(checked, device)
-        points, weights = check_weighted_samples(
-            to_tensor(array, device), weights, self.n_components
-        )
-        user = self._check_start(points.shape[1])
+        data = read_data(self, X, sample_weight)
         with single_thread():
-            problem, objective = self._pose(points, weights)
-            best = self._best_result(problem, objective, user)
-            self._set_result(best, objective, kind, points.dtype)
+            task = pose(self, data)
+            best = solve(self, task, self._past(data.points.shape[1]))
+            self._set_result(best, task, data)
         if not best.converged and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init "
@@ -299,82 +263,21 @@ default='kmeans'
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    # -- the steps of fit ----------------------------------------------------------
-
-    def _check_start(self, n_features: int) -> UserStart:
-        if self._resumes() and self.means_.shape[1] != n_features:
+    def _past(self, n_features: int) -> Past | None:
+        """Return what a warm start continues, if this is one."""
+        if not (self.warm_start and hasattr(self, "converged_")):
+            return None
+        if self.means_.shape[1] != n_features:
             raise ValueError(
                 "warm_start=True continues a fit to data with "
                 f"{self.means_.shape[1]} features, but X has {n_features}."
             )
-        return check_start(
-            self.weights_init,
-            self.means_init,
-            self.precisions_init,
-            COVARIANCES[self.covariance_type],
-            self.n_components,
-            n_features,
-        )
+        cost = self.costs_[-1] if self.costs_ else np.inf
+        return Past(self._fitted_parameters(), cost)
 
-    def _resumes(self) -> bool:
-        return self.warm_start and hasattr(self, "converged_")
-
-    def _pose(
-        self, points: Tensor, weights: Tensor | None
-    ) -> tuple[Problem, Objective]:
-        """Bind the data to a backend and a cost."""
-        name = choose_backend(self.backend, points.device, points.shape[1])
-        frame = frame_of_points(points)
-        covariance = COVARIANCES[self.covariance_type]
-        problem = Problem(points, weights, frame, self.n_components, covariance)
-        objective = Objective(
-            get_backend(name)(points, weights, frame),
-            problem.total_weight,
-            covariance,
-            SparsityPrior(self.sparsity, self.n_components),
-            self.reg_covar,
-        )
-        return problem, objective
-
-    def _best_result(
-        self, problem: Problem, objective: Objective, user: UserStart
-    ) -> SolverResult:
-        """Solve from each start and keep the lowest cost."""
-        resumes = self._resumes()
-        random_state = check_random_state(self.random_state)
-        reporter = Reporter(self.verbose, self.verbose_interval)
-        solve = SOLVERS[self.solver]
-        settings = SolverSettings(
-            self.tol,
-            self.max_iter,
-            self.learning_rate,
-            self.costs_[-1] if resumes and self.costs_ else np.inf,
-        )
-        best: SolverResult | None = None
-        for i in range(1 if resumes else self.n_init):
-            reporter.begin(i)
-            if resumes:
-                start = self._fitted_parameters().to(problem.points.device)
-            else:
-                start = initialize(
-                    problem, self.init_params, user, self.reg_covar, random_state
-                )
-            result = solve(objective, start, settings, reporter.step)
-            if self.max_iter > 0:
-                reporter.end(result.log_likelihoods[-1], result.converged)
-            if best is None or not result.costs or result.costs[-1] < best.costs[-1]:
-                best = result
-        assert best is not None
-        return best
-
-    def _set_result(
-        self,
-        result: SolverResult,
-        objective: Objective,
-        kind: ArrayKind,
-        dtype: torch.dtype,
-    ) -> None:
+    def _set_result(self, result: SolverResult, task: Task, data: Data) -> None:
         """Set the fitted attributes."""
+        kind, dtype = data.kind, data.points.dtype
         parameters = result.parameters
         factors = parameters.precisions_cholesky
         precisions = COVARIANCES[self.covariance_type].precisions(factors)
@@ -387,6 +290,6 @@ default='kmeans'
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
-        self.cost_ = objective.cost(parameters)
+        self.cost_ = task.objective.cost(parameters)
         self.lower_bounds_ = list(result.log_likelihoods)
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf

@@ -19,7 +19,7 @@ VALUES = f"{PACKAGE}._parameters"
 LAZY = {"pykeops", "matplotlib", "dask"}
 
 # Only the estimator, in these rooms, sees everything.
-ESTIMATOR = {"", "_mixture", "_fitted"}
+ESTIMATOR = {"", "_mixture", "_fitted", "_fitting"}
 MAY_SEE = {
     "_parameters": set(),
     "_arrays": set(),

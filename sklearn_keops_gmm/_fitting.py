@@ -1,0 +1,160 @@
+"""The steps of a fit: read the data, pose the problem, solve it from its starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import Tensor
+
+from sklearn_keops_gmm._arrays import ArrayKind, to_tensor
+from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._frames import frame_of_points
+from sklearn_keops_gmm._initialization import Problem, initialize
+from sklearn_keops_gmm._objective import Objective
+from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._priors import SparsityPrior
+from sklearn_keops_gmm._reporting import Reporter
+from sklearn_keops_gmm._validation import (
+    check_start,
+    check_weighted_samples,
+    resolve_device,
+)
+from sklearn_keops_gmm.backends import choose_backend, get_backend
+from sklearn_keops_gmm.solvers import SOLVERS, SolverSettings
+
+
+class Parameters(Protocol):
+    """The estimator's parameters that a fit depends on."""
+
+    n_components: int
+    covariance_type: str
+    sparsity: float
+    solver: str
+    tol: float
+    reg_covar: float
+    max_iter: int
+    n_init: int
+    init_params: str
+    weights_init: ArrayLike | None
+    means_init: ArrayLike | None
+    precisions_init: ArrayLike | None
+    learning_rate: float
+    backend: str
+    device: str | torch.device
+    random_state: int | np.random.RandomState | None
+    verbose: int
+    verbose_interval: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """Samples that count, on the device that computes.
+
+    Attributes
+    ----------
+    kind : ArrayKind
+        Of the array that was given.
+    points : Tensor of shape (N, D)
+    sample_weight : Tensor of shape (N,) or None
+    """
+
+    kind: ArrayKind
+    points: Tensor
+    sample_weight: Tensor | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be solved: the problem that starts see, the objective of solvers."""
+
+    problem: Problem
+    objective: Objective
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a warm start continues: a mixture, and the cost before its last step."""
+
+    parameters: MixtureParameters
+    cost: float
+
+
+def read_data(
+    mixture: Parameters, X: ArrayLike, sample_weight: ArrayLike | None
+) -> Data:
+    """Check samples and weights, and take them to the device that computes."""
+    kind = ArrayKind.of(X)
+    array: Any = validate_data(
+        mixture, X, dtype=kind.float_dtypes, order="C", ensure_min_samples=2
+    )
+    device = resolve_device(mixture.device, array, mixture.n_components)
+    weights = None
+    if sample_weight is not None:
+        checked = _check_sample_weight(
+            sample_weight, array, dtype=array.dtype, ensure_non_negative=True
+        )
+        weights = to_tensor(checked, device)
+    points, weights = check_weighted_samples(
+        to_tensor(array, device), weights, mixture.n_components
+    )
+    return Data(kind, points, weights)
+
+
+def pose(mixture: Parameters, data: Data) -> Task:
+    """Bind the data to a backend and a cost."""
+    points, weights = data.points, data.sample_weight
+    name = choose_backend(mixture.backend, points.device, points.shape[1])
+    frame = frame_of_points(points)
+    covariance = COVARIANCES[mixture.covariance_type]
+    problem = Problem(points, weights, frame, mixture.n_components, covariance)
+    objective = Objective(
+        get_backend(name)(points, weights, frame),
+        problem.total_weight,
+        covariance,
+        SparsityPrior(mixture.sparsity, mixture.n_components),
+        mixture.reg_covar,
+    )
+    return Task(problem, objective)
+
+
+def solve(mixture: Parameters, task: Task, past: Past | None) -> SolverResult:
+    """Solve from each start and keep the lowest cost; or go on from the `past`."""
+    problem = task.problem
+    user = check_start(
+        mixture.weights_init,
+        mixture.means_init,
+        mixture.precisions_init,
+        problem.covariance,
+        problem.n_components,
+        problem.points.shape[1],
+    )
+    random_state = check_random_state(mixture.random_state)
+    reporter = Reporter(mixture.verbose, mixture.verbose_interval)
+    settings = SolverSettings(
+        mixture.tol,
+        mixture.max_iter,
+        mixture.learning_rate,
+        np.inf if past is None else past.cost,
+    )
+    best: SolverResult | None = None
+    for i in range(mixture.n_init if past is None else 1):
+        reporter.begin(i)
+        if past is None:
+            start = initialize(
+                problem, mixture.init_params, user, mixture.reg_covar, random_state
+            )
+        else:
+            start = past.parameters.to(problem.points.device)
+        result = SOLVERS[mixture.solver](task.objective, start, settings, reporter.step)
+        if mixture.max_iter > 0:
+            reporter.end(result.log_likelihoods[-1], result.converged)
+        if best is None or not result.costs or result.costs[-1] < best.costs[-1]:
+            best = result
+    assert best is not None
+    return best
