@@ -45,6 +45,7 @@ class Parameters(Protocol):
     means_init: ArrayLike | None
     precisions_init: ArrayLike | None
     learning_rate: float
+    moves: bool
     backend: str
     device: str | torch.device
     random_state: int | np.random.RandomState | None
@@ -140,7 +141,8 @@ def solve(mixture: Parameters, task: Task, past: Past | None) -> SolverResult:
         mixture.tol,
         mixture.max_iter,
         mixture.learning_rate,
-        np.inf if past is None else past.cost,
+        moves=mixture.moves and mixture.sparsity > 0,
+        previous_cost=np.inf if past is None else past.cost,
     )
     best: SolverResult | None = None
     for i in range(mixture.n_init if past is None else 1):

@@ -51,6 +51,9 @@ class KeOpsGaussianMixture(FittedMixture):
     solver : {'em', 'adam'}, default='em'
         'em' is expectation-maximisation, penalised by majorising the prior; 'adam'
         is full-batch gradient descent in the units of the data: scale them.
+    moves : bool, default=True
+        With `sparsity`, let 'em' go on from where it rests by merging, dropping and
+        moving components as long as that lowers the cost.
     tol : float, default=1e-3
         'em' stops when the cost changes by less; 'adam' when its mean over ten
         steps does.
@@ -144,6 +147,7 @@ default='kmeans'
         "covariance_type": [StrOptions(set(COVARIANCES))],
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
         "solver": [StrOptions(set(SOLVERS))],
+        "moves": ["boolean"],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -168,6 +172,7 @@ default='kmeans'
         covariance_type: CovarianceType = "full",
         sparsity: float = 0.0,
         solver: Literal["em", "adam"] = "em",
+        moves: bool = True,
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
@@ -190,6 +195,7 @@ default='kmeans'
         self.covariance_type = covariance_type
         self.sparsity = sparsity
         self.solver = solver
+        self.moves = moves
         self.tol = tol
         self.reg_covar = reg_covar
         self.max_iter = max_iter

@@ -18,6 +18,10 @@ from sklearn_keops_gmm._parameters import (
 from sklearn_keops_gmm._priors import SparsityPrior
 from sklearn_keops_gmm.backends import Reductions
 
+# All pairs of so many components are looked at, of more those of near means.
+_ALL_PAIRS = 64
+_NEAR = 16
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -43,6 +47,16 @@ class Objective:
     covariance: CovarianceStructure
     prior: SparsityPrior
     reg_covar: float
+
+    @property
+    def n_components(self) -> int:
+        """M, as asked for."""
+        return self.prior.n_components
+
+    @property
+    def least_penalty(self) -> float:
+        """The prior's term of the cost of a single component."""
+        return self.prior.price
 
     # -- values ------------------------------------------------------------------
 
@@ -93,6 +107,84 @@ class Objective:
         means, covariances = self.covariance.m_step(moments, means, self.reg_covar)
         factors = self.covariance.factors(covariances)
         return MixtureParameters(weights, means, covariances, factors)
+
+    # -- other numbers of components -----------------------------------------------
+
+    def merger_estimates(
+        self, moments: Moments, parameters: MixtureParameters
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Estimate what the mergers of two neighbours change.
+
+        Returns
+        -------
+        pairs : Tensor of shape (P, 2), int64
+        losses : Tensor of shape (P,)
+            A bound on the mean log-likelihood that is lost.
+        refunds : Tensor of shape (P,)
+            What the prior's term of the cost falls by.
+        """
+        fractions = moments.mass / moments.mass.sum()
+        means, covariances = parameters.means, parameters.covariances
+        pairs = _neighbours(means)
+        losses = self.covariance.merge_losses(fractions, means, covariances, pairs)
+        roots = parameters.weights.sqrt()
+        both = parameters.weights[pairs].sum(1).sqrt()
+        refunds = self.prior.price * (roots[pairs].sum(1) - both)
+        return pairs, losses, refunds
+
+    def merged(
+        self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
+    ) -> MixtureParameters:
+        """Return the M-step in which each of disjoint `pairs`, (P, 2), is one."""
+        n_components = len(parameters.weights)
+        labels = torch.arange(n_components, device=pairs.device)
+        labels[pairs[:, 1]] = pairs[:, 0]
+        kept, labels = labels.unique(return_inverse=True)
+        moments, means = self.covariance.merge(
+            moments, parameters.means, labels, len(kept)
+        )
+        weights = means.new_zeros(len(kept)).index_add_(0, labels, parameters.weights)
+        unions = MixtureParameters(
+            weights,
+            means,
+            self.covariance.select(parameters.covariances, kept),
+            self.covariance.select(parameters.precisions_cholesky, kept),
+        )
+        return self.maximize(moments, unions)
+
+    def without(
+        self, parameters: MixtureParameters, dropped: Tensor
+    ) -> MixtureParameters:
+        """Return the mixture of all components but those `dropped`, (M,) bool."""
+        kept = ~dropped
+        weights = parameters.weights[kept]
+        return MixtureParameters(
+            weights / weights.sum(),
+            parameters.means[kept],
+            self.covariance.select(parameters.covariances, kept),
+            self.covariance.select(parameters.precisions_cholesky, kept),
+        )
+
+    def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
+        """Return the mixture with component `j` as two halves side by side.
+
+        They lie half a standard deviation to either side of its mean, along its
+        longest axis, and are as wide as it was.
+        """
+        covariance = self.covariance.of_one(parameters.covariances, j)
+        step = 0.5 * self.covariance.longest_axis(covariance, parameters.means.shape[1])
+        twice = torch.arange(len(parameters.weights) + 1, device=step.device)
+        twice[-1] = j
+        weights, means = parameters.weights[twice], parameters.means[twice]
+        weights[[j, -1]] *= 0.5
+        means[j] -= step
+        means[-1] += step
+        return MixtureParameters(
+            weights,
+            means,
+            self.covariance.select(parameters.covariances, twice),
+            self.covariance.select(parameters.precisions_cholesky, twice),
+        )
 
     # -- gradients ---------------------------------------------------------------
 
@@ -153,13 +245,7 @@ class Objective:
         alive = parameters.weights >= threshold
         if self.prior.sparsity == 0 or bool(alive.all()):
             return parameters
-        weights = parameters.weights[alive]
-        reduced = MixtureParameters(
-            weights / weights.sum(),
-            parameters.means[alive],
-            self.covariance.select(parameters.covariances, alive),
-            self.covariance.select(parameters.precisions_cholesky, alive),
-        )
+        reduced = self.without(parameters, ~alive)
         return reduced if self.cost(reduced) <= self.cost(parameters) else parameters
 
 
@@ -200,3 +286,16 @@ class _LogLikelihood(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _neighbours(means: Tensor) -> Tensor:
+    """Return pairs of components whose means are close to each other, (P, 2)."""
+    n_components = len(means)
+    if n_components <= _ALL_PAIRS:
+        return torch.combinations(torch.arange(n_components, device=means.device))
+    spread = means.std(0).clamp_min(torch.finfo(means.dtype).tiny)
+    distances = torch.cdist(means / spread, means / spread)
+    near = distances.topk(_NEAR + 1, largest=False).indices[:, 1:]  # (M, near)
+    rows = torch.arange(n_components, device=means.device)[:, None].expand_as(near)
+    pairs = torch.stack((rows, near), -1).reshape(-1, 2).sort(1).values
+    return pairs.unique(dim=0)

@@ -96,6 +96,105 @@ def test_m_step(structure, n_features, reg_covar, rng):
     assert_allclose(covariances, step.covariances, rtol=1e-9, atol=1e-12)
 
 
+def moments_of(X, structure, mixture):
+    """Moments of `mixture` on `X` as its structure takes them."""
+    _, offsets, means, factors = reference.components_of(structure, mixture)
+    matrices = reference.as_matrices(structure, factors, means)
+    sums = reference.moments(X, np.ones(len(X)), "full", offsets, means, matrices)
+    second = reference.fold_scatter(COVARIANCES[structure].structure, sums.second)
+    arrays = (
+        torch.tensor(np.asarray(part, float))
+        for part in (sums.mass, sums.first, second)
+    )
+    return Moments(*arrays, sums.log_likelihood)
+
+
+def restricted(structure, own, tied):
+    """The nearest that `structure` has to matrices of each and of all components."""
+    D = len(tied)
+    return {
+        "full": own,
+        "tied": tied,
+        "diag": np.diagonal(own, axis1=1, axis2=2),
+        "spherical": np.trace(own, axis1=1, axis2=2) / D,
+        "tied_diag": np.diagonal(tied),
+        "tied_spherical": np.atleast_1d(np.trace(tied) / D),
+    }[structure]
+
+
+@every_structure
+@every_size
+def test_merger_is_a_fit_to_the_union(structure, n_features, rng):
+    """Merged moments are those of the added responsibilities."""
+    room = COVARIANCES[structure]
+    mixture = make_mixture(rng, structure, n_features, n_components=4)
+    X = rng.normal(size=(80, n_features)) * 2 + 1
+    labels = np.array([1, 0, 1, 2])
+    moments, means = room.merge(
+        moments_of(X, structure, mixture),
+        torch.tensor(mixture.means),
+        torch.tensor(labels),
+        3,
+    )
+    found_means, found = room.m_step(moments, means, 0.0)
+    parts = reference.components_of(structure, mixture)
+    pulls = reference.responsibilities(X, *parts) @ np.eye(3)[labels]
+    mass = pulls.sum(0)
+    centres = (pulls.T @ X) / mass[:, None]
+    differences = X[:, None] - centres
+    scatter = np.einsum("nj,nja,njb->jab", pulls, differences, differences)
+    expected = restricted(
+        structure, scatter / mass[:, None, None], scatter.sum(0) / len(X)
+    )
+    assert_allclose(moments.mass, mass, rtol=1e-12)
+    assert_allclose(found_means, centres, rtol=1e-10, atol=1e-12)
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@every_structure
+@every_size
+def test_merge_losses(structure, n_features, rng):
+    """What the likelihood of data falls by that know their component."""
+    mixture = make_mixture(rng, structure, n_features, n_components=4)
+    weights, means = mixture.weights, mixture.means
+    own = reference.as_matrices(structure, mixture.covariances, means)
+    volumes = np.linalg.slogdet(own).logabsdet
+    pairs = np.array([[0, 1], [2, 3], [1, 3]])
+    losses = COVARIANCES[structure].merge_losses(
+        torch.tensor(weights),
+        torch.tensor(means),
+        torch.tensor(mixture.covariances),
+        torch.tensor(pairs),
+    )
+    for (i, j), loss in zip(pairs, losses, strict=True):
+        mass, gap = weights[i] + weights[j], means[i] - means[j]
+        between = weights[i] * weights[j] / mass * np.outer(gap, gap)
+        union = (weights[i] * own[i] + weights[j] * own[j] + between) / mass
+        nearest = restricted(structure, union[None], own[0] + between)
+        after = np.linalg.slogdet(
+            reference.as_matrices(structure, nearest, means[:1])
+        ).logabsdet[0]
+        if structure.startswith("tied"):
+            expected = 0.5 * (after - volumes[0])
+        else:
+            kept = weights[i] * volumes[i] + weights[j] * volumes[j]
+            expected = 0.5 * (mass * after - kept)
+        assert loss == pytest.approx(expected, rel=1e-9)
+
+
+@every_structure
+@every_size
+def test_longest_axis(structure, n_features, rng):
+    """Its square is the largest of the variances along any direction."""
+    room = COVARIANCES[structure]
+    mixture = make_mixture(rng, structure, n_features)
+    covariance = room.of_one(torch.tensor(mixture.covariances), 1)
+    axis = room.longest_axis(covariance, n_features).numpy()
+    matrix = reference.as_matrices(structure, mixture.covariances, mixture.means)[1]
+    assert axis @ axis == pytest.approx(np.linalg.eigvalsh(matrix)[-1])
+    assert axis @ matrix @ axis == pytest.approx((axis @ axis) ** 2)
+
+
 @every_structure
 def test_collapse(structure):
     """A width of zero is regularised where it may be, and an error where not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +10,11 @@ import torch
 from numpy.random import RandomState
 from torch import Tensor
 
-from sklearn_keops_gmm._covariances._structure import ILL_DEFINED, CovarianceStructure
+from sklearn_keops_gmm._covariances._structure import (
+    ILL_DEFINED,
+    CovarianceStructure,
+    SharedCovariance,
+)
 from sklearn_keops_gmm._parameters import Moments, Structure
 
 
@@ -52,6 +57,10 @@ class _MatrixCovariance(CovarianceStructure):
         inverse = torch.linalg.solve_triangular(factors, identity, upper=True)
         return inverse.mT @ inverse
 
+    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+        values, vectors = torch.linalg.eigh(covariance)
+        return values[-1].sqrt() * vectors[:, -1]
+
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return torch.linalg.slogdet(factors).logabsdet
 
@@ -66,6 +75,10 @@ class _MatrixCovariance(CovarianceStructure):
 
     def outer(self, points: Tensor) -> Tensor:
         return points[:, :, None] * points[:, None, :]
+
+    def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
+        lower = torch.linalg.cholesky_ex(covariances).L
+        return 2 * torch.diagonal(lower, dim1=-2, dim2=-1).log().sum(-1)
 
     def _regularize(self, covariances: Tensor, reg_covar: float) -> Tensor:
         """Add `reg_covar` to the diagonals of scatter that is positive in theory.
@@ -84,6 +97,15 @@ class _MatrixCovariance(CovarianceStructure):
             floored = values.clamp_min(0.0) + reg_covar
             regularized = (vectors * floored[..., None, :]) @ vectors.mT
         return regularized
+
+    def _draw_one(
+        self,
+        random_state: RandomState,
+        mean: np.ndarray,
+        covariance: np.ndarray,
+        count: int,
+    ) -> np.ndarray:
+        return random_state.multivariate_normal(mean, covariance, count)
 
 
 class FullCovariance(_MatrixCovariance):
@@ -111,24 +133,8 @@ class FullCovariance(_MatrixCovariance):
     ) -> Tensor:
         return self._regularize(second / mass[:, None, None], reg_covar)
 
-    def draw(
-        self,
-        random_state: RandomState,
-        means: np.ndarray,
-        covariances: np.ndarray,
-        counts: np.ndarray,
-    ) -> np.ndarray:
-        return np.vstack(
-            [
-                random_state.multivariate_normal(mean, covariance, int(count))
-                for mean, covariance, count in zip(
-                    means, covariances, counts, strict=True
-                )
-            ]
-        )
 
-
-class TiedCovariance(_MatrixCovariance):
+class TiedCovariance(SharedCovariance, _MatrixCovariance):
     """All components share one matrix, (D, D)."""
 
     name = "tied"
@@ -140,10 +146,12 @@ class TiedCovariance(_MatrixCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_features * (n_features + 1) // 2
 
-    def select(self, array: Tensor, alive: Tensor) -> Tensor:
-        return array
-
     def select_second(self, second: Tensor, alive: Tensor) -> Tensor:
+        return second
+
+    def merge_second(
+        self, second: Tensor, add_up: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         return second
 
     def pool(self, second: Tensor) -> Tensor:
@@ -157,13 +165,3 @@ class TiedCovariance(_MatrixCovariance):
         self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
     ) -> Tensor:
         return self._regularize(second / mass.sum(), reg_covar)
-
-    def draw(
-        self,
-        random_state: RandomState,
-        means: np.ndarray,
-        covariances: np.ndarray,
-        counts: np.ndarray,
-    ) -> np.ndarray:
-        shared = np.broadcast_to(covariances, (len(means), *covariances.shape))
-        return FullCovariance().draw(random_state, means, shared, counts)

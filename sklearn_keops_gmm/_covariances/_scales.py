@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.random import RandomState
 from torch import Tensor
 
-from sklearn_keops_gmm._covariances._structure import ILL_DEFINED, CovarianceStructure
+from sklearn_keops_gmm._covariances._structure import (
+    ILL_DEFINED,
+    CovarianceStructure,
+    SharedCovariance,
+)
 from sklearn_keops_gmm._parameters import Moments, Structure
 
 
@@ -36,20 +41,15 @@ class _ScaleCovariance(CovarianceStructure):
     def covariances(self, factors: Tensor) -> Tensor:
         return 1.0 / (factors * factors)
 
-    def draw(
+    def _draw_one(
         self,
         random_state: RandomState,
-        means: np.ndarray,
-        covariances: np.ndarray,
-        counts: np.ndarray,
+        mean: np.ndarray,
+        covariance: np.ndarray,
+        count: int,
     ) -> np.ndarray:
-        return np.vstack(
-            [
-                mean
-                + random_state.standard_normal((count, means.shape[1])) * np.sqrt(scale)
-                for mean, scale, count in zip(means, covariances, counts, strict=True)
-            ]
-        )
+        normal = random_state.standard_normal((count, len(mean)))
+        return mean + normal * np.sqrt(covariance)
 
 
 class DiagonalCovariance(_ScaleCovariance):
@@ -64,6 +64,12 @@ class DiagonalCovariance(_ScaleCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features
 
+    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+        axis = torch.zeros_like(covariance)
+        widest = covariance.argmax()
+        axis[widest] = covariance[widest].sqrt()
+        return axis
+
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return factors.abs().log().sum(1)
 
@@ -77,6 +83,9 @@ class DiagonalCovariance(_ScaleCovariance):
 
     def outer(self, points: Tensor) -> Tensor:
         return points * points
+
+    def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
+        return covariances.log().sum(-1)
 
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
         return 2 * a * b
@@ -99,6 +108,10 @@ class SphericalCovariance(_ScaleCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components
 
+    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+        # All axes are as long: one that favours no feature.
+        return (covariance / n_features).sqrt() * covariance.new_ones(n_features)
+
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return n_features * factors.abs().log()
 
@@ -114,6 +127,12 @@ class SphericalCovariance(_ScaleCovariance):
     def outer(self, points: Tensor) -> Tensor:
         return (points * points).sum(1)
 
+    def _spread(self, vectors: Tensor) -> Tensor:
+        return self.outer(vectors) / vectors.shape[1]
+
+    def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
+        return n_features * covariances.log()
+
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
         return 2 * (a * b).sum(1)
 
@@ -123,7 +142,7 @@ class SphericalCovariance(_ScaleCovariance):
         return second.clamp_min(0.0) / (n_features * mass) + reg_covar
 
 
-class TiedDiagonalCovariance(DiagonalCovariance):
+class TiedDiagonalCovariance(SharedCovariance, DiagonalCovariance):
     """All components share one diagonal, (D,)."""
 
     name = "tied_diag"
@@ -133,9 +152,6 @@ class TiedDiagonalCovariance(DiagonalCovariance):
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_features
-
-    def select(self, array: Tensor, alive: Tensor) -> Tensor:
-        return array
 
     def expand(self, factors: Tensor, n_components: int) -> Tensor:
         return factors.expand(n_components, -1)
@@ -151,30 +167,20 @@ class TiedDiagonalCovariance(DiagonalCovariance):
     ) -> Tensor:
         return second.sum(0).clamp_min(0.0) / mass.sum() + reg_covar
 
-    def draw(
-        self,
-        random_state: RandomState,
-        means: np.ndarray,
-        covariances: np.ndarray,
-        counts: np.ndarray,
-    ) -> np.ndarray:
-        shared = np.broadcast_to(covariances, (len(means), *covariances.shape))
-        return super().draw(random_state, means, shared, counts)
 
-
-class TiedSphericalCovariance(SphericalCovariance):
+class TiedSphericalCovariance(SharedCovariance, SphericalCovariance):
     """All components share one variance, (1,)."""
 
     name = "tied_spherical"
+
+    def of_one(self, covariances: Tensor, j: int) -> Tensor:
+        return covariances[0]
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return (1,)
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return 1
-
-    def select(self, array: Tensor, alive: Tensor) -> Tensor:
-        return array
 
     def expand(self, factors: Tensor, n_components: int) -> Tensor:
         return factors.expand(n_components)
@@ -184,13 +190,3 @@ class TiedSphericalCovariance(SphericalCovariance):
     ) -> Tensor:
         pooled = second.sum(0, keepdim=True).clamp_min(0.0)
         return pooled / (n_features * mass.sum()) + reg_covar
-
-    def draw(
-        self,
-        random_state: RandomState,
-        means: np.ndarray,
-        covariances: np.ndarray,
-        counts: np.ndarray,
-    ) -> np.ndarray:
-        shared = np.broadcast_to(covariances, (len(means),))
-        return super().draw(random_state, means, shared, counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm.solvers._moves import improve
 from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
 
 
@@ -15,7 +16,8 @@ def em(
     """Alternate E-steps and penalised M-steps until the cost rests.
 
     Without a prior these are the steps, the order and the stopping rule of
-    scikit-learn: the cost that is compared is that before the M-step.
+    scikit-learn: the cost that is compared is that before the M-step. With one,
+    moves to fewer components follow, if they are asked for.
     """
     parameters = start
     previous = settings.previous_cost
@@ -33,4 +35,5 @@ def em(
             converged = True
             break
         previous = costs[-1]
-    return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
+    result = SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
+    return improve(objective, result, settings, on_step) if settings.moves else result

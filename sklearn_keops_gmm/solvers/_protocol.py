@@ -17,6 +17,14 @@ OnStep = Callable[[int, float], None]
 class Objective(Protocol):
     """The part of the cost that solvers see."""
 
+    @property
+    def n_components(self) -> int:
+        """The number of components at most."""
+
+    @property
+    def least_penalty(self) -> float:
+        """The prior's term of the cost of a single component."""
+
     def moments(self, parameters: MixtureParameters) -> Moments:
         """Return the moments about the means of `parameters`."""
 
@@ -30,6 +38,24 @@ class Objective(Protocol):
         self, moments: Moments, parameters: MixtureParameters
     ) -> MixtureParameters:
         """Return the M-step from `moments` about `parameters`."""
+
+    def merger_estimates(
+        self, moments: Moments, parameters: MixtureParameters
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pairs of components, what merging loses, and what it refunds."""
+
+    def merged(
+        self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
+    ) -> MixtureParameters:
+        """Return the M-step in which each of disjoint `pairs`, (P, 2), is one."""
+
+    def without(
+        self, parameters: MixtureParameters, dropped: Tensor
+    ) -> MixtureParameters:
+        """Return the mixture of all components but those `dropped`, (M,) bool."""
+
+    def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
+        """Return the mixture with component `j` as two halves side by side."""
 
     def differentiable_cost(
         self, logits: Tensor, means: Tensor, factors: Tensor
@@ -54,6 +80,8 @@ class SolverSettings:
         At most so many iterations, at least 1.
     learning_rate : float
         Step size of the gradient solvers.
+    moves : bool
+        Whether EM is followed by moves to fewer components.
     previous_cost : float
         Cost before the start, for a warm start; otherwise infinity.
     """
@@ -61,6 +89,7 @@ class SolverSettings:
     tol: float
     max_iter: int
     learning_rate: float
+    moves: bool = False
     previous_cost: float = float("inf")
 
 

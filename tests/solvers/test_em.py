@@ -67,6 +67,7 @@ def test_cost_never_rises(structure, sparsity, problem, extra):
         problem["n_blobs"] + extra,
         covariance_type=structure,
         sparsity=sparsity,
+        moves=False,
         reg_covar=0,
         tol=0,
         max_iter=20,
@@ -94,6 +95,7 @@ def test_regularised_steps_improve_their_bound(structure, sparsity, reg_covar):
     n_components = 4
     given = start(X, structure, n_components, scale=50.0) | {
         "sparsity": sparsity,
+        "moves": False,
         "reg_covar": reg_covar,
     }
     path = []

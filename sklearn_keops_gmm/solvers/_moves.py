@@ -1,0 +1,221 @@
+"""Discrete moves out of the local minima of penalised EM.
+
+A weight of zero is a local minimum whatever the data, and two strong components
+that could be one do not come together by small steps. So once EM rests, mixtures
+with other components are tried: with two merged, with one dropped, with one taken
+from where it is of little use to where it may be of more. An estimate from the
+moments ranks them, a few EM steps show what they promise, and one is kept only if
+its cost is lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm.solvers._descent import State, advance, evaluate, settle
+from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
+
+# So many EM steps show what a challenger promises.
+_TRIAL_STEPS = 5
+# So many of a kind are tried, the best by their estimates.
+_FEW = 3
+# So many reductions in a row are tried before one of them pays.
+_DEPTH = 3
+# A mixture rests when this part of tol is left to gain.
+_REST = 0.01
+
+Challenger = Callable[[], MixtureParameters]
+
+
+def improve(
+    objective: Objective,
+    result: SolverResult,
+    settings: SolverSettings,
+    on_step: OnStep,
+) -> SolverResult:
+    """Continue a result of EM by moves until none lowers the cost.
+
+    ``max_iter`` bounds each stretch of EM, not their sum. The steps of challengers
+    that are not kept are not part of the result.
+    """
+    if settings.max_iter == 0:
+        return result
+    search = _Search(objective, settings)
+    chain = [evaluate(objective, result.parameters)]
+    while converged := search.descend(chain):
+        better = search.elsewhere(chain[-1])
+        if not better:
+            break
+        chain += better
+    return _continued(result, chain, converged, on_step)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Moves on one objective."""
+
+    objective: Objective
+    settings: SolverSettings
+
+    # -- which mixtures to try ------------------------------------------------------
+
+    def mergers(self, state: State) -> Iterator[Challenger]:
+        """Merge all disjoint pairs whose refund is more than they can lose."""
+        pairs, changes = self._ranked_pairs(state)
+        paying = _disjoint(pairs[changes < 0])
+        if len(paying) > 1:
+            yield partial(self._merged, state, paying)
+
+    def reductions(self, state: State) -> Iterator[Challenger]:
+        """Merge one of the best pairs, or drop one of their members."""
+        pairs = self._ranked_pairs(state)[0][:_FEW]
+        for pair in pairs:
+            yield partial(self._merged, state, pair[None])
+        for j in pairs.unique().tolist():
+            yield partial(self._without, state, j)
+
+    def splits(self, state: State) -> Iterator[Challenger]:
+        """Split one of the heaviest components, after merging the best pair or not."""
+        wholes = [
+            self._merged(state, pair[None]) for pair in self._ranked_pairs(state)[0][:1]
+        ]
+        if state.n_components < self.objective.n_components:
+            wholes.append(state.parameters)
+        for whole in wholes:
+            for j in whole.weights.argsort(descending=True)[:_FEW].tolist():
+                yield partial(self.objective.split, whole, j)
+
+    def _ranked_pairs(self, state: State) -> tuple[Tensor, Tensor]:
+        """Return pairs of components, (P, 2), and what merging changes, (P,)."""
+        if state.n_components == 1:
+            return torch.empty((0, 2), dtype=torch.int64), torch.empty(0)
+        pairs, losses, refunds = self.objective.merger_estimates(
+            state.moments, state.parameters
+        )
+        changes, order = (losses - refunds).sort(stable=True)
+        return pairs[order], changes
+
+    def _merged(self, state: State, pairs: Tensor) -> MixtureParameters:
+        return self.objective.merged(state.moments, state.parameters, pairs)
+
+    def _without(self, state: State, j: int) -> MixtureParameters:
+        dropped = torch.zeros_like(state.parameters.weights, dtype=torch.bool)
+        dropped[j] = True
+        return self.objective.without(state.parameters, dropped)
+
+    # -- what comes of them -----------------------------------------------------------
+
+    def descend(self, chain: list[State]) -> bool:
+        """Extend a chain by EM and moves to fewer components until it rests.
+
+        What is left of a descent may make a move pay that did not before.
+        """
+        while True:
+            while better := self.at_once(chain[-1]) or self.fewer(chain[-1]):
+                chain += better
+            before = chain[-1].cost
+            rests = self._settle(chain, _REST * self.settings.tol)
+            if not rests or before - chain[-1].cost <= self.settings.tol:
+                return rests
+
+    def at_once(self, state: State) -> list[State]:
+        """Return how many mergers at once lead below `state`, if they do."""
+        target = self._below(state)
+        return self._winner(self._trials(self.mergers(state), target), target)
+
+    def fewer(self, state: State) -> list[State]:
+        """Return how one reduction, or a few in a row, lead below `state`.
+
+        Where one does not pay, two may: the prior charges the first of many
+        components less than the first of two.
+        """
+        target = self._below(state)
+        for _ in range(_DEPTH):
+            trials = self._trials(self.reductions(state), target)
+            better = self._winner(trials, target)
+            if better or not trials:
+                return better
+            state = min((trial[-1] for trial in trials), key=lambda state: state.cost)
+            refundable = self.objective.penalty(state.parameters)
+            if state.cost - refundable + self.objective.least_penalty >= target:
+                break
+        return []
+
+    def elsewhere(self, state: State) -> list[State]:
+        """Return how a split component leads below `state`."""
+        target = self._below(state)
+        return self._winner(self._trials(self.splits(state), target), target)
+
+    def _below(self, state: State) -> float:
+        """Return the cost from which a challenger of `state` has won."""
+        rounding = 1e-10 * max(1.0, abs(state.cost))
+        return state.cost - max(0.1 * self.settings.tol, rounding)
+
+    def _trials(
+        self, challengers: Iterator[Challenger], target: float
+    ) -> list[list[State]]:
+        """Return the first steps of each challenger that does not collapse."""
+        trials = (self._trial(challenger, target) for challenger in challengers)
+        return [trial for trial in trials if trial]
+
+    def _trial(self, challenger: Challenger, target: float) -> list[State]:
+        try:
+            chain = [evaluate(self.objective, challenger())]
+            while len(chain) <= _TRIAL_STEPS and chain[-1].cost >= target:
+                chain.append(advance(self.objective, chain[-1]))
+        except ValueError:
+            return []
+        return chain
+
+    def _winner(self, trials: list[list[State]], target: float) -> list[State]:
+        """Follow the most promising until one is below `target` or none has hope."""
+        for trial in sorted(trials, key=lambda trial: trial[-1].cost):
+            if trial[-1].cost >= target:
+                self._settle(trial, self.settings.tol, target)
+            if trial[-1].cost < target:
+                return [state for state in trial if state.cost < target]
+        return []
+
+    def _settle(
+        self, chain: list[State], tol: float, target: float = torch.inf
+    ) -> bool:
+        """Extend a chain by EM; where a component collapses it ends."""
+        try:
+            return settle(self.objective, chain, tol, self.settings.max_iter, target)
+        except ValueError:
+            return False
+
+
+def _disjoint(pairs: Tensor) -> Tensor:
+    """Keep the pairs, (P, 2), that share no component with one before them."""
+    taken: set[int] = set()
+    kept = []
+    for i, j in pairs.tolist():
+        if not taken & {i, j}:
+            taken |= {i, j}
+            kept.append((i, j))
+    return torch.tensor(kept, dtype=torch.int64, device=pairs.device).reshape(-1, 2)
+
+
+def _continued(
+    result: SolverResult, chain: list[State], converged: bool, on_step: OnStep
+) -> SolverResult:
+    """Return the result of EM with the states that were kept after it.
+
+    A result holds costs of what its steps started from, and the mixture after the
+    last of them: that is the last state.
+    """
+    costs, log_likelihoods = list(result.costs), list(result.log_likelihoods)
+    for state in chain[:-1]:
+        on_step(len(costs) + 1, costs[-1] - state.cost)
+        costs.append(state.cost)
+        log_likelihoods.append(state.log_likelihood)
+    return SolverResult(
+        chain[-1].parameters, tuple(costs), tuple(log_likelihoods), converged
+    )

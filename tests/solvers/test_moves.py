@@ -1,0 +1,140 @@
+"""Moves to other components lower the cost, and end where none does."""
+
+from functools import cache, partial
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from tests import reference
+from tests.data import blobs, every_backend, mixture_of, spiral
+from tests.reference import COVARIANCE_TYPES
+from tests.solvers.test_em import draw, error_of_fit, narrowest, problems
+
+every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+sparse = partial(KeOpsGaussianMixture, sparsity=10.0, random_state=0)
+
+
+@cache
+def tutorial_spiral():
+    """The spiral at the size that it has in KeOps' tutorial."""
+    t = np.linspace(0, 2 * np.pi, 10_000)
+    curve = (0.5 + 0.4 * (t / 7) * np.cos(t), 0.5 + 0.3 * np.sin(t))
+    noise = np.random.RandomState(0).normal(size=(10_000, 2))
+    return np.stack(curve, axis=1) + 0.02 * noise
+
+
+def cost_of(model, X):
+    """The penalised cost, from the public attributes alone."""
+    penalty = model.sparsity / model.n_components * np.sqrt(model.weights_).sum()
+    parts = reference.components_of(model.covariance_type, mixture_of(model))
+    return penalty - reference.log_density(X, *parts).mean()
+
+
+@every_backend
+@every_structure
+def test_moves_lower_the_cost(backend, structure):
+    X = spiral(500)
+    plain, moved = (
+        sparse(8, covariance_type=structure, backend=backend, moves=moves).fit(X)
+        for moves in (False, True)
+    )
+    assert moved.n_components_ < plain.n_components_
+    assert moved.cost_ < plain.cost_
+    assert moved.cost_ == pytest.approx(cost_of(moved, X), abs=1e-10)
+    for name in ("weights_", "means_"):
+        assert len(getattr(moved, name)) == moved.n_components_
+    assert moved.n_iter_ == len(moved.costs_) == len(moved.lower_bounds_)
+    assert moved.costs_[: plain.n_iter_] == plain.costs_
+
+
+@every_structure
+@settings(max_examples=5)
+@given(problem=problems, sparsity=st.sampled_from([0.5, 5.0, 50.0]))
+def test_cost_never_rises(structure, problem, sparsity):
+    """Each state that is kept is below the one before, by a move or by EM."""
+    X = draw(**problem)
+    model = KeOpsGaussianMixture(
+        problem["n_blobs"] + 3,
+        covariance_type=structure,
+        sparsity=sparsity,
+        reg_covar=0,
+        random_state=0,
+    )
+    # Where a component collapses the likelihood has no maximum.
+    assume(not error_of_fit(model, X))
+    assume(narrowest(X, structure, mixture_of(model)) > 1e-10)
+    costs = np.array([*model.costs_, model.cost_])
+    assert (np.diff(costs) <= 1e-11 * np.maximum(1, np.abs(costs[1:]))).all()
+    assert model.cost_ == pytest.approx(cost_of(model, X), rel=1e-9)
+    assert model.weights_.sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_spiral_ends_alike_from_every_seed(seed):
+    """Where KeOps' tutorial leaves three to five components and a higher cost."""
+    X = tutorial_spiral()
+    model = KeOpsGaussianMixture(30, sparsity=20.0, random_state=seed).fit(X)
+    assert model.n_components_ == 4
+    assert cost_of(model, X) == pytest.approx(-0.4226, abs=1e-4)
+
+
+def test_two_reductions_where_one_does_not_pay():
+    """Three equal blobs cost less as one, but more as two."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(c, 1, (1000, 2)) for c in (-5, 0, 5)])
+    given = {"reg_covar": 0.1, "tol": 1e-6, "random_state": 0}
+    costs = [
+        cost_of(KeOpsGaussianMixture(k, sparsity=k, moves=False, **given).fit(X), X)
+        for k in (1, 2, 3)
+    ]
+    assert costs[0] < costs[2] < costs[1]
+    model = KeOpsGaussianMixture(20, sparsity=20.0, **given).fit(X)
+    assert model.n_components_ == 1
+    assert model.cost_ == pytest.approx(costs[0], abs=1e-6)
+
+
+@every_structure
+def test_fixed_point_is_stationary(structure):
+    """Moves end in a place where one more step of EM changes nothing."""
+    X = blobs()
+    model = sparse(6, covariance_type=structure, tol=1e-9, max_iter=2000).fit(X)
+    assert model.converged_
+    parts = reference.components_of(structure, mixture_of(model))
+    mass = reference.responsibilities(X, *parts).mean(axis=0)
+    slopes = 10 / 6 / (2 * np.sqrt(model.weights_)) - mass / model.weights_
+    assert slopes - slopes.mean() == pytest.approx(0, abs=1e-4)
+
+
+def test_starts_are_compared_after_moves():
+    X = spiral(500)
+    several = sparse(8, covariance_type="tied", n_init=4, init_params="random").fit(X)
+    one = sparse(8, covariance_type="tied", init_params="random").fit(X)
+    assert several.cost_ <= one.cost_
+
+
+def test_no_moves_without_sparsity():
+    X = blobs()
+    a, b = (
+        KeOpsGaussianMixture(5, moves=moves, random_state=0).fit(X)
+        for moves in (False, True)
+    )
+    assert a.n_components_ == b.n_components_ == 5
+    assert a.costs_ == b.costs_
+
+
+def test_no_iterations_no_moves():
+    model = sparse(6, max_iter=0).fit(blobs())
+    assert model.n_components_ == 6
+    assert model.n_iter_ == 0
+
+
+def test_warm_start_goes_on_from_the_components_left():
+    X = spiral(500)
+    model = sparse(8, warm_start=True).fit(X)
+    left, cost = model.n_components_, model.cost_
+    model.fit(X)
+    assert model.n_components_ == left
+    assert model.cost_ <= cost + 1e-12
