@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,14 +20,15 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
+from torch import Tensor
 
 from sklearn_keops_gmm._arrays import ArrayKind, to_numpy, to_tensor
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._interchange import from_sklearn, to_sklearn
-from sklearn_keops_gmm._parameters import Components, MixtureParameters
+from sklearn_keops_gmm._parameters import Components, Frame, MixtureParameters
 from sklearn_keops_gmm._validation import resolve_device
-from sklearn_keops_gmm.backends import Reductions, choose_backend, get_backend
+from sklearn_keops_gmm.backends import Backend, Reductions, choose_backend, get_backend
 
 
 class FittedMixture(DensityMixin, BaseEstimator):
@@ -259,7 +260,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             *(torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays)
         )
 
-    def _bind(self, X: ArrayLike, method: str) -> _Bound:
+    def _bind(self, X: ArrayLike, method: str) -> Bound:
         """Validate `X` and bind it to a backend, with the fitted components."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="means_", method=method)
@@ -274,17 +275,41 @@ class FittedMixture(DensityMixin, BaseEstimator):
         components = COVARIANCES[self.covariance_type].components(
             fitted.weights.log(), fitted.means, fitted.precisions_cholesky
         )
-        reductions = backend(to_tensor(array, device), None, frame.to(device))
-        return _Bound(kind, reductions, components.to(device))
+        points = to_tensor(array, device)
+        return Bound(kind, points, backend, frame.to(device), components.to(device))
+
+    def _set_parameters(
+        self, parameters: MixtureParameters, kind: ArrayKind, dtype: torch.dtype
+    ) -> None:
+        """Set the attributes that describe the mixture, as arrays of that kind."""
+        factors = parameters.precisions_cholesky
+        precisions = COVARIANCES[self.covariance_type].precisions(factors)
+        self.weights_ = kind.wrap(parameters.weights, dtype)
+        self.means_ = kind.wrap(parameters.means, dtype)
+        self.covariances_ = kind.wrap(parameters.covariances, dtype)
+        self.precisions_ = kind.wrap(precisions, dtype)
+        self.precisions_cholesky_ = kind.wrap(factors, dtype)
+        self.n_components_ = len(parameters.weights)
 
 
 @dataclass(frozen=True)
-class _Bound:
-    """Data on a backend, components to ask it about, and the kind of the answer."""
+class Bound:
+    """Data for a backend, components to ask it about, and the kind of the answer."""
 
     kind: ArrayKind
-    reductions: Reductions
+    points: Tensor
+    backend: Backend
+    frame: Frame
     components: Components
+
+    @property
+    def reductions(self) -> Reductions:
+        """The sums over all pairs."""
+        return self.backend(self.points, None, self.frame)
+
+    def of_rows(self, rows: slice) -> Bound:
+        """Return the same for some of the points."""
+        return replace(self, points=self.points[rows])
 
 
 def _total_weight(X: ArrayLike, sample_weight: ArrayLike | None) -> float:

@@ -14,8 +14,8 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._covariances import COVARIANCES
-from sklearn_keops_gmm._fitted import FittedMixture
 from sklearn_keops_gmm._fitting import Data, Past, Task, pose, read_data, solve
 from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._parameters import SolverResult
@@ -27,7 +27,7 @@ CovarianceType = Literal[
 ]
 
 
-class KeOpsGaussianMixture(FittedMixture):
+class KeOpsGaussianMixture(ConditionalMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -283,19 +283,10 @@ default='kmeans'
 
     def _set_result(self, result: SolverResult, task: Task, data: Data) -> None:
         """Set the fitted attributes."""
-        kind, dtype = data.kind, data.points.dtype
-        parameters = result.parameters
-        factors = parameters.precisions_cholesky
-        precisions = COVARIANCES[self.covariance_type].precisions(factors)
-        self.weights_ = kind.wrap(parameters.weights, dtype)
-        self.means_ = kind.wrap(parameters.means, dtype)
-        self.covariances_ = kind.wrap(parameters.covariances, dtype)
-        self.precisions_ = kind.wrap(precisions, dtype)
-        self.precisions_cholesky_ = kind.wrap(factors, dtype)
-        self.n_components_ = len(parameters.weights)
+        self._set_parameters(result.parameters, data.kind, data.points.dtype)
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
-        self.cost_ = task.objective.cost(parameters)
+        self.cost_ = task.objective.cost(result.parameters)
         self.lower_bounds_ = list(result.log_likelihoods)
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf

@@ -139,3 +139,77 @@ def resolve_device(
             "CUDA device. Use device='cpu' or 'auto', or install a CUDA build of torch."
         )
     return resolved
+
+
+def resolve_features(
+    features: Any, n_features: int, names: np.ndarray | None
+) -> list[int]:
+    """Return the indices of `features`, in their order.
+
+    Parameters
+    ----------
+    features : int, str, or array-like of them or of bool
+        Indices, which may count from the end; names; or a mask.
+    n_features : int
+    names : ndarray of shape (n_features,) or None
+        The feature names seen in fit.
+
+    Raises
+    ------
+    ValueError
+        If features are unknown, repeated or none.
+    """
+    single = isinstance(features, (str, int, np.integer))
+    items = [features] if single else list(to_numpy(features))
+    if (
+        not single
+        and items
+        and all(isinstance(item, (bool, np.bool_)) for item in items)
+    ):
+        if len(items) != n_features:
+            raise ValueError(
+                f"A mask as 'features' needs {n_features} entries, one per feature; "
+                f"got {len(items)}."
+            )
+        items = list(np.flatnonzero(items))
+    known = [] if names is None else list(names)
+    indices = [_index_of(item, n_features, known) for item in items]
+    if not indices or len(set(indices)) < len(indices):
+        raise ValueError(
+            f"'features' must be one or more different features; got {features!r}."
+        )
+    return indices
+
+
+def _index_of(feature: Any, n_features: int, names: list[str]) -> int:
+    if isinstance(feature, str) and feature in names:
+        return names.index(feature)
+    if isinstance(feature, str):
+        seen = f"those seen in fit are {names}" if names else "fit has seen no names"
+        raise ValueError(f"'features' has the unknown name {feature!r}: {seen}.")
+    # True and False are integers to Python, but not indices.
+    if not isinstance(feature, bool) and isinstance(feature, (int, np.integer)):
+        index = int(feature)
+        if -n_features <= index < n_features:
+            return index % n_features
+    raise ValueError(
+        f"'features' takes names, or integers from {-n_features} to {n_features - 1}; "
+        f"got {feature!r}."
+    )
+
+
+def check_values(values: ArrayLike, n_values: int) -> np.ndarray:
+    """Return `values` as float64 of shape (n_values,), or raise ValueError."""
+    array: np.ndarray = check_array(
+        np.atleast_1d(to_numpy(values)),
+        dtype=np.float64,
+        ensure_2d=False,
+        allow_nd=True,
+        input_name="values",
+    )
+    if array.shape != (n_values,):
+        raise ValueError(
+            f"'values' must have the shape ({n_values},), a number for each of the "
+            f"given features; got {array.shape}."
+        )
+    return array

@@ -19,7 +19,7 @@ VALUES = f"{PACKAGE}._parameters"
 LAZY = {"pykeops", "matplotlib", "dask"}
 
 # Only the estimator, in these rooms, sees everything.
-ESTIMATOR = {"", "_mixture", "_fitted", "_fitting"}
+ESTIMATOR = {"", "_mixture", "_fitted", "_fitting", "_conditioning"}
 MAY_SEE = {
     "_parameters": set(),
     "_arrays": set(),
@@ -30,6 +30,7 @@ MAY_SEE = {
     "_priors": {"_parameters"},
     "backends": {"_parameters"},
     "solvers": {"_parameters"},
+    "_regression": {"_parameters", "_covariances"},
     "_initialization": {"_parameters", "_covariances"},
     "_validation": {"_arrays", "_parameters", "_covariances", "_initialization"},
     "_objective": {"_parameters", "_covariances", "_priors", "backends"},

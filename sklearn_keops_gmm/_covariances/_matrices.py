@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -51,10 +51,7 @@ class _MatrixCovariance(CovarianceStructure):
         return factors @ factors.mT
 
     def covariances(self, factors: Tensor) -> Tensor:
-        identity = torch.eye(
-            factors.shape[-1], dtype=factors.dtype, device=factors.device
-        )
-        inverse = torch.linalg.solve_triangular(factors, identity, upper=True)
+        inverse = _inverse(factors)
         return inverse.mT @ inverse
 
     def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
@@ -79,6 +76,26 @@ class _MatrixCovariance(CovarianceStructure):
     def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
         lower = torch.linalg.cholesky_ex(covariances).L
         return 2 * torch.diagonal(lower, dim1=-2, dim2=-1).log().sum(-1)
+
+    # With the inverse C of A, the covariance is C.T @ C and the precision A @ A.T: to
+    # marginalise is to select columns of C, to condition rows of A, and neither matrix
+    # is ever formed, which rounding could leave indefinite.
+
+    def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        upper = torch.linalg.qr(_inverse(factors)[..., features]).R
+        return self.triangular(_inverse(upper))
+
+    def conditional(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        return self.triangular(factors[..., features, :])
+
+    def slopes(
+        self, factors: Tensor, features: Sequence[int], others: Sequence[int]
+    ) -> Tensor:
+        # B = -inv(A_f @ A_f.T) @ A_f @ A_o.T, with rows A_f and A_o: least squares.
+        basis, upper = torch.linalg.qr(factors[..., features, :].mT)
+        products = basis.mT @ factors[..., others, :].mT
+        slopes = -torch.linalg.solve_triangular(upper, products, upper=True)
+        return slopes.reshape(-1, len(features), len(others))
 
     def _regularize(self, covariances: Tensor, reg_covar: float) -> Tensor:
         """Add `reg_covar` to the diagonals of scatter that is positive in theory.
@@ -165,3 +182,9 @@ class TiedCovariance(SharedCovariance, _MatrixCovariance):
         self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
     ) -> Tensor:
         return self._regularize(second / mass.sum(), reg_covar)
+
+
+def _inverse(factors: Tensor) -> Tensor:
+    """Return the inverses of upper-triangular `factors`."""
+    identity = torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device)
+    return torch.linalg.solve_triangular(factors, identity, upper=True)

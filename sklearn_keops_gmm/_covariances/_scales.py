@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -41,6 +42,16 @@ class _ScaleCovariance(CovarianceStructure):
     def covariances(self, factors: Tensor) -> Tensor:
         return 1.0 / (factors * factors)
 
+    # Features are independent within a component: given others, they are as alone.
+
+    def conditional(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        return self.marginal(factors, features)
+
+    def slopes(
+        self, factors: Tensor, features: Sequence[int], others: Sequence[int]
+    ) -> Tensor:
+        return factors.new_zeros(1, len(features), len(others))
+
     def _draw_one(
         self,
         random_state: RandomState,
@@ -69,6 +80,9 @@ class DiagonalCovariance(_ScaleCovariance):
         widest = covariance.argmax()
         axis[widest] = covariance[widest].sqrt()
         return axis
+
+    def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        return factors[..., features]
 
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return factors.abs().log().sum(1)
@@ -111,6 +125,9 @@ class SphericalCovariance(_ScaleCovariance):
     def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
         # All axes are as long: one that favours no feature.
         return (covariance / n_features).sqrt() * covariance.new_ones(n_features)
+
+    def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        return factors
 
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return n_features * factors.abs().log()

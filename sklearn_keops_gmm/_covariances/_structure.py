@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -304,6 +304,28 @@ class CovarianceStructure(ABC):
     @abstractmethod
     def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
         """Return the log-determinants of covariances, one per component or one."""
+
+    # -- fewer features ------------------------------------------------------------
+
+    @abstractmethod
+    def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        """Return the factors of the distribution of `features` alone.
+
+        What they are the factors of has the same structure, here and below.
+        """
+
+    @abstractmethod
+    def conditional(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        """Return the factors of the distribution of `features` given all others."""
+
+    @abstractmethod
+    def slopes(
+        self, factors: Tensor, features: Sequence[int], others: Sequence[int]
+    ) -> Tensor:
+        """Return B_j, (M or 1, F, O): others x move the mean of features by B_j x.
+
+        There is one where it is the same for all components.
+        """
 
     # -- sampling ----------------------------------------------------------------
 
