@@ -21,10 +21,9 @@ from time import perf_counter
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Ellipse
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm import CostDisplay, KeOpsGaussianMixture, MixtureDisplay
 
 # %%
 # The data
@@ -71,50 +70,10 @@ for name, model in models.items():
 # --------------
 # The density is the heat map, its logarithm the contours. An ellipse holds the points
 # within two standard deviations of a component, and a dot has its weight as area.
-def draw_density(ax, model, X, resolution=200):
-    """Draw the density of a mixture in the unit square, and every tenth sample."""
-    ticks = (np.arange(resolution) + 0.5) / resolution
-    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-    log_density = model.score_samples(grid.reshape(-1, 2)).reshape(grid.shape[:2])
-    ax.imshow(
-        np.exp(log_density),
-        extent=(0, 1, 0, 1),
-        origin="lower",
-        cmap="Oranges",
-        interpolation="nearest",
-    )
-    ax.contour(
-        ticks,
-        ticks,
-        log_density,
-        levels=np.arange(-15, log_density.max(), 5),
-        colors="tab:blue",
-        linestyles="solid",
-        linewidths=0.8,
-        alpha=0.6,
-    )
-    ax.scatter(*X[::10].T, s=2, color="black", linewidths=0)
-
-
-def draw_components(ax, model):
-    """Draw an ellipse at two standard deviations, and a dot, for each component."""
-    for weight, mean, covariance in zip(
-        model.weights_, model.means_, model.covariances_, strict=True
-    ):
-        variances, axes = np.linalg.eigh(covariance)
-        width, height = 2 * 2 * np.sqrt(variances)
-        angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
-        ax.add_patch(
-            Ellipse(mean, width, height, angle=angle, fill=False, lw=1.5, ec="tab:red")
-        )
-        ax.scatter(*mean, s=400 * weight, color="tab:red", zorder=3)
-
-
-fig, axes = plt.subplots(1, 2, figsize=(8, 4.3), layout="constrained", sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.9), layout="constrained", sharey=True)
 for ax, (name, model) in zip(axes, models.items(), strict=True):
-    draw_density(ax, model, X)
-    draw_components(ax, model)
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    MixtureDisplay.from_estimator(model, X, ax=ax)
+    ax.set(aspect="equal", xlabel="", ylabel="")
     ax.set_title(f"{name}: {model.n_components_} of {M}, cost {model.cost_:.3f}")
 density_figure = fig
 
@@ -125,9 +84,7 @@ density_figure = fig
 # rounding, and so on the machine.
 fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for name, model in models.items():
-    ax.plot(np.arange(1, len(model.costs_) + 1), model.costs_, label=name)
-ax.set(xscale="log", xlabel="iteration", ylabel="cost", xlim=(1, None), ylim=(-0.5, 1))
-ax.legend()
+    CostDisplay.from_estimator(model, name=name, ax=ax)
 ax.grid(alpha=0.3)
 
 # %%

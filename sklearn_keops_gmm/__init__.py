@@ -4,8 +4,9 @@
 sparsity prior that lets the fit decide how many components live.
 """
 
+from sklearn_keops_gmm._display import CostDisplay, MixtureDisplay
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["KeOpsGaussianMixture"]
+__all__ = ["CostDisplay", "KeOpsGaussianMixture", "MixtureDisplay"]

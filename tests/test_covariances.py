@@ -59,6 +59,17 @@ def test_factors(structure, n_features, rng):
 
 @every_structure
 @every_size
+def test_matrices(structure, n_features, rng):
+    mixture = make_mixture(rng, structure, n_features)
+    found = COVARIANCES[structure].matrices(
+        torch.tensor(mixture.covariances), torch.tensor(mixture.means)
+    )
+    expected = reference.as_matrices(structure, mixture.covariances, mixture.means)
+    np.testing.assert_array_equal(found, expected)
+
+
+@every_structure
+@every_size
 def test_offsets(structure, n_features, rng):
     mixture = make_mixture(rng, structure, n_features)
     _, offsets, means, factors = reference.components_of(structure, mixture)

@@ -30,6 +30,7 @@ MAY_SEE = {
     "_priors": {"_parameters"},
     "backends": {"_parameters"},
     "solvers": {"_parameters"},
+    "_display": {"_arrays", "_covariances", "_validation"},
     "_regression": {"_parameters", "_covariances"},
     "_initialization": {"_parameters", "_covariances"},
     "_validation": {"_arrays", "_parameters", "_covariances", "_initialization"},

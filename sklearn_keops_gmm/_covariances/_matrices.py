@@ -58,6 +58,10 @@ class _MatrixCovariance(CovarianceStructure):
         values, vectors = torch.linalg.eigh(covariance)
         return values[-1].sqrt() * vectors[:, -1]
 
+    def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
+        n_components, n_features = means.shape
+        return covariances.expand(n_components, n_features, n_features)
+
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return torch.linalg.slogdet(factors).logabsdet
 

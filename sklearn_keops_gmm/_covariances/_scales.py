@@ -84,6 +84,9 @@ class DiagonalCovariance(_ScaleCovariance):
     def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
         return factors[..., features]
 
+    def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
+        return torch.diag_embed(covariances.expand_as(means))
+
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return factors.abs().log().sum(1)
 
@@ -128,6 +131,9 @@ class SphericalCovariance(_ScaleCovariance):
 
     def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
         return factors
+
+    def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
+        return torch.diag_embed(covariances[:, None].expand_as(means))
 
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return n_features * factors.abs().log()

@@ -99,6 +99,10 @@ class CovarianceStructure(ABC):
         Its length is the standard deviation.
         """
 
+    @abstractmethod
+    def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
+        """Return one matrix per component, (M, D, D), for means (M, D)."""
+
     # -- terms of the cost -------------------------------------------------------
 
     @abstractmethod
