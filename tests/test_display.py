@@ -1,6 +1,7 @@
 """Displays: what they draw is what the mixture is."""
 
 import sys
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 
 from sklearn_keops_gmm import CostDisplay, KeOpsGaussianMixture, MixtureDisplay
+from sklearn_keops_gmm._display import SparsityPathDisplay
 from tests import reference
 from tests.data import iris
 from tests.reference import COVARIANCE_TYPES
@@ -240,3 +242,29 @@ def test_without_matplotlib(display, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=f"{display.__name__}.* requires matplotlib"):
         display.from_estimator(model, **data)
+
+
+def test_path():
+    path = SimpleNamespace(
+        sparsities=np.array([0.0, 0.5, 4.0]),
+        n_components=np.array([3, 2, 1]),
+        costs=np.array([1.0, 2.0, 3.0]),
+        scores=np.array([-1.0, -1.5, -4.0]),
+    )
+    display = SparsityPathDisplay.from_path(path, component_kw={"lw": 5})
+    counts, edges, _ = display.components_.get_data()
+    assert_array_equal(counts, path.n_components)
+    assert_array_equal(edges, [0, 0.5, 4, 40])
+    assert display.components_.get_linewidth() == 5
+    x, y = display.score_.get_data()
+    assert_array_equal(x, edges)
+    assert_array_equal(y, [-1, -1.5, -4, -4])
+    assert display.score_.get_drawstyle() == "steps-post"
+    assert display.ax_.get_xscale() == "symlog"
+    assert display.ax_.get_xlim() == (0, 40)
+    assert display.score_ax_.figure is display.figure_ is display.ax_.figure
+
+
+def test_path_of_one():
+    display = SparsityPathDisplay(sparsities=[0.0], n_components=[1], scores=[-2.0])
+    assert display.plot().ax_.get_xlim() == (0, 1)

@@ -6,5 +6,6 @@ A display holds the data of a picture, ``from_estimator`` gathers and draws them
 
 from sklearn_keops_gmm._display._cost import CostDisplay
 from sklearn_keops_gmm._display._mixture import MixtureDisplay
+from sklearn_keops_gmm._display._path import SparsityPathDisplay
 
-__all__ = ["CostDisplay", "MixtureDisplay"]
+__all__ = ["CostDisplay", "MixtureDisplay", "SparsityPathDisplay"]

@@ -1,0 +1,126 @@
+"""The number of components and the score along a sparsity path."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sklearn_keops_gmm._display._style import Style, axes_for, style
+
+_COUNTS, _SCORES = "#1f5f99", "#c1272d"
+
+
+class SparsityPathDisplay:
+    """How many components live, and how well they fit, for each sparsity.
+
+    Parameters
+    ----------
+    sparsities : array-like of shape (K,)
+        Where each mixture of the path begins to be the best one, ascending; the
+        last is the best from there on.
+    n_components : array-like of shape (K,)
+        The number of components of each.
+    scores : array-like of shape (K,)
+        What is drawn on the right-hand axis.
+    costs : array-like of shape (K,), default=None
+        Kept with the rest, not drawn.
+    score_name : str, default="mean log-likelihood"
+        The label of the right-hand axis.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Of the components.
+    score_ax_ : matplotlib Axes
+        Of the score, on the right.
+    figure_ : matplotlib Figure
+    components_ : matplotlib StepPatch
+    score_ : matplotlib Line2D
+    """
+
+    def __init__(
+        self,
+        *,
+        sparsities: ArrayLike,
+        n_components: ArrayLike,
+        scores: ArrayLike,
+        costs: ArrayLike | None = None,
+        score_name: str = "mean log-likelihood",
+    ) -> None:
+        self.sparsities = sparsities
+        self.n_components = n_components
+        self.scores = scores
+        self.costs = costs
+        self.score_name = score_name
+
+    @classmethod
+    def from_path(cls, path: Any, *, ax: Any = None, **plot_kw: Any) -> Self:
+        """Draw a path.
+
+        Parameters
+        ----------
+        path : object
+            With attributes `sparsities`, `n_components`, `costs` and `scores`, all
+            of shape (K,).
+        ax : matplotlib Axes, default=None
+            None makes new ones.
+        **plot_kw
+            Passed on to :meth:`plot`.
+
+        Returns
+        -------
+        display : SparsityPathDisplay
+        """
+        display = cls(
+            sparsities=path.sparsities,
+            n_components=path.n_components,
+            scores=path.scores,
+            costs=path.costs,
+        )
+        return display.plot(ax, **plot_kw)
+
+    def plot(
+        self, ax: Any = None, *, component_kw: Style = None, score_kw: Style = None
+    ) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes new ones.
+        component_kw : dict, default=None
+            Passed on to ``ax.stairs``.
+        score_kw : dict, default=None
+            Passed on to ``ax.plot``.
+
+        Returns
+        -------
+        self : SparsityPathDisplay
+        """
+        self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
+        self.figure_ = self.ax_.figure
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import StepPatch
+
+        knots = np.asarray(self.sparsities, dtype=float)
+        positive = knots[knots > 0]
+        # The last mixture goes on for ever; as long as a decade is drawn of it.
+        edges = np.append(knots, 10 * positive[-1] if len(positive) else 1.0)
+        look = style(StepPatch, {"color": _COUNTS, "linewidth": 1.8}, component_kw)
+        counts = np.asarray(self.n_components)
+        self.components_ = self.ax_.stairs(counts, edges, baseline=None, **look)
+        self.ax_.set(xlabel="sparsity", xlim=edges[[0, -1]])
+        self.ax_.set_ylim(0, 1.05 * max(counts))
+        self.ax_.yaxis.get_major_locator().set_params(integer=True)
+        self.ax_.set_ylabel("components", color=_COUNTS)
+        if len(positive):
+            self.ax_.set_xscale("symlog", linthresh=positive[0], linscale=0.3)
+        self.score_ax_ = self.ax_.twinx()
+        default = {"color": _SCORES, "linewidth": 1.4, "drawstyle": "steps-post"}
+        look = style(Line2D, default, score_kw)
+        scores = np.append(self.scores, np.asarray(self.scores)[-1])
+        (self.score_,) = self.score_ax_.plot(edges, scores, **look)
+        self.score_ax_.set_ylabel(self.score_name, color=_SCORES)
+        return self
