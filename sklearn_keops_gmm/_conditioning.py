@@ -214,7 +214,8 @@ class ConditionalMixture(FittedMixture):
         """Return a fitted mixture over `features` of this one."""
         mixture = clone(self).set_params(**dict.fromkeys(_INITIAL_ARRAYS))
         dtype = to_tensor(self.means_, torch.device("cpu")).dtype
-        mixture._set_parameters(parameters, ArrayKind.of(self.means_), dtype)
+        kind = ArrayKind.of(self.means_)
+        mixture.__dict__.update(self._attributes(parameters, kind, dtype))
         mixture.n_features_in_ = len(features)
         if hasattr(self, "feature_names_in_"):
             mixture.feature_names_in_ = self.feature_names_in_[features]

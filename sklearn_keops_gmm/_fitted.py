@@ -278,18 +278,20 @@ class FittedMixture(DensityMixin, BaseEstimator):
         points = to_tensor(array, device)
         return Bound(kind, points, backend, frame.to(device), components.to(device))
 
-    def _set_parameters(
+    def _attributes(
         self, parameters: MixtureParameters, kind: ArrayKind, dtype: torch.dtype
-    ) -> None:
-        """Set the attributes that describe the mixture, as arrays of that kind."""
+    ) -> dict[str, Any]:
+        """Return the attributes that describe a mixture, as arrays of that kind."""
         factors = parameters.precisions_cholesky
         precisions = COVARIANCES[self.covariance_type].precisions(factors)
-        self.weights_ = kind.wrap(parameters.weights, dtype)
-        self.means_ = kind.wrap(parameters.means, dtype)
-        self.covariances_ = kind.wrap(parameters.covariances, dtype)
-        self.precisions_ = kind.wrap(precisions, dtype)
-        self.precisions_cholesky_ = kind.wrap(factors, dtype)
-        self.n_components_ = len(parameters.weights)
+        return {
+            "weights_": kind.wrap(parameters.weights, dtype),
+            "means_": kind.wrap(parameters.means, dtype),
+            "covariances_": kind.wrap(parameters.covariances, dtype),
+            "precisions_": kind.wrap(precisions, dtype),
+            "precisions_cholesky_": kind.wrap(factors, dtype),
+            "n_components_": len(parameters.weights),
+        }
 
 
 @dataclass(frozen=True)

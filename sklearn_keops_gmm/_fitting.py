@@ -13,11 +13,12 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from sklearn_keops_gmm._arrays import ArrayKind, to_tensor
+from sklearn_keops_gmm._callbacks import FitTasks
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._frames import frame_of_points
 from sklearn_keops_gmm._initialization import Problem, initialize
 from sklearn_keops_gmm._objective import Objective
-from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._parameters import Lazily, MixtureParameters, SolverResult
 from sklearn_keops_gmm._priors import SparsityPrior
 from sklearn_keops_gmm._reporting import Reporter
 from sklearn_keops_gmm._validation import (
@@ -124,7 +125,15 @@ def pose(mixture: Parameters, data: Data) -> Task:
     return Task(problem, objective)
 
 
-def solve(mixture: Parameters, task: Task, past: Past | None) -> SolverResult:
+def makes_moves(mixture: Parameters) -> bool:
+    """Return whether EM is followed by moves, whose sum max_iter does not bound."""
+    able = mixture.solver == "em" and mixture.max_iter > 0
+    return able and mixture.moves and mixture.sparsity > 0
+
+
+def solve(
+    mixture: Parameters, task: Task, past: Past | None, tasks: FitTasks
+) -> SolverResult:
     """Solve from each start and keep the lowest cost; or go on from the `past`."""
     problem = task.problem
     user = check_start(
@@ -141,9 +150,14 @@ def solve(mixture: Parameters, task: Task, past: Past | None) -> SolverResult:
         mixture.tol,
         mixture.max_iter,
         mixture.learning_rate,
-        moves=mixture.moves and mixture.sparsity > 0,
+        moves=makes_moves(mixture),
         previous_cost=np.inf if past is None else past.cost,
     )
+
+    def on_step(n_iter: int, fall: float, parameters: Lazily, done: bool) -> bool:
+        reporter.step(n_iter, fall)
+        return tasks.iterate(parameters, done)
+
     best: SolverResult | None = None
     for i in range(mixture.n_init if past is None else 1):
         reporter.begin(i)
@@ -153,10 +167,13 @@ def solve(mixture: Parameters, task: Task, past: Past | None) -> SolverResult:
             )
         else:
             start = past.parameters.to(problem.points.device)
-        result = SOLVERS[mixture.solver](task.objective, start, settings, reporter.step)
+        tasks.begin_start(start)
+        result = SOLVERS[mixture.solver](task.objective, start, settings, on_step)
         if mixture.max_iter > 0:
             reporter.end(result.log_likelihoods[-1], result.converged)
         if best is None or not result.costs or result.costs[-1] < best.costs[-1]:
             best = result
+        if tasks.end_start(result.parameters):
+            break
     assert best is not None
     return best

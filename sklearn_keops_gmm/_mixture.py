@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -14,11 +15,20 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_keops_gmm._callbacks import CallbackSupport, FitTasks
 from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._covariances import COVARIANCES
-from sklearn_keops_gmm._fitting import Data, Past, Task, pose, read_data, solve
+from sklearn_keops_gmm._fitting import (
+    Data,
+    Past,
+    Task,
+    makes_moves,
+    pose,
+    read_data,
+    solve,
+)
 from sklearn_keops_gmm._initialization import STARTS
-from sklearn_keops_gmm._parameters import SolverResult
+from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
 from sklearn_keops_gmm.solvers import SOLVERS
 
@@ -27,7 +37,7 @@ CovarianceType = Literal[
 ]
 
 
-class KeOpsGaussianMixture(ConditionalMixture):
+class KeOpsGaussianMixture(CallbackSupport, ConditionalMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -236,12 +246,17 @@ default='kmeans'
             If a parameter or `X` is unusable, or with ``reg_covar=0`` a component
             collapses.
         """
+        n_starts = 1 if self._goes_on() else self.n_init
+        tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
         data = read_data(self, X, sample_weight)
+        past = self._past(data.points.shape[1])
         with single_thread():
             task = pose(self, data)
-            best = solve(self, task, self._past(data.points.shape[1]))
+            tasks.begin(X, y, sample_weight, partial(self._describe, data))
+            best = solve(self, task, past, tasks)
             self._set_result(best, task, data)
-        if not best.converged and self.max_iter > 0:
+        tasks.end()
+        if not (best.converged or tasks.stopped) and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init "
                 "parameters, or increase max_iter, tol, or check for degenerate data.",
@@ -269,9 +284,13 @@ default='kmeans'
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
+    def _goes_on(self) -> bool:
+        """Return whether the next fit is a warm start."""
+        return self.warm_start and hasattr(self, "converged_")
+
     def _past(self, n_features: int) -> Past | None:
         """Return what a warm start continues, if this is one."""
-        if not (self.warm_start and hasattr(self, "converged_")):
+        if not self._goes_on():
             return None
         if self.means_.shape[1] != n_features:
             raise ValueError(
@@ -281,9 +300,13 @@ default='kmeans'
         cost = self.costs_[-1] if self.costs_ else np.inf
         return Past(self._fitted_parameters(), cost)
 
+    def _describe(self, data: Data, parameters: MixtureParameters) -> dict[str, Any]:
+        """Return the attributes of a mixture that was fitted to `data`."""
+        return self._attributes(parameters, data.kind, data.points.dtype)
+
     def _set_result(self, result: SolverResult, task: Task, data: Data) -> None:
         """Set the fitted attributes."""
-        self._set_parameters(result.parameters, data.kind, data.points.dtype)
+        self.__dict__.update(self._describe(data, result.parameters))
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)

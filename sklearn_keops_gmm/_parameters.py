@@ -18,6 +18,7 @@ structure     shape            meaning
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -157,6 +158,10 @@ class MixtureParameters:
             self.covariances.to(device),
             self.precisions_cholesky.to(device),
         )
+
+
+# A mixture that is made only where it is asked for.
+Lazily = Callable[[], MixtureParameters]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ MAY_SEE = {
     "_reporting": set(),
     "_frames": {"_parameters"},
     "_covariances": {"_parameters"},
+    "_callbacks": {"_parameters"},
     "_priors": {"_parameters"},
     "backends": {"_parameters"},
     "solvers": {"_parameters"},

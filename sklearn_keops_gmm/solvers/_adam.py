@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 
@@ -53,10 +54,12 @@ def adam(
             )
         (cost + ridge).backward()
         optimizer.step()
-        on_step(n_iter, previous - costs[-1])
-        previous = costs[-1]
-        if _rests(costs, settings.tol):
-            converged = True
+        fall, previous = previous - costs[-1], costs[-1]
+        converged = _rests(costs, settings.tol)
+        stop = on_step(
+            n_iter, fall, partial(objective.parameters, *unknowns), converged
+        )
+        if stop or converged:
             break
     parameters = objective.parameters(*unknowns)
     return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)

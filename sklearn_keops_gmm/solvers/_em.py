@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._moves import improve
-from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
+from sklearn_keops_gmm.solvers._protocol import (
+    Objective,
+    OnStep,
+    SolverSettings,
+    known,
+)
 
 
 def em(
@@ -23,17 +28,20 @@ def em(
     previous = settings.previous_cost
     costs: list[float] = []
     log_likelihoods: list[float] = []
-    converged = False
+    converged = stop = False
     for n_iter in range(1, settings.max_iter + 1):
         moments = objective.moments(parameters)
         log_likelihoods.append(objective.log_likelihood(moments))
         costs.append(objective.penalty(parameters) - log_likelihoods[-1])
         parameters = objective.maximize(moments, parameters)
         fall = previous - costs[-1]
-        on_step(n_iter, fall)
-        if abs(fall) < settings.tol:
-            converged = True
+        converged = abs(fall) < settings.tol
+        done = converged and not settings.moves
+        stop = on_step(n_iter, fall, known(parameters), done)
+        if stop or converged:
             break
         previous = costs[-1]
     result = SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
-    return improve(objective, result, settings, on_step) if settings.moves else result
+    if stop or not settings.moves:
+        return result
+    return improve(objective, result, settings, on_step)

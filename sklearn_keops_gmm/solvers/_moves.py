@@ -13,13 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._descent import State, advance, evaluate, settle
-from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
+from sklearn_keops_gmm.solvers._protocol import (
+    Objective,
+    OnStep,
+    SolverSettings,
+    known,
+)
 
 # So many EM steps show what a challenger promises.
 _TRIAL_STEPS = 5
@@ -212,10 +218,13 @@ def _continued(
     last of them: that is the last state.
     """
     costs, log_likelihoods = list(result.costs), list(result.log_likelihoods)
-    for state in chain[:-1]:
-        on_step(len(costs) + 1, costs[-1] - state.cost)
-        costs.append(state.cost)
-        log_likelihoods.append(state.log_likelihood)
-    return SolverResult(
-        chain[-1].parameters, tuple(costs), tuple(log_likelihoods), converged
-    )
+    parameters = chain[-1].parameters
+    for before, after in pairwise(chain):
+        fall = costs[-1] - before.cost
+        costs.append(before.cost)
+        log_likelihoods.append(before.log_likelihood)
+        done = after is chain[-1]
+        if on_step(len(costs), fall, known(after.parameters), done):
+            parameters, converged = after.parameters, converged and done
+            break
+    return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)

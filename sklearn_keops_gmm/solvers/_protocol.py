@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import MixtureParameters, Moments, SolverResult
+from sklearn_keops_gmm._parameters import (
+    Lazily,
+    MixtureParameters,
+    Moments,
+    SolverResult,
+)
 
-# Called after each iteration with its number, from 1, and the fall of the cost.
-OnStep = Callable[[int, float], None]
+
+class OnStep(Protocol):
+    """What a solver calls after each iteration."""
+
+    def __call__(
+        self, n_iter: int, fall: float, parameters: Lazily, done: bool
+    ) -> bool:
+        """Hear of an iteration; return whether to stop.
+
+        Parameters
+        ----------
+        n_iter : int
+            Its number, from 1.
+        fall : float
+            Of the cost.
+        parameters : callable
+            Makes the mixture that it led to, now.
+        done : bool
+            Whether it is known to be the last.
+        """
+
+
+def known(parameters: MixtureParameters) -> Lazily:
+    """Return what makes a mixture that is there already."""
+    return lambda: parameters
 
 
 class Objective(Protocol):
