@@ -27,6 +27,7 @@ from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._interchange import from_sklearn, to_sklearn
 from sklearn_keops_gmm._parameters import Components, Frame, MixtureParameters
+from sklearn_keops_gmm._persistence import from_state, to_state
 from sklearn_keops_gmm._validation import resolve_device
 from sklearn_keops_gmm.backends import Backend, Reductions, choose_backend, get_backend
 
@@ -47,6 +48,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        return to_state(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(from_state(type(self), state))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Compute the log-likelihood of each sample.

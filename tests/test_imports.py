@@ -24,6 +24,7 @@ MAY_SEE = {
     "_parameters": set(),
     "_arrays": set(),
     "_interchange": set(),
+    "_persistence": set(),
     "_reporting": set(),
     "_frames": {"_parameters"},
     "_covariances": {"_parameters"},
