@@ -2,10 +2,12 @@
 
 Each component takes the expanded form where that does not cancel, the direct form
 where it does, so that one narrow component does not slow the others down.
+Log-densities are to base 2: see `sklearn_keops_gmm.backends._torch`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,13 +28,16 @@ class Tile:
     Attributes
     ----------
     rows : slice
-    points : Tensor of shape (n, D)
     features : Tensor of shape (F, n)
+        One, the coordinates, their squares.
     """
 
     rows: slice
-    points: Tensor
     features: Tensor
+
+    def points(self, n_features: int) -> Tensor:
+        """Return the coordinates, (n, D)."""
+        return self.features[1 : 1 + n_features].mT
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Pairs:
         exact = error <= _TOLERANCES[dtype]  # also False for NaN
         order = torch.cat((exact.nonzero()[:, 0], (~exact).nonzero()[:, 0]))
         n_expanded = int(exact.sum())
+        components = _to_base_2(components)
         return cls(
             order,
             expansion.coefficients(_take(components, order[:n_expanded])).to(dtype),
@@ -81,12 +87,21 @@ class Pairs:
             components.structure,
         )
 
-    def logits(self, tile: Tile, out: Tensor) -> Tensor:
-        """Write log p_ij into `out`, (M, n), rows in `order`."""
-        n_expanded = len(self.coefficients)
-        torch.mm(self.coefficients, tile.features, out=out[:n_expanded])
+    def logits(self, tile: Tile, out: Tensor, level: Tensor | None = None) -> Tensor:
+        """Write log2 p_ij, less the `level` of sample i, into `out`, (M, n).
+
+        Rows are in `order`; the levels are of shape (n,).
+        """
+        expanded = out[: len(self.coefficients)]
+        if level is None:
+            torch.mm(self.coefficients, tile.features, out=expanded)
+        else:
+            torch.addmm(level, self.coefficients, tile.features, beta=-1, out=expanded)
         for rows, some in self._direct_chunks():
-            out[rows] = self._direct.logits(some, tile.points)
+            points = tile.points(self.means.shape[1])
+            out[rows] = self._direct.logits(some, points)
+            if level is not None:
+                out[rows] -= level
         return out
 
     def moments(
@@ -110,15 +125,16 @@ class Pairs:
             Mass, first and second moments about the means, side by side.
         """
         n_expanded, features = len(self.coefficients), tile.features
-        # The factors go to whichever matrix is smaller.
+        # The smaller matrix gets the factors, and goes first: that suits BLAS.
         if len(features) < n_expanded:
-            expanded = shares[:n_expanded] @ (features * scale).mT
+            expanded = ((features * scale) @ shares[:n_expanded].mT).mT
         else:
             expanded = (shares[:n_expanded] * scale) @ features.mT
+        points = tile.points(self.means.shape[1])
         direct = [
             torch.cat([part.reshape(len(part), -1) for part in parts], 1).double()
             for parts in (
-                self._direct.moments(some, tile.points, shares[rows] * scale)
+                self._direct.moments(some, points, shares[rows] * scale)
                 for rows, some in self._direct_chunks()
             )
         ]
@@ -163,6 +179,15 @@ def _take(components: Components, which: Tensor | slice) -> Components:
         offsets=components.offsets[which],
         means=components.means[which],
         factors=components.factors[which],
+    )
+
+
+def _to_base_2(components: Components) -> Components:
+    """Return components whose log-densities are those of the given to base 2."""
+    return replace(
+        components,
+        offsets=components.offsets * math.log2(math.e),
+        factors=components.factors * math.sqrt(math.log2(math.e)),
     )
 
 

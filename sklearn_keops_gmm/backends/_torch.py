@@ -1,9 +1,15 @@
-"""The torch backend: tiles small enough for the cache, products of matrices."""
+"""The torch backend: tiles small enough for the cache, products of matrices.
+
+Inside a tile log-densities are to base 2: torch's exp2 takes the same time for any
+argument, while its exp is several times slower where it underflows, as it does for
+most pairs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from sklearn import get_config
@@ -18,6 +24,8 @@ from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thre
 _TILE_BYTES = 2**21
 _MIN_ROWS, _MAX_ROWS = 256, 8192
 _CACHE_BYTES = 2**28
+# Sums of shares, or their inverses, with which nothing that counts leaves the range.
+_SAFE_SUMS = {torch.float64: 2.0**500, torch.float32: 2.0**50}
 
 
 class TorchReductions:
@@ -38,13 +46,14 @@ class TorchReductions:
         self._frame = frame
         self._coordinates: dict[str, Coordinates] = {}
         self._cache: dict[tuple[str, int], list[Tile]] = {}
+        self._levels: Tensor | None = None
 
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
 
         def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
-            out[tile.rows] = _exponentiate(logits)[0]
+            out[tile.rows] = _exponentiate(logits).log_density().mul_(math.log(2))
 
         self._for_each(components, fill)
         return out
@@ -52,21 +61,38 @@ class TorchReductions:
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
         pairs = self._pairs(components)
+        # Log-densities change little from one step of a fit to the next: those of
+        # the step before save the search for the largest term of each sum.
+        found = self._levels
+        levels = self._points.new_empty(len(self._points)) if found is None else found
 
-        def add(tiles: Sequence[slice | Tile]) -> tuple[Tensor, Tensor, Tensor]:
-            sums = [
-                self._tile_sums(tile, logits, pairs)
-                for tile, logits in self._logits(tiles, pairs)
-            ]
-            expanded, direct, log_likelihood = zip(*sums, strict=True)
-            return sum(expanded), sum(direct), sum(log_likelihood)
+        def add(tiles: Sequence[slice | Tile]) -> list[Tensor]:
+            sums: list[Tensor] = []
+            memory = _Memory(self._points)
+            for rows in tiles:
+                tile = self._tile(rows, pairs)
+                level = None if found is None else levels[tile.rows]
+                shares = _shares(tile, pairs, memory.for_logits(tile, pairs), level)
+                levels[tile.rows] = shares.log_density()
+                parts = self._tile_sums(tile, pairs, shares, levels[tile.rows])
+                if sums:
+                    for total, part in zip(sums, parts, strict=True):
+                        total += part
+                else:
+                    sums = list(parts)
+            return sums
 
-        parts = map_threads(add, chunks(self._tiles(pairs)), self._points.device)
+        tiles = self._tiles(pairs, keep=True)
+        parts = map_threads(add, chunks(tiles), self._points.device)
+        if self._points.device.type == "cpu":
+            self._levels = levels
         expanded, direct, log_likelihood = (
             sum(part) for part in zip(*parts, strict=True)
         )
         with single_thread():
-            moments = pairs.collect(expanded, direct, float(log_likelihood))
+            moments = pairs.collect(
+                expanded, direct, float(log_likelihood) * math.log(2)
+            )
             moments = self._coordinates[pairs.structure].moments_back(moments)
         if components.structure == "tied":
             moments = replace(moments, second=moments.second.sum(0))
@@ -89,8 +115,8 @@ class TorchReductions:
         out = self._points.new_empty(len(self._points), len(components.offsets))
 
         def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
-            _, shares, total = _exponentiate(logits)
-            out[tile.rows, order] = shares.div_(total).mT
+            shares = _exponentiate(logits)
+            out[tile.rows, order] = shares.values.mul_(shares.scale()).mT
 
         self._for_each(components, fill)
         return out
@@ -98,17 +124,16 @@ class TorchReductions:
     # -- one tile --------------------------------------------------------------------
 
     def _tile_sums(
-        self, tile: Tile, logits: Tensor, pairs: Pairs
+        self, tile: Tile, pairs: Pairs, shares: _Shares, log_density: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what a tile adds to the moments and the log-likelihood."""
-        log_density, shares, total = _exponentiate(logits)
-        scale = total.reciprocal()
+        scale = shares.scale()
         if self._sample_weight is not None:
             weight = self._sample_weight[tile.rows]
             scale *= weight
             # A row without weight has no say, however unlikely it is.
             log_density = torch.where(weight > 0, log_density * weight, 0.0)
-        expanded, direct = pairs.moments(tile, shares, scale)
+        expanded, direct = pairs.moments(tile, shares.values, scale)
         return expanded, direct, log_density.sum(dtype=torch.float64)
 
     @single_thread()
@@ -131,37 +156,32 @@ class TorchReductions:
         pairs = self._pairs(components)
 
         def run(tiles: Sequence[slice | Tile]) -> None:
-            for tile, logits in self._logits(tiles, pairs):
+            memory = _Memory(self._points)
+            for rows in tiles:
+                tile = self._tile(rows, pairs)
+                logits = pairs.logits(tile, memory.for_logits(tile, pairs))
                 visit(tile, logits, pairs.order)
 
-        map_threads(run, chunks(self._tiles(pairs)), self._points.device)
+        tiles = self._tiles(pairs, keep=False)
+        map_threads(run, chunks(tiles), self._points.device)
 
-    def _logits(
-        self, tiles: Sequence[slice | Tile], pairs: Pairs
-    ) -> Iterator[tuple[Tile, Tensor]]:
-        """Yield tiles with their log p_ij, (M, n), in memory that the next reuses."""
-        n_components = len(pairs.order)
-        memory = self._points.new_empty(0)
-        for rows in tiles:
-            tile = self._tile(rows, pairs)
-            size = n_components * len(tile.points)
-            if len(memory) < size:
-                memory = self._points.new_empty(size)
-            yield tile, pairs.logits(tile, memory[:size].view(n_components, -1))
+    def _tiles(self, pairs: Pairs, keep: bool) -> Sequence[slice | Tile]:
+        """Split the data into rows, or into tiles that were kept.
 
-    def _tiles(self, pairs: Pairs) -> Sequence[slice | Tile]:
-        """Split the data into rows, or tiles where all features fit the memory."""
+        They are to be kept for reductions that are asked again and again, if the
+        features of all samples fit the memory.
+        """
         n, n_features = self._points.shape
         height = EXPANSIONS[pairs.structure].n_features(n_features)
         item = self._points.element_size()
         rows = _TILE_BYTES // (item * (height + len(pairs.order)))
         rows = min(max(rows, _MIN_ROWS), _MAX_ROWS)
         slices = [slice(i, i + rows) for i in range(0, n, rows)]
-        budget = min(_CACHE_BYTES, get_config()["working_memory"] * 2**20)
-        if n * item * (height + n_features) > budget:
-            return slices
         key = (pairs.structure, rows)
+        budget = min(_CACHE_BYTES, get_config()["working_memory"] * 2**20)
         if key not in self._cache:
+            if not keep or n * item * height > budget:
+                return slices
             tiles = map_threads(
                 lambda rows: self._tile(rows, pairs), slices, self._points.device
             )
@@ -172,20 +192,67 @@ class TorchReductions:
         if isinstance(tile, Tile):
             return tile
         points = self._coordinates[pairs.structure].of_points(self._points[tile])
-        return Tile(tile, points, EXPANSIONS[pairs.structure].features(points))
+        return Tile(tile, EXPANSIONS[pairs.structure].features(points))
 
 
-def _exponentiate(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logsumexp, (n,), shares, (M, n), and their sums, (n,), over components.
+@dataclass(frozen=True)
+class _Shares:
+    """Terms of the sums over components: ``p_ij = 2^(level_i) value_ji``.
 
-    The shares take the place of the logits; over their sums they are the softmax.
+    Attributes
+    ----------
+    level : Tensor of shape (n,)
+    values : Tensor of shape (M, n)
+    total : Tensor of shape (n,)
+        Their sums over components.
     """
+
+    level: Tensor
+    values: Tensor
+    total: Tensor
+
+    def log_density(self) -> Tensor:
+        """Return log2 p(x_i), of shape (n,)."""
+        return self.total.log2().add_(self.level)
+
+    def scale(self) -> Tensor:
+        """Return the factors, (n,), that make responsibilities of the values."""
+        return self.total.clamp_min(torch.finfo(self.total.dtype).tiny).reciprocal_()
+
+
+def _shares(tile: Tile, pairs: Pairs, memory: Tensor, level: Tensor | None) -> _Shares:
+    """Return the shares of a tile, relative to the `level` if that will do."""
+    if level is not None:
+        values = pairs.logits(tile, memory, level).exp2_()
+        total = values.sum(0)
+        low, high = (float(bound) for bound in torch.aminmax(total))
+        safe = _SAFE_SUMS[total.dtype]
+        if 1 / safe < low and high < safe:
+            return _Shares(level.clone(), values, total)
+    return _exponentiate(pairs.logits(tile, memory))
+
+
+def _exponentiate(logits: Tensor) -> _Shares:
+    """Return shares relative to the largest of each sample, in the logits' place."""
     top = logits.amax(0)
     # A point infinitely unlikely under every component belongs to none.
-    shift = torch.where(top == -torch.inf, 0.0, top)
-    shares = logits.sub_(shift).exp_()
-    total = shares.sum(0)
-    return shift + total.log(), shares, total.clamp_min_(torch.finfo(top.dtype).tiny)
+    level = torch.where(top == -torch.inf, 0.0, top)
+    values = logits.sub_(level).exp2_()
+    return _Shares(level, values, values.sum(0))
+
+
+class _Memory:
+    """Memory that the tiles of one thread take turns to use."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._memory = like.new_empty(0)
+
+    def for_logits(self, tile: Tile, pairs: Pairs) -> Tensor:
+        """Return an array of shape (M, n), for the logits of a tile."""
+        n_components, n = len(pairs.order), tile.features.shape[1]
+        if len(self._memory) < n_components * n:
+            self._memory = self._memory.new_empty(n_components * n)
+        return self._memory[: n_components * n].view(n_components, n)
 
 
 def _untied(components: Components) -> Components:

@@ -411,6 +411,28 @@ def test_reductions_can_be_asked_again(name, structure, rng):
 
 
 @every_backend
+@every_structure
+@every_dtype
+def test_moments_can_be_asked_again(name, structure, dtype, rng):
+    """What is kept from one step to the next helps whether it is near or far."""
+    case = make_case(rng, structure, dtype)
+    reductions = case.reductions(name)
+    near = replace(case, means=case.means + 1e-3)
+    far = {np.float64: 3000, np.float32: 100}[dtype]
+    lighter = replace(case, offsets=case.offsets - far)
+    heavier = replace(case, offsets=case.offsets + far)
+    nowhere = replace(case, offsets=np.full(5, -np.inf))
+    apart = replace(make_case(rng, structure, dtype), points=case.points)
+    for asked in (case, near, apart, lighter, heavier, nowhere, case, near):
+        moments = reductions.moments(asked.components())
+        if asked is nowhere:
+            assert_array_equal(moments.mass, 0)
+            continue
+        sums = reference.moments(case.points, case.sample_weight, *asked.mixture)
+        assert_same_moments(moments, sums, 5 * tolerance(dtype))
+
+
+@every_backend
 def test_inputs_are_left_alone(name, rng):
     case = make_case(rng, "full", np.float64)
     points, weights = torch.tensor(case.points), torch.tensor(case.sample_weight)
