@@ -25,6 +25,7 @@ from sklearn_keops_gmm._validation import (
     check_start,
     check_weighted_samples,
     resolve_device,
+    resolve_init_size,
 )
 from sklearn_keops_gmm.backends import choose_backend, get_backend
 from sklearn_keops_gmm.solvers import SOLVERS, SolverSettings
@@ -42,6 +43,7 @@ class Parameters(Protocol):
     max_iter: int
     n_init: int
     init_params: str
+    init_size: str | int | None
     weights_init: ArrayLike | None
     means_init: ArrayLike | None
     precisions_init: ArrayLike | None
@@ -114,12 +116,14 @@ def pose(mixture: Parameters, data: Data) -> Task:
     name = choose_backend(mixture.backend, points.device, points.shape[1])
     frame = frame_of_points(points)
     covariance = COVARIANCES[mixture.covariance_type]
-    problem = Problem(points, weights, frame, mixture.n_components, covariance)
+    n_components = mixture.n_components
+    init_size = resolve_init_size(mixture.init_size, len(points), n_components)
+    problem = Problem(points, weights, frame, n_components, covariance, init_size)
     objective = Objective(
         get_backend(name)(points, weights, frame),
         problem.total_weight,
         covariance,
-        SparsityPrior(mixture.sparsity, mixture.n_components),
+        SparsityPrior(mixture.sparsity, n_components),
         mixture.reg_covar,
     )
     return Task(problem, objective)

@@ -4,18 +4,22 @@ With the same ``random_state`` each start draws the same random numbers as
 scikit-learn and lands on the same parameters, which includes some quirks of its
 own: one point per component is divided by a mass a little above one, and the tied
 covariance of such a start is that of all the data.
+
+Of more than ``init_size`` samples k-means and k-means++ see so many, drawn at random;
+nothing is drawn where there are no more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.random import RandomState
 from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from sklearn_keops_gmm._covariances import PADDING, CovarianceStructure
@@ -51,6 +55,8 @@ class Problem:
     frame : Frame
     n_components : int
     covariance : CovarianceStructure
+    init_size : int
+        The number of samples that k-means sees, if there are more.
     """
 
     points: Tensor
@@ -58,6 +64,7 @@ class Problem:
     frame: Frame
     n_components: int
     covariance: CovarianceStructure
+    init_size: int
 
     @property
     def centre(self) -> Tensor:
@@ -120,6 +127,31 @@ class Problem:
             owners = indices.to(weights.device).repeat_interleave(weights.long())
             for some in owners.split(_ROWS):
                 yield some, self.centre.new_ones(len(some))
+
+    def drawn(self, random_state: RandomState) -> tuple[Problem, np.ndarray | slice]:
+        """Return the problem of `init_size` samples, and which rows they are.
+
+        It is this one if there are no more. Rows are drawn in proportion to their
+        weights, and weigh as often as they were drawn.
+        """
+        n_samples, size = len(self.points), self.init_size
+        everything = self, slice(None)
+        if n_samples <= size:
+            return everything
+        counts = None
+        if self.sample_weight is None:
+            rows = np.sort(
+                sample_without_replacement(n_samples, size, random_state=random_state)
+            )
+        else:
+            ends = np.cumsum(self.weights(slice(None)).cpu().numpy())
+            drawn = ends.searchsorted(random_state.uniform(0, ends[-1], size), "right")
+            rows, repeats = np.unique(drawn, return_counts=True)
+            if len(rows) < self.n_components:
+                return everything
+            counts = torch.from_numpy(repeats).to(self.points)
+        points = self.points[torch.from_numpy(rows).to(self.points.device)]
+        return replace(self, points=points, sample_weight=counts), rows
 
     def tiles(self) -> list[slice]:
         """Slices of rows, each small beside the data."""
@@ -201,18 +233,21 @@ def _kmeans(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moment
 
 def _kmeans_labels(problem: Problem, random_state: RandomState) -> Tensor:
     """Cluster as scikit-learn does; an integer weight counts as that many rows."""
+    part, _ = problem.drawn(random_state)
+    array = part.array
     tol = 1e-4
     weights = None
-    if problem.sample_weight is not None:
-        weights = problem.sample_weight.cpu().numpy()
+    if part.sample_weight is not None:
+        weights = part.sample_weight.cpu().numpy()
         # KMeans takes its tolerance from variances that ignore the weights.
-        means = np.average(problem.array, axis=0, weights=weights)
-        squares = np.average((problem.array - means) ** 2, axis=0, weights=weights)
-        variance = np.mean(np.var(problem.array, axis=0))
+        means = np.average(array, axis=0, weights=weights)
+        squares = np.average((array - means) ** 2, axis=0, weights=weights)
+        variance = np.mean(np.var(array, axis=0))
         tol *= np.mean(squares) / variance if variance > 0 else 1.0
     kmeans = KMeans(problem.n_components, n_init=1, tol=tol, random_state=random_state)
-    kmeans.fit(problem.array, sample_weight=weights)
-    return torch.as_tensor(kmeans.labels_, dtype=torch.int64)
+    kmeans.fit(array, sample_weight=weights)
+    labels = kmeans.labels_ if part is problem else kmeans.predict(problem.array)
+    return torch.as_tensor(labels, dtype=torch.int64)
 
 
 def _random(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moments]:
@@ -263,14 +298,15 @@ def _kmeans_plusplus(
     problem: Problem, random_state: RandomState
 ) -> tuple[Tensor, Moments]:
     """Let each component have one sample, far from each other."""
-    weights = problem.sample_weight
+    part, rows = problem.drawn(random_state)
+    weights = part.sample_weight
     _, indices = kmeans_plusplus(
-        problem.array,
+        part.array,
         problem.n_components,
         sample_weight=None if weights is None else weights.cpu().numpy(),
         random_state=random_state,
     )
-    return _one_sample_each(problem, indices)
+    return _one_sample_each(problem, np.arange(len(problem.points))[rows][indices])
 
 
 STARTS: dict[str, Callable[[Problem, RandomState], tuple[Tensor, Moments]]] = {

@@ -76,6 +76,11 @@ class KeOpsGaussianMixture(CallbackSupport, ConditionalMixture):
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
 default='kmeans'
         How to start, as in scikit-learn.
+    init_size : 'auto', int or None, default='auto'
+        The number of samples, drawn at random, that 'kmeans' and 'k-means++' see if
+        there are more; the clusters of 'kmeans' then take in all samples. 'auto' is
+        20,000, or 100 per component where that is more; None is all samples. With
+        no more samples than that the start is scikit-learn's.
     weights_init : array-like of shape (n_components,), default=None
         Initial weights; they sum to 1.
     means_init : array-like of shape (n_components, n_features), default=None
@@ -163,6 +168,11 @@ default='kmeans'
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions(set(STARTS))],
+        "init_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            None,
+        ],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -190,6 +200,7 @@ default='kmeans'
         init_params: Literal[
             "kmeans", "k-means++", "random", "random_from_data"
         ] = "kmeans",
+        init_size: Literal["auto"] | int | None = "auto",
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
@@ -211,6 +222,7 @@ default='kmeans'
         self.max_iter = max_iter
         self.n_init = n_init
         self.init_params = init_params
+        self.init_size = init_size
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init

@@ -14,6 +14,8 @@ from sklearn_keops_gmm._arrays import to_numpy
 from sklearn_keops_gmm._covariances import CovarianceStructure
 from sklearn_keops_gmm._initialization import UserStart
 
+# What k-means sees by default: samples, or samples per component where that is more.
+_INIT_SIZE, _INIT_SIZE_PER_COMPONENT = 20_000, 100
 # Pairs times features from which the transfer to a GPU is worth its time.
 _WORTH_A_TRANSFER = 10**8
 
@@ -96,6 +98,28 @@ def check_weighted_samples(
             f"n_components = {n_components}, n_samples = {len(points)}"
         )
     return points, sample_weight
+
+
+def resolve_init_size(
+    init_size: str | int | None, n_samples: int, n_components: int
+) -> int:
+    """Return the number of samples that k-means sees, if there are more.
+
+    Raises
+    ------
+    ValueError
+        If there would be fewer of them than components.
+    """
+    if init_size is None:
+        return n_samples
+    if isinstance(init_size, str):
+        return max(_INIT_SIZE, _INIT_SIZE_PER_COMPONENT * n_components)
+    if init_size < n_components:
+        raise ValueError(
+            "Expected init_size >= n_components but got "
+            f"n_components = {n_components}, init_size = {init_size}"
+        )
+    return int(init_size)
 
 
 def resolve_device(

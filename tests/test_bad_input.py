@@ -75,6 +75,7 @@ OWN_PARAMETERS = {
     "sparsity": ([-1.0, "much", np.nan], ["in the range [0.0, inf)"]),
     "covariance_type": (["banana", None], [f"{name!r}" for name in COVARIANCE_TYPES]),
     "solver": (["banana", None], ["'em'", "'adam'"]),
+    "init_size": ([0, -1, 2.5, "all"], ["'auto'", "int in the range [1, inf)", "None"]),
     "backend": (["banana", None], ["'auto'", "'keops'", "'torch'"]),
     "learning_rate": ([0.0, -0.1, "fast"], ["in the range (0.0, inf)"]),
 }
@@ -111,6 +112,12 @@ def test_bad_parameters_of_our_own(name, value):
     assert f"The {name!r} parameter of GaussianMixture must be" in text
     assert f"Got {value!r} instead" in text
     assert all(accepted in text for accepted in OWN_PARAMETERS[name][1])
+
+
+def test_init_size_below_components():
+    text = "init_size >= n_components but got n_components = 3, init_size = 2"
+    with pytest.raises(ValueError, match=text):
+        KeOpsGaussianMixture(3, init_size=2).fit(iris())
 
 
 @pytest.mark.parametrize(
