@@ -1,7 +1,7 @@
 """
-======================================
+========================================
 A photograph in the colours of a mixture
-======================================
+========================================
 
 The 273,280 pixels of a photograph are points in the cube of colours. A mixture is
 fitted to them, and each pixel is painted with the mean of its component.

@@ -1,7 +1,7 @@
 """
-===================================
+====================================
 A spiral, and a prior that counts it
-===================================
+====================================
 
 Ten thousand points along a spiral, and a mixture that may use up to thirty Gaussians
 to describe them. The sparsity prior makes each component pay for its weight, so the

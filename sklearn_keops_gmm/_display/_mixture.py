@@ -342,5 +342,5 @@ def _levels(log_density: np.ndarray) -> np.ndarray:
     """
     top, bottom = log_density.max(), log_density[np.isfinite(log_density)].min()
     farthest = np.sqrt(2 * (top - bottom))
-    distances = np.linspace(0, farthest, int(np.clip(farthest, 3, 12)) + 1)[1:-1]
+    distances = np.linspace(0, farthest, int(np.clip(farthest, 3, 9)) + 1)[1:-1]
     return np.unique(top - 0.5 * distances**2)
