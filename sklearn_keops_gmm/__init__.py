@@ -4,9 +4,23 @@
 sparsity prior that lets the fit decide how many components live.
 """
 
-from sklearn_keops_gmm._display import CostDisplay, MixtureDisplay
+from sklearn_keops_gmm._display import (
+    CostDisplay,
+    MixtureDisplay,
+    SparsityPathDisplay,
+)
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
+from sklearn_keops_gmm._path import SparsityPath, sparsity_path
+from sklearn_keops_gmm._selection import KeOpsGaussianMixtureCV
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["CostDisplay", "KeOpsGaussianMixture", "MixtureDisplay"]
+__all__ = [
+    "CostDisplay",
+    "KeOpsGaussianMixture",
+    "KeOpsGaussianMixtureCV",
+    "MixtureDisplay",
+    "SparsityPath",
+    "SparsityPathDisplay",
+    "sparsity_path",
+]

@@ -90,9 +90,23 @@ class Past:
 
 
 def read_data(
-    mixture: Parameters, X: ArrayLike, sample_weight: ArrayLike | None
+    mixture: Any,
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    *,
+    fewest: int | None = None,
 ) -> Data:
-    """Check samples and weights, and take them to the device that computes."""
+    """Check samples and weights, and take them to the device that computes.
+
+    Parameters
+    ----------
+    mixture : estimator
+        With `n_components` and `device`.
+    X : array-like of shape (n_samples, n_features)
+    sample_weight : array-like of shape (n_samples,) or None
+    fewest : int, default=None
+        As few samples may have a positive weight; None for `n_components`.
+    """
     kind = ArrayKind.of(X)
     array: Any = validate_data(
         mixture, X, dtype=kind.float_dtypes, order="C", ensure_min_samples=2
@@ -105,7 +119,9 @@ def read_data(
         )
         weights = to_tensor(checked, device)
     points, weights = check_weighted_samples(
-        to_tensor(array, device), weights, mixture.n_components
+        to_tensor(array, device),
+        weights,
+        mixture.n_components if fewest is None else fewest,
     )
     return Data(kind, points, weights)
 
@@ -135,10 +151,10 @@ def makes_moves(mixture: Parameters) -> bool:
     return able and mixture.moves and mixture.sparsity > 0
 
 
-def solve(
-    mixture: Parameters, task: Task, past: Past | None, tasks: FitTasks
-) -> SolverResult:
-    """Solve from each start and keep the lowest cost; or go on from the `past`."""
+def starting_point(
+    mixture: Parameters, task: Task, random_state: np.random.RandomState
+) -> MixtureParameters:
+    """Return the parameters that a solver starts from: the user's, or found."""
     problem = task.problem
     user = check_start(
         mixture.weights_init,
@@ -148,6 +164,15 @@ def solve(
         problem.n_components,
         problem.points.shape[1],
     )
+    return initialize(
+        problem, mixture.init_params, user, mixture.reg_covar, random_state
+    )
+
+
+def solve(
+    mixture: Parameters, task: Task, past: Past | None, tasks: FitTasks
+) -> SolverResult:
+    """Solve from each start and keep the lowest cost; or go on from the `past`."""
     random_state = check_random_state(mixture.random_state)
     reporter = Reporter(mixture.verbose, mixture.verbose_interval)
     settings = SolverSettings(
@@ -166,11 +191,9 @@ def solve(
     for i in range(mixture.n_init if past is None else 1):
         reporter.begin(i)
         if past is None:
-            start = initialize(
-                problem, mixture.init_params, user, mixture.reg_covar, random_state
-            )
+            start = starting_point(mixture, task, random_state)
         else:
-            start = past.parameters.to(problem.points.device)
+            start = past.parameters.to(task.problem.points.device)
         tasks.begin_start(start)
         result = SOLVERS[mixture.solver](task.objective, start, settings, on_step)
         if mixture.max_iter > 0:

@@ -74,13 +74,35 @@ class Objective:
         """Return the prior's term of the cost."""
         return float(self.prior.value(parameters.weights))
 
+    def unit_penalty(self, parameters: MixtureParameters) -> float:
+        """Return by how much the cost grows with the sparsity."""
+        return float(self.prior.unit_value(parameters.weights))
+
     def log_likelihood(self, moments: Moments) -> float:
         """Return the mean log-likelihood of the parameters that made `moments`."""
         return moments.log_likelihood / self.total_weight
 
     def cost(self, parameters: MixtureParameters) -> float:
         """Return the penalised cost of `parameters`."""
-        return self.penalty(parameters) - self.log_likelihood(self.moments(parameters))
+        return self.penalty(parameters) - self.score(parameters)
+
+    def score(self, parameters: MixtureParameters) -> float:
+        """Return the mean log-likelihood of the data, which need no fit."""
+        return self.log_likelihood(self.moments(parameters))
+
+    def entropy(self, moments: Moments, parameters: MixtureParameters) -> float:
+        """Return the entropy of the responsibilities, summed over the samples.
+
+        It is what the log-likelihood exceeds that of the complete data by, whose
+        expectation the moments give.
+        """
+        components = self.components(parameters)
+        _, gradient = COVARIANCES[components.structure].quadratic_gradient(
+            components.factors, moments
+        )
+        distances = -(components.factors * gradient).sum()
+        complete = moments.mass @ components.offsets - 0.5 * distances
+        return moments.log_likelihood - float(complete)
 
     # -- expectation-maximisation -----------------------------------------------
 

@@ -31,9 +31,13 @@ class SparsityPrior:
 
     def value(self, weights: Tensor) -> Tensor:
         """Return the prior's term of the cost, a differentiable scalar."""
+        return self.sparsity * self.unit_value(weights)
+
+    def unit_value(self, weights: Tensor) -> Tensor:
+        """Return ``sum_j sqrt(W_j) / M``, by which the cost grows with s."""
         tiny = torch.finfo(weights.dtype).tiny
         roots = weights.clamp_min(tiny).sqrt()
-        return self.price * roots.sum()
+        return roots.sum() / self.n_components
 
     def maximize(self, fractions: Tensor, weights: Tensor) -> Tensor:
         """Return the weights that the M-step makes of mass fractions.

@@ -245,15 +245,16 @@ def test_without_matplotlib(display, monkeypatch):
 
 
 def test_path():
+    # The second mixture costs least nowhere.
     path = SimpleNamespace(
-        sparsities=np.array([0.0, 0.5, 4.0]),
-        n_components=np.array([3, 2, 1]),
-        costs=np.array([1.0, 2.0, 3.0]),
-        scores=np.array([-1.0, -1.5, -4.0]),
+        sparsities=np.array([[0.0, 0.5], [np.nan, np.nan], [0.5, 4.0], [4.0, np.inf]]),
+        n_components=np.array([4, 3, 2, 1]),
+        costs=np.array([1.0, np.nan, 2.0, 3.0]),
+        scores=np.array([-1.0, -1.2, -1.5, -4.0]),
     )
     display = SparsityPathDisplay.from_path(path, component_kw={"lw": 5})
     counts, edges, _ = display.components_.get_data()
-    assert_array_equal(counts, path.n_components)
+    assert_array_equal(counts, [4, 2, 1])
     assert_array_equal(edges, [0, 0.5, 4, 40])
     assert display.components_.get_linewidth() == 5
     x, y = display.score_.get_data()

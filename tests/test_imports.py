@@ -19,13 +19,22 @@ VALUES = f"{PACKAGE}._parameters"
 LAZY = {"pykeops", "matplotlib", "dask"}
 
 # Only the estimator, in these rooms, sees everything.
-ESTIMATOR = {"", "_mixture", "_fitted", "_fitting", "_conditioning"}
+ESTIMATOR = {
+    "",
+    "_mixture",
+    "_fitted",
+    "_fitting",
+    "_conditioning",
+    "_path",
+    "_selection",
+}
 MAY_SEE = {
     "_parameters": set(),
     "_arrays": set(),
     "_interchange": set(),
     "_persistence": set(),
     "_reporting": set(),
+    "_criteria": set(),
     "_frames": {"_parameters"},
     "_covariances": {"_parameters"},
     "_callbacks": {"_parameters"},

@@ -61,9 +61,8 @@ class SparsityPathDisplay:
 
         Parameters
         ----------
-        path : object
-            With attributes `sparsities`, `n_components`, `costs` and `scores`, all
-            of shape (K,).
+        path : SparsityPath
+            Mixtures that cost least at no sparsity are left out.
         ax : matplotlib Axes, default=None
             None makes new ones.
         **plot_kw
@@ -73,11 +72,13 @@ class SparsityPathDisplay:
         -------
         display : SparsityPathDisplay
         """
+        starts = np.asarray(path.sparsities)[:, 0]
+        seen = np.flatnonzero(np.isfinite(starts))
         display = cls(
-            sparsities=path.sparsities,
-            n_components=path.n_components,
-            scores=path.scores,
-            costs=path.costs,
+            sparsities=starts[seen],
+            n_components=path.n_components[seen],
+            scores=path.scores[seen],
+            costs=path.costs[seen],
         )
         return display.plot(ax, **plot_kw)
 

@@ -6,9 +6,20 @@ learns which backend, device or covariance structure answers.
 """
 
 from sklearn_keops_gmm.solvers._adam import adam
+from sklearn_keops_gmm.solvers._descent import State
 from sklearn_keops_gmm.solvers._em import em
+from sklearn_keops_gmm.solvers._homotopy import homotopy
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
 
 SOLVERS: dict[str, Solver] = {"em": em, "adam": adam}
 
-__all__ = ["SOLVERS", "OnStep", "Solver", "SolverSettings", "adam", "em"]
+__all__ = [
+    "SOLVERS",
+    "OnStep",
+    "Solver",
+    "SolverSettings",
+    "State",
+    "adam",
+    "em",
+    "homotopy",
+]

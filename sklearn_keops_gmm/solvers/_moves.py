@@ -28,7 +28,7 @@ from sklearn_keops_gmm.solvers._protocol import (
 )
 
 # So many EM steps show what a challenger promises.
-_TRIAL_STEPS = 5
+_TRIAL_STEPS = 3
 # So many of a kind are tried, the best by their estimates.
 _FEW = 3
 # So many reductions in a row are tried before one of them pays.
@@ -52,7 +52,7 @@ def improve(
     """
     if settings.max_iter == 0:
         return result
-    search = _Search(objective, settings)
+    search = Search(objective, settings)
     chain = [evaluate(objective, result.parameters)]
     while converged := search.descend(chain):
         better = search.elsewhere(chain[-1])
@@ -63,7 +63,7 @@ def improve(
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """Moves on one objective."""
 
     objective: Objective
@@ -78,12 +78,15 @@ class _Search:
         if len(paying) > 1:
             yield partial(self._merged, state, paying)
 
+    def unions(self, state: State) -> Iterator[Challenger]:
+        """Merge one of the best pairs."""
+        for pair in self._ranked_pairs(state)[0][:_FEW]:
+            yield partial(self._merged, state, pair[None])
+
     def reductions(self, state: State) -> Iterator[Challenger]:
         """Merge one of the best pairs, or drop one of their members."""
-        pairs = self._ranked_pairs(state)[0][:_FEW]
-        for pair in pairs:
-            yield partial(self._merged, state, pair[None])
-        for j in pairs.unique().tolist():
+        yield from self.unions(state)
+        for j in self._ranked_pairs(state)[0][:_FEW].unique().tolist():
             yield partial(self._without, state, j)
 
     def splits(self, state: State) -> Iterator[Challenger]:
@@ -126,14 +129,14 @@ class _Search:
             while better := self.at_once(chain[-1]) or self.fewer(chain[-1]):
                 chain += better
             before = chain[-1].cost
-            rests = self._settle(chain, _REST * self.settings.tol)
+            rests = self.settle(chain, _REST * self.settings.tol)
             if not rests or before - chain[-1].cost <= self.settings.tol:
                 return rests
 
     def at_once(self, state: State) -> list[State]:
         """Return how many mergers at once lead below `state`, if they do."""
         target = self._below(state)
-        return self._winner(self._trials(self.mergers(state), target), target)
+        return self._winner(self.trials(self.mergers(state), target), target)
 
     def fewer(self, state: State) -> list[State]:
         """Return how one reduction, or a few in a row, lead below `state`.
@@ -143,7 +146,7 @@ class _Search:
         """
         target = self._below(state)
         for _ in range(_DEPTH):
-            trials = self._trials(self.reductions(state), target)
+            trials = self.trials(self.reductions(state), target)
             better = self._winner(trials, target)
             if better or not trials:
                 return better
@@ -156,14 +159,14 @@ class _Search:
     def elsewhere(self, state: State) -> list[State]:
         """Return how a split component leads below `state`."""
         target = self._below(state)
-        return self._winner(self._trials(self.splits(state), target), target)
+        return self._winner(self.trials(self.splits(state), target), target)
 
     def _below(self, state: State) -> float:
         """Return the cost from which a challenger of `state` has won."""
         rounding = 1e-10 * max(1.0, abs(state.cost))
         return state.cost - max(0.1 * self.settings.tol, rounding)
 
-    def _trials(
+    def trials(
         self, challengers: Iterator[Challenger], target: float
     ) -> list[list[State]]:
         """Return the first steps of each challenger that does not collapse."""
@@ -183,14 +186,12 @@ class _Search:
         """Follow the most promising until one is below `target` or none has hope."""
         for trial in sorted(trials, key=lambda trial: trial[-1].cost):
             if trial[-1].cost >= target:
-                self._settle(trial, self.settings.tol, target)
+                self.settle(trial, self.settings.tol, target)
             if trial[-1].cost < target:
                 return [state for state in trial if state.cost < target]
         return []
 
-    def _settle(
-        self, chain: list[State], tol: float, target: float = torch.inf
-    ) -> bool:
+    def settle(self, chain: list[State], tol: float, target: float = torch.inf) -> bool:
         """Extend a chain by EM; where a component collapses it ends."""
         try:
             return settle(self.objective, chain, tol, self.settings.max_iter, target)

@@ -1,0 +1,43 @@
+"""The criteria against scikit-learn and against their definitions."""
+
+import numpy as np
+import pytest
+
+from sklearn_keops_gmm import KeOpsGaussianMixture, sparsity_path
+from sklearn_keops_gmm._criteria import CRITERIA
+from sklearn_keops_gmm._fitting import read_data
+from sklearn_keops_gmm._path import follow_path
+from tests.data import blobs
+from tests.reference import COVARIANCE_TYPES
+
+every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+
+
+def last_members(structure, X, weights=None):
+    """The members of a path with their estimators."""
+    mixture = KeOpsGaussianMixture(4, covariance_type=structure, random_state=0)
+    members = list(follow_path(mixture, read_data(mixture, X, weights)))
+    path = sparsity_path(
+        X, 4, covariance_type=structure, random_state=0, sample_weight=weights
+    )
+    return list(zip(members, path.mixtures, strict=True))
+
+
+@every_structure
+@pytest.mark.parametrize("weighted", [False, True])
+def test_criteria(structure, weighted, rng):
+    X = blobs()
+    weights = rng.uniform(0.5, 2, len(X)) if weighted else np.ones(len(X))
+    for member, fitted in last_members(structure, X, weights):
+        K, total = fitted.n_components_, weights.sum()
+        deviance = -2 * weights @ fitted.score_samples(X)
+        shares = fitted.predict_proba(X)
+        entropy = -weights @ (shares * np.log(np.maximum(shares, 1e-300))).sum(axis=1)
+        bic = fitted.bic(X, sample_weight=weights)
+        own = {"full": 5, "diag": 4, "spherical": 3}.get(structure, 2)
+        shared = {"tied": 3, "tied_diag": 2, "tied_spherical": 1}.get(structure, 0)
+        lengths = K * own * np.log(total / K) + (K - 1 + shared) * np.log(total)
+        expected = {"bic": bic, "icl": bic + 2 * entropy, "mdl": deviance + lengths}
+        assert member.evidence.entropy == pytest.approx(entropy, abs=1e-7)
+        for name, criterion in CRITERIA.items():
+            assert criterion(member.evidence) == pytest.approx(expected[name], rel=1e-9)
