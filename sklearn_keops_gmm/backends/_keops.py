@@ -10,6 +10,7 @@ a formula and is computed by torch, tile by tile.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from math import sqrt
 
@@ -65,6 +66,19 @@ class KeOpsReductions:
         self._points = _in_frame(points, frame)
         self._sample_weight = sample_weight[:, None].contiguous()  # (N, 1)
         self._frame = frame
+
+    @property
+    def n_samples(self) -> int:
+        """The number of rows N."""
+        return len(self._points)
+
+    def of_rows(self, rows: Tensor) -> KeOpsReductions:
+        """Return the reductions over some rows, in the frame of all."""
+        rows = rows.to(self._points.device)
+        part = copy(self)
+        part._points = self._points[rows]
+        part._sample_weight = self._sample_weight[rows]
+        return part
 
     @torch.no_grad()
     def log_density(self, components: Components) -> Tensor:

@@ -16,6 +16,19 @@ class Reductions(Protocol):
     is asked many times with other components.
     """
 
+    @property
+    def n_samples(self) -> int:
+        """The number of rows N."""
+
+    def of_rows(self, rows: Tensor) -> Reductions:
+        """Return the reductions over some rows of the data, in the same frame.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n,), int64
+            On any device.
+        """
+
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, (N,), in the dtype of the points."""
 

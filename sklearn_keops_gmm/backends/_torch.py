@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from sklearn import get_config
@@ -44,9 +45,24 @@ class TorchReductions:
         self._points = points
         self._sample_weight = sample_weight
         self._frame = frame
-        self._coordinates: dict[str, Coordinates] = {}
+        self._coordinates = cache(
+            lambda structure: Coordinates(points, frame, whiten=structure == "full")
+        )
         self._cache: dict[tuple[str, int], list[Tile]] = {}
         self._levels: Tensor | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """The number of rows N."""
+        return len(self._points)
+
+    def of_rows(self, rows: Tensor) -> TorchReductions:
+        """Return the reductions over some rows, in the coordinates of all."""
+        rows = rows.to(self._points.device)
+        weights = None if self._sample_weight is None else self._sample_weight[rows]
+        part = TorchReductions(self._points[rows], weights, self._frame)
+        part._coordinates = self._coordinates
+        return part
 
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
@@ -93,7 +109,7 @@ class TorchReductions:
             moments = pairs.collect(
                 expanded, direct, float(log_likelihood) * math.log(2)
             )
-            moments = self._coordinates[pairs.structure].moments_back(moments)
+            moments = self._coordinates(pairs.structure).moments_back(moments)
         if components.structure == "tied":
             moments = replace(moments, second=moments.second.sum(0))
         return moments
@@ -140,11 +156,7 @@ class TorchReductions:
     def _pairs(self, components: Components) -> Pairs:
         components = _untied(components)
         structure = components.structure
-        if structure not in self._coordinates:
-            self._coordinates[structure] = Coordinates(
-                self._points, self._frame, whiten=structure == "full"
-            )
-        components = self._coordinates[structure].of_components(components)
+        components = self._coordinates(structure).of_components(components)
         return Pairs.prepare(components, self._points.dtype)
 
     # -- all tiles -------------------------------------------------------------------
@@ -191,7 +203,7 @@ class TorchReductions:
     def _tile(self, tile: slice | Tile, pairs: Pairs) -> Tile:
         if isinstance(tile, Tile):
             return tile
-        points = self._coordinates[pairs.structure].of_points(self._points[tile])
+        points = self._coordinates(pairs.structure).of_points(self._points[tile])
         return Tile(tile, EXPANSIONS[pairs.structure].features(points))
 
 

@@ -249,6 +249,28 @@ def test_moments_add_up(name, structure, dtype, rng):
 @every_backend
 @every_structure
 @every_dtype
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+def test_some_rows(name, structure, dtype, weighted, device, rng):
+    """Reductions of any rows, in any order, in the frame and coordinates of all."""
+    case = make_case(rng, structure, dtype, weighted=weighted)
+    rows = rng.permutation(len(case.points))[:100]
+    weights = case.sample_weight[rows] if weighted else None
+    part = replace(case, points=case.points[rows], sample_weight=weights)
+    whole = case.reductions(name, case.frame(), device)
+    assert whole.n_samples == len(case.points)
+    some = whole.of_rows(torch.from_numpy(rows))
+    assert some.n_samples == 100
+    found = some.moments(case.components(device))
+    expected = reference.moments(part.points, weights, *case.mixture)
+    assert_same_moments(found, expected, tolerance(dtype))
+    density = some.log_density(case.components(device)).cpu()
+    expected = whole.log_density(case.components(device)).cpu()[rows]
+    assert_allclose(density, expected, rtol=tolerance(dtype))
+
+
+@every_backend
+@every_structure
+@every_dtype
 def test_far_from_origin(name, structure, dtype, rng):
     """Components 0.01 wide at an offset of 1000: the frame keeps the digits."""
     case = make_case(rng, structure, dtype, centre=1000.0, width=0.01)
