@@ -48,6 +48,7 @@ class Parameters(Protocol):
     means_init: ArrayLike | None
     precisions_init: ArrayLike | None
     learning_rate: float
+    batch_size: int | None
     moves: bool
     backend: str
     device: str | torch.device
@@ -181,6 +182,8 @@ def solve(
         mixture.learning_rate,
         moves=makes_moves(mixture),
         previous_cost=np.inf if past is None else past.cost,
+        batch_size=mixture.batch_size,
+        random_state=random_state,
     )
 
     def on_step(n_iter: int, fall: float, parameters: Lazily, done: bool) -> bool:

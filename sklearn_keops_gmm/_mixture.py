@@ -58,19 +58,21 @@ class KeOpsGaussianMixture(CallbackSupport, ConditionalMixture):
         variance per component, one diagonal for all, or one variance for all.
     sparsity : float, default=0.0
         Strength s >= 0 of the prior on the weights; 0 is maximum likelihood.
-    solver : {'em', 'adam'}, default='em'
-        'em' is expectation-maximisation, penalised by majorising the prior; 'adam'
-        is full-batch gradient descent in the units of the data: scale them.
+    solver : {'em', 'adam', 'lbfgs'}, default='em'
+        'em' is expectation-maximisation, penalised by majorising the prior; 'lbfgs'
+        is quasi-Newton descent; 'adam' is gradient descent in the units of the data:
+        scale them.
     moves : bool, default=True
         With `sparsity`, let 'em' go on from where it rests by merging, dropping and
         moving components as long as that lowers the cost.
     tol : float, default=1e-3
-        'em' stops when the cost changes by less; 'adam' when its mean over ten
-        steps does.
+        'em' stops when the cost changes by less; 'lbfgs' when it falls by less, also
+        once it has begun anew; 'adam' when its mean over ten iterations changes by
+        less.
     reg_covar : float, default=1e-6
         Added to the diagonals of the covariances, in squared units of the data.
     max_iter : int, default=100
-        The largest number of iterations.
+        The largest number of iterations; for 'adam' passes through the data.
     n_init : int, default=1
         The number of starts; the one with the lowest cost is kept.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
@@ -89,6 +91,9 @@ default='kmeans'
         Initial precisions (inverse covariances), of the shape of `covariances_`.
     learning_rate : float, default=0.1
         Step size of 'adam'.
+    batch_size : int, default=None
+        At most so many samples in a step of 'adam', which then takes several in a
+        pass through the shuffled data. None takes all samples in one step.
     backend : {'auto', 'torch', 'keops'}, default='auto'
         What computes the sums over pairs. 'auto' is 'torch' on a CPU; on CUDA it is
         'keops' for at most 8 features, else 'torch'.
@@ -96,7 +101,7 @@ default='kmeans'
         Where to compute. 'auto' is CUDA if there is one and samples times
         components times features reach 1e8, else the CPU.
     random_state : int, RandomState instance or None, default=None
-        Seeds the starts, and `sample`.
+        Seeds the starts, the batches, and `sample`.
     warm_start : bool, default=False
         Start from the result of the previous fit; `n_init` is then ignored.
     verbose : int, default=0
@@ -130,9 +135,10 @@ default='kmeans'
     lower_bounds_ : list of float
         The same for each iteration.
     cost_ : float
-        Penalised cost of the fitted attributes.
+        Penalised cost of the fitted attributes, on all the data.
     costs_ : list of float
-        Penalised cost of the parameters that each iteration started from.
+        Penalised cost of the parameters that each iteration started from. With
+        `batch_size` the mean over batches, each at the start of its own step.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -177,6 +183,7 @@ default='kmeans'
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "backend": [StrOptions({"auto", *BACKENDS})],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -191,7 +198,7 @@ default='kmeans'
         *,
         covariance_type: CovarianceType = "full",
         sparsity: float = 0.0,
-        solver: Literal["em", "adam"] = "em",
+        solver: Literal["em", "adam", "lbfgs"] = "em",
         moves: bool = True,
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
@@ -205,6 +212,7 @@ default='kmeans'
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
         learning_rate: float = 0.1,
+        batch_size: int | None = None,
         backend: Literal["auto", "torch", "keops"] = "auto",
         device: str | torch.device = "auto",
         random_state: int | RandomState | None = None,
@@ -227,6 +235,7 @@ default='kmeans'
         self.means_init = means_init
         self.precisions_init = precisions_init
         self.learning_rate = learning_rate
+        self.batch_size = batch_size
         self.backend = backend
         self.device = device
         self.random_state = random_state

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.random import RandomState
 from torch import Tensor
 
-from sklearn_keops_gmm._covariances import COVARIANCES, CovarianceStructure
+from sklearn_keops_gmm._covariances import ILL_DEFINED, CovarianceStructure
+from sklearn_keops_gmm._likelihood import LogLikelihood
+from sklearn_keops_gmm._neighbourhood import Neighbourhood
 from sklearn_keops_gmm._parameters import (
     Components,
+    CostTerms,
     MixtureParameters,
     Moments,
-    Structure,
 )
 from sklearn_keops_gmm._priors import SparsityPrior
 from sklearn_keops_gmm.backends import Reductions
@@ -21,6 +25,8 @@ from sklearn_keops_gmm.backends import Reductions
 # All pairs of so many components are looked at, of more those of near means.
 _ALL_PAIRS = 64
 _NEAR = 16
+# A variance that, beside that of the whole mixture, is none.
+_COLLAPSED = 1e-24
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Objective:
         return self.reductions.moments(self.components(parameters))
 
     def penalty(self, parameters: MixtureParameters) -> float:
-        """Return the prior's term of the cost."""
+        """Return the term of the cost that does not depend on the data."""
         return float(self.prior.value(parameters.weights))
 
     def unit_penalty(self, parameters: MixtureParameters) -> float:
@@ -211,8 +217,12 @@ class Objective:
     # -- gradients ---------------------------------------------------------------
 
     def differentiable_cost(
-        self, logits: Tensor, means: Tensor, factors: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        logits: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        fractions: Tensor | None = None,
+    ) -> CostTerms:
         """Return the cost of unconstrained parameters for torch to differentiate.
 
         Parameters
@@ -222,17 +232,12 @@ class Objective:
         means : Tensor of shape (M, D)
         factors : Tensor
             Any square factors of the precisions, in the structure's shape.
-
-        Returns
-        -------
-        cost : Tensor of shape ()
-        ridge : Tensor of shape ()
-            What `reg_covar` adds to the cost to be minimised.
-        log_likelihood : Tensor of shape ()
+        fractions : Tensor of shape (M,), default=None
+            Masses to hold constant in the ridge; None takes those found here.
         """
         log_weights = torch.log_softmax(logits, 0)
         components = self.covariance.components(log_weights, means, factors)
-        total, mass = _LogLikelihood.apply(
+        total, mass = LogLikelihood.apply(
             components.offsets,
             components.means,
             components.factors,
@@ -241,9 +246,37 @@ class Objective:
         )
         log_likelihood = total / self.total_weight
         traces = self.covariance.precision_traces(factors, means.shape[1])
-        ridge = 0.5 * self.reg_covar * (mass / self.total_weight * traces).sum()
+        found = mass / self.total_weight
+        held = found if fractions is None else fractions
+        ridge = 0.5 * self.reg_covar * (held * traces).sum()
         cost = self.prior.value(log_weights.exp()) - log_likelihood
-        return cost, ridge, log_likelihood
+        return CostTerms(cost, ridge, log_likelihood, found)
+
+    def near(self, parameters: MixtureParameters) -> Neighbourhood:
+        """Return the cost on the mixtures around `parameters`, well scaled."""
+        return Neighbourhood(self, parameters)
+
+    def batches(
+        self, batch_size: int | None, random_state: RandomState
+    ) -> Iterator[Objective]:
+        """Yield objectives on parts of the data that together are all of it.
+
+        The rows are shuffled and split into the fewest parts of at most
+        `batch_size` rows, their sizes as even as can be. Each estimates the whole
+        without bias: the mean over the batches, weighted by their sizes, of costs
+        and gradients is that of all the data.
+        """
+        n_samples = self.reductions.n_samples
+        if batch_size is None or batch_size >= n_samples:
+            yield self
+            return
+        n_batches = -(-n_samples // batch_size)
+        for rows in np.array_split(random_state.permutation(n_samples), n_batches):
+            yield replace(
+                self,
+                reductions=self.reductions.of_rows(torch.from_numpy(rows)),
+                total_weight=self.total_weight * (len(rows) / n_samples),
+            )
 
     def parameters(
         self, logits: Tensor, means: Tensor, factors: Tensor
@@ -262,6 +295,34 @@ class Objective:
         )
         return self._without_negligible(parameters)
 
+    def check_width(
+        self, parameters: MixtureParameters, start: MixtureParameters
+    ) -> None:
+        """Check that no component has collapsed since the `start` of a fit.
+
+        With `reg_covar` none does: the gradient keeps variances above it.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive definite in double precision, or a
+            variance is nothing beside that of the whole mixture at the start.
+        """
+        if self.reg_covar > 0:
+            return
+        self.covariance.factors(parameters.covariances)
+        weights, means = start.weights[:, None], start.means
+        own = self._variances(start)
+        whole = (weights * ((means - (weights * means).sum(0)) ** 2 + own)).sum(0)
+        if not bool((self._variances(parameters) > _COLLAPSED * whole).all()):
+            raise ValueError(ILL_DEFINED)
+
+    def _variances(self, parameters: MixtureParameters) -> Tensor:
+        """Return the variances of the features in each component, (M, D)."""
+        covariances = parameters.covariances
+        matrices = self.covariance.matrices(covariances, parameters.means)
+        return torch.diagonal(matrices, dim1=-2, dim2=-1)
+
     def _without_negligible(self, parameters: MixtureParameters) -> MixtureParameters:
         threshold = 1e-3 / self.prior.n_components
         alive = parameters.weights >= threshold
@@ -269,45 +330,6 @@ class Objective:
             return parameters
         reduced = self.without(parameters, ~alive)
         return reduced if self.cost(reduced) <= self.cost(parameters) else parameters
-
-
-class _LogLikelihood(torch.autograd.Function):
-    """``sum_i v_i log p(x_i)`` with its gradient from the moments.
-
-    Two reductions give both, where differentiating through the reductions would
-    take four. By Fisher's identity the gradient is that of the expected complete
-    log-likelihood, whose expectations the moments are.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        offsets: Tensor,
-        means: Tensor,
-        factors: Tensor,
-        structure: Structure,
-        reductions: Reductions,
-    ) -> tuple[Tensor, Tensor]:
-        moments = reductions.moments(Components(structure, offsets, means, factors))
-        ctx.save_for_backward(factors)
-        ctx.moments, ctx.covariance = moments, COVARIANCES[structure]
-        ctx.mark_non_differentiable(moments.mass)
-        return offsets.new_tensor(moments.log_likelihood), moments.mass
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (factors,) = ctx.saved_tensors
-        scale = gradients[0]
-        means_gradient, factors_gradient = ctx.covariance.quadratic_gradient(
-            factors, ctx.moments
-        )
-        return (
-            scale * ctx.moments.mass,
-            scale * means_gradient,
-            scale * factors_gradient,
-            None,
-            None,
-        )
 
 
 def _neighbours(means: Tensor) -> Tensor:

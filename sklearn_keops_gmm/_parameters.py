@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -162,6 +162,27 @@ class MixtureParameters:
 
 # A mixture that is made only where it is asked for.
 Lazily = Callable[[], MixtureParameters]
+
+
+class CostTerms(NamedTuple):
+    """The terms of the cost of unconstrained parameters, for torch to differentiate.
+
+    Attributes
+    ----------
+    cost : Tensor of shape ()
+        The penalised cost.
+    ridge : Tensor of shape ()
+        What `reg_covar` adds to it in what is minimised.
+    log_likelihood : Tensor of shape ()
+        The mean log-likelihood.
+    fractions : Tensor of shape (M,)
+        Masses as fractions of the total weight: no gradient passes through them.
+    """
+
+    cost: Tensor
+    ridge: Tensor
+    log_likelihood: Tensor
+    fractions: Tensor
 
 
 @dataclass(frozen=True)

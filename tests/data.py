@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from tests import reference
 
 BACKENDS = ["torch", pytest.param("keops", marks=pytest.mark.slow)]
-SOLVERS = ["em", "adam"]
+SOLVERS = ["em", "adam", "lbfgs"]
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -74,8 +74,9 @@ BAD_PARAMETERS = {
 OWN_PARAMETERS = {
     "sparsity": ([-1.0, "much", np.nan], ["in the range [0.0, inf)"]),
     "covariance_type": (["banana", None], [f"{name!r}" for name in COVARIANCE_TYPES]),
-    "solver": (["banana", None], ["'em'", "'adam'"]),
+    "solver": (["banana", None], ["'em'", "'adam'", "'lbfgs'"]),
     "init_size": ([0, -1, 2.5, "all"], ["'auto'", "int in the range [1, inf)", "None"]),
+    "batch_size": ([0, -3, 2.5, "all"], ["an int in the range [1, inf) or None"]),
     "backend": (["banana", None], ["'auto'", "'keops'", "'torch'"]),
     "learning_rate": ([0.0, -0.1, "fast"], ["in the range (0.0, inf)"]),
 }
@@ -279,5 +280,24 @@ def test_collapse_without_reg_covar_is_an_error(backend, structure):
     given["reg_covar"] = 0.0
     expected = error_of(lambda: GaussianMixture(**given).fit(X))
     assert "ill-defined empirical covariance" in expected[1]
-    model = KeOpsGaussianMixture(**given, backend=backend)
-    assert error_of(lambda: model.fit(X)) == expected
+    for solver in ("em", "lbfgs"):
+        model = KeOpsGaussianMixture(
+            **given, solver=solver, max_iter=500, backend=backend
+        )
+        assert error_of(lambda: model.fit(X)) == expected  # noqa: B023
+
+
+@every_covariance_type
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_collapse_with_reg_covar_is_none(structure, dtype):
+    """A component for each sample: gradients, too, keep variances above reg_covar."""
+    X = np.random.default_rng(0).normal(size=(6, 2)).astype(dtype)
+    model = KeOpsGaussianMixture(
+        6, covariance_type=structure, solver="lbfgs", reg_covar=1e-3, random_state=0
+    ).fit(X)
+    assert model.converged_
+    if structure not in ("full", "tied"):
+        np.testing.assert_allclose(model.covariances_, 1e-3, rtol=1e-3)
+    np.testing.assert_allclose(
+        np.sort(model.means_, axis=0), np.sort(X, axis=0), atol=1e-3
+    )

@@ -45,7 +45,16 @@ MAY_SEE = {
     "_regression": {"_parameters", "_covariances"},
     "_initialization": {"_parameters", "_covariances"},
     "_validation": {"_arrays", "_parameters", "_covariances", "_initialization"},
-    "_objective": {"_parameters", "_covariances", "_priors", "backends"},
+    "_neighbourhood": {"_parameters", "_covariances"},
+    "_likelihood": {"_parameters", "_covariances", "backends"},
+    "_objective": {
+        "_parameters",
+        "_covariances",
+        "_likelihood",
+        "_neighbourhood",
+        "_priors",
+        "backends",
+    },
 }
 
 
@@ -115,8 +124,9 @@ def test_rooms_see_what_they_may(module):
     assert rooms_seen(module) <= MAY_SEE[room]
 
 
-def test_objective_sees_of_backends_only_their_protocol():
-    names = imports_of(f"{PACKAGE}._objective")
+@pytest.mark.parametrize("module", ["_objective", "_likelihood"])
+def test_objective_sees_of_backends_only_their_protocol(module):
+    names = imports_of(f"{PACKAGE}.{module}")
     of_backends = {name for name in names if room_of(name) == "backends"}
     assert of_backends <= {f"{PACKAGE}.backends.Reductions"}
 

@@ -52,7 +52,7 @@ def test_gradient_of_the_cost(backend, structure, weighted, rng):
 def test_ridge_holds_the_masses_constant(structure, rng):
     """reg_covar / 2 sum_j r_j tr(inv(Sigma_j)): only the factors are moved by it."""
     objective, unknowns = make_objective(rng, "torch", structure, reg_covar=0.3)
-    _, ridge, _ = objective.differentiable_cost(*unknowns)
+    ridge = objective.differentiable_cost(*unknowns).ridge
     log_weights = torch.log_softmax(unknowns[0], 0)
     components = COVARIANCES[structure].components(log_weights, *unknowns[1:])
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_terms_agree(backend, structure, rng):
     """The cost of EM and the cost that torch differentiates are one."""
     objective, unknowns = make_objective(rng, backend, structure)
     parameters = objective.parameters(*unknowns)
-    cost, ridge, log_likelihood = objective.differentiable_cost(*unknowns)
+    cost, ridge, log_likelihood, _ = objective.differentiable_cost(*unknowns)
     assert ridge.item() == 0
     assert objective.cost(parameters) == pytest.approx(cost.item(), rel=1e-12)
     moments = objective.moments(parameters)
@@ -123,6 +123,7 @@ def test_em_rests_where_the_gradient_vanishes(structure):
         covariance_type=structure,
         sparsity=1.0,
         reg_covar=0.1,
+        moves=False,
         tol=1e-15,
         max_iter=5000,
         random_state=0,
@@ -138,7 +139,57 @@ def test_em_rests_where_the_gradient_vanishes(structure):
     )
     start = (np.log(model.weights_), model.means_, model.precisions_cholesky_)
     unknowns = [torch.tensor(array).requires_grad_() for array in start]
-    cost, ridge, _ = objective.differentiable_cost(*unknowns)
+    cost, ridge, *_ = objective.differentiable_cost(*unknowns)
     for slope in torch.autograd.grad(cost + ridge, unknowns, retain_graph=True):
         assert_allclose(slope, 0, atol=1e-6)
     assert torch.autograd.grad(cost, unknowns)[2].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@every_structure
+def test_batches_estimate_without_bias(weighted, structure, rng):
+    """Weighted by their sizes, costs and gradients of batches average to the whole."""
+    objective, unknowns = make_objective(
+        rng, "torch", structure, weighted=weighted, reg_covar=0.3
+    )
+    whole = objective.differentiable_cost(*unknowns)
+    expected = torch.autograd.grad(whole.cost + whole.ridge, unknowns)
+    batches = list(objective.batches(9, np.random.RandomState(0)))
+    sizes = [batch.reductions.n_samples for batch in batches]
+    assert sorted(sizes) == [8, 8, 8, 8, 8]
+    terms = [batch.differentiable_cost(*unknowns) for batch in batches]
+    cost = sum(n / 40 * term.cost.item() for n, term in zip(sizes, terms, strict=True))
+    assert cost == pytest.approx(whole.cost.item(), rel=1e-12)
+    value = sum(
+        n / 40 * (term.cost + term.ridge) for n, term in zip(sizes, terms, strict=True)
+    )
+    for found, slope in zip(
+        torch.autograd.grad(value, unknowns), expected, strict=True
+    ):
+        assert_allclose(found, slope, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, 40), (7, 6), (39, 2), (25, 2)])
+def test_batches_are_even_and_all_of_the_data(batch_size, sizes, rng):
+    objective, unknowns = make_objective(rng, "torch", "full")
+    batches = list(objective.batches(batch_size, np.random.RandomState(0)))
+    counts = [batch.reductions.n_samples for batch in batches]
+    assert len(counts) == sizes
+    assert sum(counts) == 40
+    assert max(counts) <= batch_size
+    assert max(counts) - min(counts) <= 1
+    parameters = objective.parameters(*unknowns)
+    whole = objective.moments(parameters)
+    parts = [batch.moments(parameters) for batch in batches]
+    total = sum(parts[1:], start=parts[0])
+    assert_allclose(total.second, whole.second, rtol=1e-9)
+    assert total.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [None, 40, 41])
+def test_one_batch_is_the_objective_itself(batch_size, rng):
+    """Nothing is shuffled: other random numbers stay what they were."""
+    objective, _ = make_objective(rng, "torch", "full")
+    stream = np.random.RandomState(0)
+    assert list(objective.batches(batch_size, stream)) == [objective]
+    assert stream.randint(1 << 30) == np.random.RandomState(0).randint(1 << 30)

@@ -11,7 +11,11 @@ from sklearn_keops_gmm._covariances._scales import (
     TiedDiagonalCovariance,
     TiedSphericalCovariance,
 )
-from sklearn_keops_gmm._covariances._structure import PADDING, CovarianceStructure
+from sklearn_keops_gmm._covariances._structure import (
+    ILL_DEFINED,
+    PADDING,
+    CovarianceStructure,
+)
 
 COVARIANCES: dict[str, CovarianceStructure] = {
     covariance.name: covariance
@@ -25,4 +29,4 @@ COVARIANCES: dict[str, CovarianceStructure] = {
     )
 }
 
-__all__ = ["COVARIANCES", "PADDING", "CovarianceStructure"]
+__all__ = ["COVARIANCES", "ILL_DEFINED", "PADDING", "CovarianceStructure"]

@@ -74,6 +74,26 @@ class _MatrixCovariance(CovarianceStructure):
         whitened = moments.first[:, None, :] @ factors  # (M, 1, D)
         return (whitened @ factors.mT)[:, 0, :], -(moments.second @ factors)
 
+    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
+        columns = steps[:, :, None]  # (M, D, 1)
+        return torch.linalg.solve_triangular(factors.mT, columns, upper=False)[:, :, 0]
+
+    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
+        n_features = factors.shape[-1]
+        rows, columns = torch.triu_indices(n_features, n_features, device=steps.device)
+        triangle = steps.reshape(*factors.shape[:-2], -1)
+        entries = torch.where(rows == columns, triangle.exp(), triangle)
+        relative = torch.zeros_like(factors)
+        relative[..., rows, columns] = entries
+        return factors @ relative
+
+    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+        rows, columns = torch.triu_indices(
+            n_features, n_features, device=weights.device
+        )
+        bend = 1.0 + (rows == columns).to(weights)
+        return (self._shares(weights)[:, None] * bend).flatten()
+
     def outer(self, points: Tensor) -> Tensor:
         return points[:, :, None] * points[:, None, :]
 

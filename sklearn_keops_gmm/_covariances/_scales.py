@@ -42,6 +42,9 @@ class _ScaleCovariance(CovarianceStructure):
     def covariances(self, factors: Tensor) -> Tensor:
         return 1.0 / (factors * factors)
 
+    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
+        return factors * steps.exp().reshape(factors.shape)
+
     # Features are independent within a component: given others, they are as alone.
 
     def conditional(self, factors: Tensor, features: Sequence[int]) -> Tensor:
@@ -98,6 +101,12 @@ class DiagonalCovariance(_ScaleCovariance):
     ) -> tuple[Tensor, Tensor]:
         return factors * factors * moments.first, -factors * moments.second
 
+    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
+        return steps / factors
+
+    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+        return 2.0 * self._shares(weights).repeat_interleave(n_features)
+
     def outer(self, points: Tensor) -> Tensor:
         return points * points
 
@@ -146,6 +155,12 @@ class SphericalCovariance(_ScaleCovariance):
     ) -> tuple[Tensor, Tensor]:
         means_gradient = (factors * factors)[:, None] * moments.first
         return means_gradient, -factors * moments.second
+
+    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
+        return steps / factors[:, None]
+
+    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+        return 2.0 * n_features * self._shares(weights)
 
     def outer(self, points: Tensor) -> Tensor:
         return (points * points).sum(1)

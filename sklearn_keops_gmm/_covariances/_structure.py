@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -13,6 +13,7 @@ import torch
 from numpy.random import RandomState
 from torch import Tensor
 
+from sklearn_keops_gmm._covariances._steps import SharedSteps, Steps
 from sklearn_keops_gmm._parameters import Components, Moments, Structure
 
 ILL_DEFINED = (
@@ -31,7 +32,7 @@ PADDING = 10 * torch.finfo(torch.float64).eps
 _PAIRS = 1024
 
 
-class CovarianceStructure(ABC):
+class CovarianceStructure(Steps):
     """What the estimator, the starts and the objective ask of a structure."""
 
     name: ClassVar[str]
@@ -364,7 +365,7 @@ class CovarianceStructure(ABC):
         """Draw points of one component, (count, D)."""
 
 
-class SharedCovariance(CovarianceStructure):
+class SharedCovariance(SharedSteps, CovarianceStructure):
     """What structures have in common whose covariance all components share."""
 
     def select(self, array: Tensor, alive: Tensor) -> Tensor:

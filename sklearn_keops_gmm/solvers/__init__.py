@@ -1,17 +1,18 @@
 """Solvers: functions of an objective and a start, blind to data and devices.
 
 A solver takes ``(objective, start, settings, on_step)`` and returns a
-`SolverResult`. It asks the objective for moments, M-steps or gradients and never
-learns which backend, device or covariance structure answers.
+`SolverResult`. It asks the objective for moments, M-steps, gradients or batches and
+never learns which backend, device or covariance structure answers.
 """
 
 from sklearn_keops_gmm.solvers._adam import adam
 from sklearn_keops_gmm.solvers._descent import State
 from sklearn_keops_gmm.solvers._em import em
 from sklearn_keops_gmm.solvers._homotopy import homotopy
+from sklearn_keops_gmm.solvers._lbfgs import lbfgs
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
 
-SOLVERS: dict[str, Solver] = {"em": em, "adam": adam}
+SOLVERS: dict[str, Solver] = {"em": em, "adam": adam, "lbfgs": lbfgs}
 
 __all__ = [
     "SOLVERS",
@@ -22,4 +23,5 @@ __all__ = [
     "adam",
     "em",
     "homotopy",
+    "lbfgs",
 ]

@@ -1,4 +1,4 @@
-"""Adam on unconstrained parameters, the whole data set at each step."""
+"""Adam on unconstrained parameters, on all the data at each step or on a batch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
@@ -23,14 +24,17 @@ def adam(
     """Descend the gradient by Adam (Kingma and Ba, 2015).
 
     What moves are the logarithms of the weights, the means and square factors of
-    the precisions, in the units of the data. Stops when the mean cost of the last
-    ten steps is less than ``tol`` below that of the ten before; ``tol=0`` runs all
-    of ``max_iter``.
+    the precisions, in the units of the data. An iteration is a pass through the
+    data, with one step for each of its batches; its cost is the mean over them, each
+    at the parameters that its step started from. Stops when the mean cost of the last
+    ten iterations differs by less than ``tol`` from that of the ten before;
+    ``tol=0`` runs all of ``max_iter``.
 
     Raises
     ------
     ValueError
-        If the cost is no longer finite: the learning rate is too large.
+        If the cost is no longer finite: the learning rate is too large. Or if with
+        ``reg_covar=0`` a component has collapsed.
     """
     unknowns = [
         unknown.detach().clone().requires_grad_()
@@ -42,19 +46,16 @@ def adam(
     converged = False
     previous = settings.previous_cost
     for n_iter in range(1, settings.max_iter + 1):
-        optimizer.zero_grad()
-        cost, ridge, log_likelihood = objective.differentiable_cost(*unknowns)
-        costs.append(cost.item())
-        log_likelihoods.append(log_likelihood.item())
-        if not math.isfinite(costs[-1]):
+        cost, log_likelihood = _pass(objective, unknowns, optimizer, settings)
+        costs.append(cost)
+        log_likelihoods.append(log_likelihood)
+        if not math.isfinite(cost):
             raise ValueError(
-                f"solver='adam' diverged at iteration {n_iter}: the cost is "
-                f"{costs[-1]}. Decrease learning_rate (got "
-                f"{settings.learning_rate}) or scale the input data."
+                f"solver='adam' diverged at iteration {n_iter}: the cost is {cost}. "
+                f"Decrease learning_rate (got {settings.learning_rate}) or scale the "
+                "input data."
             )
-        (cost + ridge).backward()
-        optimizer.step()
-        fall, previous = previous - costs[-1], costs[-1]
+        fall, previous = previous - cost, cost
         converged = _rests(costs, settings.tol)
         stop = on_step(
             n_iter, fall, partial(objective.parameters, *unknowns), converged
@@ -62,7 +63,29 @@ def adam(
         if stop or converged:
             break
     parameters = objective.parameters(*unknowns)
+    objective.check_width(parameters, start)
     return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
+
+
+def _pass(
+    objective: Objective,
+    unknowns: list[Tensor],
+    optimizer: torch.optim.Optimizer,
+    settings: SolverSettings,
+) -> tuple[float, float]:
+    """Step on each batch; return the means of cost and log-likelihood over them."""
+    cost = log_likelihood = 0.0
+    for batch in objective.batches(settings.batch_size, settings.random_state):
+        optimizer.zero_grad()
+        terms = batch.differentiable_cost(*unknowns)
+        share = batch.total_weight / objective.total_weight
+        cost += share * terms.cost.item()
+        log_likelihood += share * terms.log_likelihood.item()
+        if not math.isfinite(cost):
+            break
+        (terms.cost + terms.ridge).backward()
+        optimizer.step()
+    return cost, log_likelihood
 
 
 def _rests(costs: list[float], tol: float) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import (
+    CostTerms,
     Lazily,
     MixtureParameters,
     Moments,
@@ -41,8 +45,50 @@ def known(parameters: MixtureParameters) -> Lazily:
     return lambda: parameters
 
 
+class Evaluation(Protocol):
+    """The objective at one vector."""
+
+    @property
+    def value(self) -> float:
+        """What is minimised."""
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """Its gradient, of shape (n,)."""
+
+    @property
+    def cost(self) -> float:
+        """The penalised cost."""
+
+    @property
+    def log_likelihood(self) -> float:
+        """The mean log-likelihood."""
+
+
+class Neighbourhood(Protocol):
+    """The objective on the mixtures around one, in well-scaled coordinates."""
+
+    @property
+    def origin(self) -> np.ndarray:
+        """The vector of the mixture in the middle, of shape (n,)."""
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest vector, of shape (n,) each."""
+
+    def evaluate(self, packed: np.ndarray) -> Evaluation:
+        """Return what is minimised at a vector of shape (n,), with its gradient."""
+
+    def parameters(self, packed: np.ndarray) -> MixtureParameters:
+        """Return the mixture at a vector."""
+
+
 class Objective(Protocol):
     """The part of the cost that solvers see."""
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the sample weights."""
 
     @property
     def n_components(self) -> int:
@@ -86,13 +132,26 @@ class Objective(Protocol):
 
     def differentiable_cost(
         self, logits: Tensor, means: Tensor, factors: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return cost, ridge and log-likelihood of unconstrained parameters."""
+    ) -> CostTerms:
+        """Return the terms of the cost of unconstrained parameters."""
+
+    def batches(
+        self, batch_size: int | None, random_state: RandomState
+    ) -> Iterator[Objective]:
+        """Yield objectives on parts of the data that together are all of it."""
+
+    def near(self, parameters: MixtureParameters) -> Neighbourhood:
+        """Return the objective on the mixtures around `parameters`."""
 
     def parameters(
         self, logits: Tensor, means: Tensor, factors: Tensor
     ) -> MixtureParameters:
         """Return the mixture that unconstrained parameters describe."""
+
+    def check_width(
+        self, parameters: MixtureParameters, start: MixtureParameters
+    ) -> None:
+        """Raise ValueError if a component has collapsed since the start."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +170,10 @@ class SolverSettings:
         Whether EM is followed by moves to fewer components.
     previous_cost : float
         Cost before the start, for a warm start; otherwise infinity.
+    batch_size : int or None
+        At most so many samples in a step of 'adam'; None takes all.
+    random_state : RandomState
+        Shuffles the samples into batches.
     """
 
     tol: float
@@ -118,6 +181,8 @@ class SolverSettings:
     learning_rate: float
     moves: bool = False
     previous_cost: float = float("inf")
+    batch_size: int | None = None
+    random_state: RandomState = field(default_factory=RandomState)
 
 
 class Solver(Protocol):

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
-from tests.data import blobs, every_backend, spiral, start
+from tests.data import blobs, every_backend, mixture_of, spiral, start
 from tests.reference import COVARIANCE_TYPES
 
 
@@ -115,3 +115,90 @@ def test_divergence_is_named():
     given = start(blobs(), "full", 2) | {"solver": "adam", "learning_rate": 1e200}
     with pytest.raises(ValueError, match="learning_rate"):
         KeOpsGaussianMixture(**given).fit(blobs())
+
+
+@every_backend
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+def test_steps_on_batches(backend, structure):
+    """The tutorial's loop on batches of 200 shuffled rows: one iteration is a pass."""
+    X, n_passes = spiral(1000), 3
+    given = start(X, structure, 5, scale=15.0**2) | {"sparsity": 5.0}
+    model = KeOpsGaussianMixture(
+        **given,
+        solver="adam",
+        learning_rate=0.01,
+        batch_size=200,
+        max_iter=n_passes,
+        tol=0,
+        reg_covar=0,
+        random_state=7,
+        backend=backend,
+    ).fit(X)
+    x, stream = torch.tensor(X), np.random.RandomState(7)
+    A = np.sqrt(given["precisions_init"])
+    unknowns = [torch.ones(5).double(), torch.tensor(given["means_init"])]
+    unknowns = [u.requires_grad_() for u in (*unknowns, torch.tensor(A))]
+    optimizer = torch.optim.Adam(unknowns, lr=0.01)
+    costs = []
+    for _ in range(n_passes):
+        for rows in stream.permutation(1000).reshape(5, 200):
+            w, mu, A = unknowns
+            optimizer.zero_grad()
+            matrices = matrices_of(structure, A, 5, 2)
+            cost = tutorial_cost(x[rows], w, mu, matrices, 5.0)
+            cost.backward()
+            optimizer.step()
+            costs.append(cost.item())
+    assert_allclose(model.costs_, np.reshape(costs, (-1, 5)).mean(axis=1), atol=1e-9)
+    assert_allclose(model.means_, unknowns[1].detach(), atol=1e-9)
+    assert model.n_iter_ == n_passes
+    expected = reference.penalised_cost(
+        X, structure, mixture_of(model), sparsity=5.0, n_components=5
+    )
+    assert model.cost_ == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_batches_end_near_the_solution(weighted):
+    X = blobs()
+    weights = np.random.default_rng(0).uniform(0, 3, size=len(X)) if weighted else None
+    given = start(X, "full", 3) | {"max_iter": 150, "reg_covar": 1e-3}
+    given["means_init"] = [[1.0, 1.0], [5.0, 0.0], [0.0, 5.0]]
+    best = KeOpsGaussianMixture(**given).fit(X, sample_weight=weights)
+    model = KeOpsGaussianMixture(
+        **given, solver="adam", learning_rate=0.01, batch_size=64, random_state=0
+    ).fit(X, sample_weight=weights)
+    assert model.converged_
+    assert 20 <= model.n_iter_ < 150
+    assert best.cost_ - 1e-9 <= model.cost_ < best.cost_ + 0.01
+
+
+def test_batches_are_seeded():
+    given = start(blobs(), "full", 3) | {"solver": "adam", "max_iter": 3}
+    fits = [
+        KeOpsGaussianMixture(**given, batch_size=50, random_state=seed).fit(blobs())
+        for seed in (0, 0, 1)
+    ]
+    assert fits[0].costs_ == fits[1].costs_
+    assert not np.allclose(fits[0].means_, fits[2].means_, atol=1e-6)
+
+
+def test_batches_leave_the_start_alone():
+    """The first start of a seed is the same, with batches or without."""
+    given = {"init_params": "random", "random_state": 3, "solver": "adam"}
+    firsts = [
+        KeOpsGaussianMixture(3, batch_size=size, max_iter=1, **given)
+        .fit(blobs())
+        .costs_[0]
+        for size in (None, 400, 1000)
+    ]
+    assert firsts[0] == firsts[1] == firsts[2]
+
+
+def test_collapse_is_an_error():
+    """Without reg_covar a component on one point shrinks without end."""
+    X = np.concatenate([blobs() + 60, np.zeros((30, 2))])
+    given = start(X, "spherical", 2) | {"means_init": [[62.0, 62.0], [0.0, 0.0]]}
+    given |= {"solver": "adam", "reg_covar": 0, "tol": 0}
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        KeOpsGaussianMixture(**given, learning_rate=1e12, max_iter=8).fit(X)

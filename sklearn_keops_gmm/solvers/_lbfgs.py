@@ -1,0 +1,129 @@
+"""L-BFGS-B on packed parameters, around one mixture after another."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from scipy.optimize import Bounds, OptimizeResult, minimize
+
+from sklearn_keops_gmm._parameters import Lazily, MixtureParameters, SolverResult
+from sklearn_keops_gmm.solvers._protocol import (
+    Evaluation,
+    Neighbourhood,
+    Objective,
+    OnStep,
+    SolverSettings,
+)
+
+# The longest round: where components die or move far, coordinates and model age.
+_LONGEST = 20
+
+
+def lbfgs(
+    objective: Objective,
+    start: MixtureParameters,
+    settings: SolverSettings,
+    on_step: OnStep,
+) -> SolverResult:
+    """Descend by L-BFGS-B (Byrd, Lu, Nocedal and Zhu, 1995), scipy's.
+
+    It goes in rounds. A round starts from a mixture, in coordinates in which the
+    cost is well scaled there, holds the masses that weigh the ridge of `reg_covar`
+    constant, and ends when an iteration lowers what is minimised by less than
+    ``tol``, or after twenty. The fit rests when the very first iteration of a round
+    lowers it by less.
+
+    Raises
+    ------
+    ValueError
+        If with ``reg_covar=0`` a component collapses.
+    """
+    parameters, converged = start, False
+    history = _History(settings, on_step)
+    while not converged and not history.full:
+        around = objective.near(parameters)
+        descent = _Round(around, history)
+        minimize(
+            descent.value_and_gradient,
+            around.origin,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=Bounds(*around.bounds),
+            callback=descent.accept,
+            # Otherwise the callback decides when to stop.
+            options={"maxiter": _LONGEST, "ftol": 0.0, "gtol": 0.0},
+        )
+        descent.end()
+        converged = descent.rests
+        parameters = around.parameters(descent.packed)
+        objective.check_width(parameters, start)
+    costs, log_likelihoods = tuple(history.costs), tuple(history.log_likelihoods)
+    return SolverResult(parameters, costs, log_likelihoods, converged)
+
+
+class _History:
+    """The iterations of all rounds."""
+
+    def __init__(self, settings: SolverSettings, on_step: OnStep) -> None:
+        self.tol = settings.tol
+        self._stopped = False
+        self.costs: list[float] = []
+        self.log_likelihoods: list[float] = []
+        self._max_iter = settings.max_iter
+        self._on_step = on_step
+
+    @property
+    def full(self) -> bool:
+        """Whether no iteration may follow."""
+        return self._stopped or len(self.costs) >= self._max_iter
+
+    def add(
+        self, before: Evaluation, fall: float, after: Lazily, converged: bool
+    ) -> None:
+        """Note an iteration: where it started, what it brought, where it led."""
+        self.costs.append(before.cost)
+        self.log_likelihoods.append(before.log_likelihood)
+        self._stopped = self._on_step(len(self.costs), fall, after, converged)
+
+
+class _Round:
+    """What L-BFGS-B calls: the objective around one mixture, and after each step."""
+
+    def __init__(self, around: Neighbourhood, history: _History) -> None:
+        self.packed = self._tried = around.origin
+        self._around = around
+        self._history = history
+        self._here = self._latest = around.evaluate(around.origin)
+        self._n_steps = 0
+        # Whether the first step brought less than tol, or none could be made.
+        self.rests = False
+
+    def value_and_gradient(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
+        """Evaluate the objective; what was asked last is known."""
+        if not np.array_equal(packed, self._tried):
+            self._tried, self._latest = packed.copy(), self._around.evaluate(packed)
+        return self._latest.value, self._latest.gradient
+
+    def accept(self, intermediate_result: OptimizeResult) -> None:
+        """Note a step, and end the round where it brought little or was the last."""
+        self.packed = intermediate_result.x.copy()
+        self.value_and_gradient(self.packed)
+        fall = self._here.value - self._latest.value
+        little = fall < self._history.tol
+        self.rests = little and self._n_steps == 0
+        self._note(fall)
+        if little or self._history.full:
+            raise StopIteration
+
+    def end(self) -> None:
+        """Note an attempt where not even a first step could be made."""
+        if self._n_steps == 0:
+            self.rests = True
+            self._note(0.0)
+
+    def _note(self, fall: float) -> None:
+        self._n_steps += 1
+        after = partial(self._around.parameters, self.packed)
+        self._history.add(self._here, fall, after, self.rests)
+        self._here = self._latest
