@@ -19,7 +19,7 @@ from sklearn_keops_gmm._frames import frame_of_points
 from sklearn_keops_gmm._initialization import Problem, initialize
 from sklearn_keops_gmm._objective import Objective
 from sklearn_keops_gmm._parameters import Lazily, MixtureParameters, SolverResult
-from sklearn_keops_gmm._priors import SparsityPrior
+from sklearn_keops_gmm._priors import PriorFunction, SparsityPrior, UserPrior
 from sklearn_keops_gmm._reporting import Reporter
 from sklearn_keops_gmm._validation import (
     check_start,
@@ -28,7 +28,7 @@ from sklearn_keops_gmm._validation import (
     resolve_init_size,
 )
 from sklearn_keops_gmm.backends import choose_backend, get_backend
-from sklearn_keops_gmm.solvers import SOLVERS, SolverSettings
+from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
 
 
 class Parameters(Protocol):
@@ -37,6 +37,7 @@ class Parameters(Protocol):
     n_components: int
     covariance_type: str
     sparsity: float
+    prior: PriorFunction | None
     solver: str
     tol: float
     reg_covar: float
@@ -142,8 +143,23 @@ def pose(mixture: Parameters, data: Data) -> Task:
         covariance,
         SparsityPrior(mixture.sparsity, n_components),
         mixture.reg_covar,
+        _user_prior(mixture),
     )
     return Task(problem, objective)
+
+
+def _user_prior(mixture: Parameters) -> UserPrior | None:
+    """Return the user's prior, if there is one and the solver can lower it."""
+    if mixture.prior is None:
+        return None
+    if mixture.solver not in GRADIENT_SOLVERS:
+        able = " or ".join(f"solver={name!r}" for name in GRADIENT_SOLVERS)
+        raise ValueError(
+            f"solver={mixture.solver!r} cannot take a prior: its M-step has a closed "
+            "form only for the likelihood and sparsity, while a prior of one's own is "
+            f"known by its values and gradient. Use {able}, or prior=None."
+        )
+    return UserPrior(mixture.prior)
 
 
 def makes_moves(mixture: Parameters) -> bool:

@@ -29,6 +29,7 @@ from sklearn_keops_gmm._fitting import (
 )
 from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._priors import PriorFunction
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
 from sklearn_keops_gmm.solvers import SOLVERS
 
@@ -45,8 +46,8 @@ class KeOpsGaussianMixture(CallbackSupport, ConditionalMixture):
 
         cost = -mean_i log sum_j W_j N(x_i; mu_j, Sigma_j) + (s / M) sum_j sqrt(W_j)
 
-    with s = `sparsity` and M = `n_components`. With s > 0, M is an upper bound:
-    components that the prior extinguishes are removed.
+    with s = `sparsity` and M = `n_components`, plus `prior` if there is one. With
+    s > 0, M is an upper bound: components that the prior extinguishes are removed.
 
     Parameters
     ----------
@@ -58,6 +59,12 @@ class KeOpsGaussianMixture(CallbackSupport, ConditionalMixture):
         variance per component, one diagonal for all, or one variance for all.
     sparsity : float, default=0.0
         Strength s >= 0 of the prior on the weights; 0 is maximum likelihood.
+    prior : callable, default=None
+        A second prior, ``prior(weights, means, precisions_cholesky)``: a term of the
+        cost, for 'lbfgs' and 'adam', which torch differentiates. It is given float64
+        tensors on the device of the computation, of the shapes of the attributes
+        with these names for the components alive, the factors upper-triangular,
+        and returns a tensor of shape ().
     solver : {'em', 'adam', 'lbfgs'}, default='em'
         'em' is expectation-maximisation, penalised by majorising the prior; 'lbfgs'
         is quasi-Newton descent; 'adam' is gradient descent in the units of the data:
@@ -167,6 +174,7 @@ default='kmeans'
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "covariance_type": [StrOptions(set(COVARIANCES))],
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
+        "prior": [callable, None],
         "solver": [StrOptions(set(SOLVERS))],
         "moves": ["boolean"],
         "tol": [Interval(Real, 0.0, None, closed="left")],
@@ -198,6 +206,7 @@ default='kmeans'
         *,
         covariance_type: CovarianceType = "full",
         sparsity: float = 0.0,
+        prior: PriorFunction | None = None,
         solver: Literal["em", "adam", "lbfgs"] = "em",
         moves: bool = True,
         tol: float = 1e-3,
@@ -223,6 +232,7 @@ default='kmeans'
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.sparsity = sparsity
+        self.prior = prior
         self.solver = solver
         self.moves = moves
         self.tol = tol
@@ -264,8 +274,8 @@ default='kmeans'
         Raises
         ------
         ValueError
-            If a parameter or `X` is unusable, or with ``reg_covar=0`` a component
-            collapses.
+            If a parameter or `X` is unusable, if with ``reg_covar=0`` a component
+            collapses, or if `prior` returns anything but a finite scalar tensor.
         """
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)

@@ -19,7 +19,7 @@ from sklearn_keops_gmm._parameters import (
     MixtureParameters,
     Moments,
 )
-from sklearn_keops_gmm._priors import SparsityPrior
+from sklearn_keops_gmm._priors import SparsityPrior, UserPrior
 from sklearn_keops_gmm.backends import Reductions
 
 # All pairs of so many components are looked at, of more those of near means.
@@ -46,6 +46,8 @@ class Objective:
     covariance : CovarianceStructure
     prior : SparsityPrior
     reg_covar : float
+    user_prior : UserPrior or None
+        A second prior, which only solvers that differentiate can lower.
     """
 
     reductions: Reductions
@@ -53,6 +55,7 @@ class Objective:
     covariance: CovarianceStructure
     prior: SparsityPrior
     reg_covar: float
+    user_prior: UserPrior | None = None
 
     @property
     def n_components(self) -> int:
@@ -78,7 +81,11 @@ class Objective:
 
     def penalty(self, parameters: MixtureParameters) -> float:
         """Return the term of the cost that does not depend on the data."""
-        return float(self.prior.value(parameters.weights))
+        return float(
+            self._penalty(
+                parameters.weights, parameters.means, parameters.precisions_cholesky
+            )
+        )
 
     def unit_penalty(self, parameters: MixtureParameters) -> float:
         """Return by how much the cost grows with the sparsity."""
@@ -249,8 +256,16 @@ class Objective:
         found = mass / self.total_weight
         held = found if fractions is None else fractions
         ridge = 0.5 * self.reg_covar * (held * traces).sum()
-        cost = self.prior.value(log_weights.exp()) - log_likelihood
+        cost = self._penalty(log_weights.exp(), means, factors) - log_likelihood
         return CostTerms(cost, ridge, log_likelihood, found)
+
+    def _penalty(self, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
+        """Return what the priors add to the cost, differentiable."""
+        value = self.prior.value(weights)
+        if self.user_prior is not None:
+            triangle = self.covariance.triangular(factors)
+            value = value + self.user_prior.value(weights, means, triangle)
+        return value
 
     def near(self, parameters: MixtureParameters) -> Neighbourhood:
         """Return the cost on the mixtures around `parameters`, well scaled."""
@@ -326,7 +341,8 @@ class Objective:
     def _without_negligible(self, parameters: MixtureParameters) -> MixtureParameters:
         threshold = 1e-3 / self.prior.n_components
         alive = parameters.weights >= threshold
-        if self.prior.sparsity == 0 or bool(alive.all()):
+        unpriced = self.prior.sparsity == 0 and self.user_prior is None
+        if unpriced or bool(alive.all()):
             return parameters
         reduced = self.without(parameters, ~alive)
         return reduced if self.cost(reduced) <= self.cost(parameters) else parameters

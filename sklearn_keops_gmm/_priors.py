@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -72,6 +74,59 @@ class SparsityPrior:
         if self.sparsity == 0:
             return torch.ones_like(weights, dtype=torch.bool)
         return weights > torch.finfo(weights.dtype).eps
+
+
+# A prior of a user's own: a scalar from weights, means and precision factors.
+PriorFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class UserPrior:
+    """A term of the cost that a user has written in torch.
+
+    Parameters
+    ----------
+    function : callable
+        Of the weights (M,), the means (M, D) and the factors `precisions_cholesky`,
+        upper-triangular and of their public shape: float64 tensors on the device of
+        the data. Returns a tensor of shape ().
+    """
+
+    def __init__(self, function: PriorFunction) -> None:
+        self.function = function
+
+    def value(self, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
+        """Return the prior's term of the cost, a differentiable scalar.
+
+        Raises
+        ------
+        ValueError
+            If what the function returns cannot be part of a cost.
+        """
+        value = self.function(weights, means, factors)
+        if not isinstance(value, Tensor) or value.ndim or value.is_complex():
+            raise ValueError(
+                "prior(weights, means, precisions_cholesky) must return a real "
+                f"torch.Tensor of shape (), but it returned {_describe(value)}."
+            )
+        moved = weights.requires_grad or means.requires_grad or factors.requires_grad
+        if moved and not value.requires_grad:
+            raise ValueError(
+                "prior(weights, means, precisions_cholesky) must be differentiable by "
+                "torch, but what it returned is a constant: compute it from its "
+                "arguments in torch, without numpy, item() or detach()."
+            )
+        if not bool(torch.isfinite(value)):
+            raise ValueError(
+                "prior(weights, means, precisions_cholesky) must be finite wherever "
+                f"the fit goes, but it returned {value.item()}."
+            )
+        return value.to(weights)
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
+    return f"{value!r} of type {type(value).__name__}"
 
 
 def _convex_minimum(r: np.ndarray, price: float) -> np.ndarray:

@@ -74,6 +74,7 @@ BAD_PARAMETERS = {
 OWN_PARAMETERS = {
     "sparsity": ([-1.0, "much", np.nan], ["in the range [0.0, inf)"]),
     "covariance_type": (["banana", None], [f"{name!r}" for name in COVARIANCE_TYPES]),
+    "prior": ([3.0, "sparse"], ["a callable or None"]),
     "solver": (["banana", None], ["'em'", "'adam'", "'lbfgs'"]),
     "init_size": ([0, -1, 2.5, "all"], ["'auto'", "int in the range [1, inf)", "None"]),
     "batch_size": ([0, -3, 2.5, "all"], ["an int in the range [1, inf) or None"]),

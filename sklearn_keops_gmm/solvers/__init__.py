@@ -14,7 +14,11 @@ from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
 
 SOLVERS: dict[str, Solver] = {"em": em, "adam": adam, "lbfgs": lbfgs}
 
+# Those that differentiate the cost, and so can lower any that torch differentiates.
+GRADIENT_SOLVERS = ("adam", "lbfgs")
+
 __all__ = [
+    "GRADIENT_SOLVERS",
     "SOLVERS",
     "OnStep",
     "Solver",
