@@ -10,7 +10,11 @@ import torch
 from numpy.random import RandomState
 from torch import Tensor
 
-from sklearn_keops_gmm._covariances import ILL_DEFINED, CovarianceStructure
+from sklearn_keops_gmm._covariances import (
+    COVARIANCES,
+    ILL_DEFINED,
+    CovarianceStructure,
+)
 from sklearn_keops_gmm._likelihood import LogLikelihood
 from sklearn_keops_gmm._neighbourhood import Neighbourhood
 from sklearn_keops_gmm._parameters import (
