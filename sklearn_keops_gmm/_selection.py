@@ -277,7 +277,7 @@ def _positions(folds: list[Fold], sample_weight: ArrayLike | None) -> list[Fold]
     """Return the folds as positions among the rows that have a weight."""
     if sample_weight is None:
         return folds
-    held = to_numpy(sample_weight) > 0
+    held = np.asarray(to_numpy(sample_weight)) > 0
     positions = np.cumsum(held) - 1
     return [
         (positions[train[held[train]]], positions[test[held[test]]])

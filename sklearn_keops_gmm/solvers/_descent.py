@@ -77,13 +77,11 @@ def settle(
     -------
     rests : bool
     """
-    costs = [state.cost for state in chain[-2:]]
     for _ in range(max_iter):
-        chain.append(advance(objective, chain[-1]))
-        costs.append(chain[-1].cost)
-        left = remaining_fall(costs)
+        left = remaining_fall([state.cost for state in chain[-3:]])
         if left < tol:
             return True
-        if costs[-1] - 2 * left > target:
+        if chain[-1].cost - 2 * left > target:
             return False
+        chain.append(advance(objective, chain[-1]))
     return False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm.solvers._descent import State, evaluate
 from sklearn_keops_gmm.solvers._moves import Search
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
+
+# So many mergers are tried, the best by their estimates, for so many EM steps: what
+# more of either gains is below what the next merger changes.
+_FEW, _TRIAL_STEPS = 2, 2
 
 
 def homotopy(
@@ -35,7 +38,8 @@ def homotopy(
     while True:
         search.settle(chain, settings.tol)
         yield chain[-1]
-        trials = search.trials(search.unions(chain[-1]), target=-math.inf)
+        unions = search.unions(chain[-1], _FEW)
+        trials = search.trials(unions, n_steps=_TRIAL_STEPS)
         if not trials:
             return
         chain = min(trials, key=lambda trial: trial[-1].cost)

@@ -10,6 +10,7 @@ its cost is lower.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -78,9 +79,9 @@ class Search:
         if len(paying) > 1:
             yield partial(self._merged, state, paying)
 
-    def unions(self, state: State) -> Iterator[Challenger]:
+    def unions(self, state: State, few: int = _FEW) -> Iterator[Challenger]:
         """Merge one of the best pairs."""
-        for pair in self._ranked_pairs(state)[0][:_FEW]:
+        for pair in self._ranked_pairs(state)[0][:few]:
             yield partial(self._merged, state, pair[None])
 
     def reductions(self, state: State) -> Iterator[Challenger]:
@@ -167,16 +168,23 @@ class Search:
         return state.cost - max(0.1 * self.settings.tol, rounding)
 
     def trials(
-        self, challengers: Iterator[Challenger], target: float
+        self,
+        challengers: Iterator[Challenger],
+        target: float = -math.inf,
+        n_steps: int = _TRIAL_STEPS,
     ) -> list[list[State]]:
         """Return the first steps of each challenger that does not collapse."""
-        trials = (self._trial(challenger, target) for challenger in challengers)
+        trials = (
+            self._trial(challenger, target, n_steps) for challenger in challengers
+        )
         return [trial for trial in trials if trial]
 
-    def _trial(self, challenger: Challenger, target: float) -> list[State]:
+    def _trial(
+        self, challenger: Challenger, target: float, n_steps: int
+    ) -> list[State]:
         try:
             chain = [evaluate(self.objective, challenger())]
-            while len(chain) <= _TRIAL_STEPS and chain[-1].cost >= target:
+            while len(chain) <= n_steps and chain[-1].cost >= target:
                 chain.append(advance(self.objective, chain[-1]))
         except ValueError:
             return []
@@ -191,7 +199,7 @@ class Search:
                 return [state for state in trial if state.cost < target]
         return []
 
-    def settle(self, chain: list[State], tol: float, target: float = torch.inf) -> bool:
+    def settle(self, chain: list[State], tol: float, target: float = math.inf) -> bool:
         """Extend a chain by EM; where a component collapses it ends."""
         try:
             return settle(self.objective, chain, tol, self.settings.max_iter, target)
