@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion
 
 # Rounding error of a log-density that the expanded form may leave, per dtype.
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
+
+# Coordinates of direct components that are worth a call, even of a short tile.
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Pairs:
             torch.mm(self.coefficients, tile.features, out=expanded)
         else:
             torch.addmm(level, self.coefficients, tile.features, beta=-1, out=expanded)
-        for rows, some in self._direct_chunks():
+        for rows, some in self._direct_chunks:
             points = tile.points(self.means.shape[1])
             out[rows] = self._direct.logits(some, points)
             if level is not None:
@@ -135,7 +139,7 @@ class Pairs:
             torch.cat([part.reshape(len(part), -1) for part in parts], 1).double()
             for parts in (
                 self._direct.moments(some, points, shares[rows] * scale)
-                for rows, some in self._direct_chunks()
+                for rows, some in self._direct_chunks
             )
         ]
         return expanded.double(), torch.cat(direct) if direct else expanded[:0].double()
@@ -159,10 +163,11 @@ class Pairs:
         back[self.order] = torch.arange(len(back), device=back.device)
         return Moments(mass[back], first[back], second[back], log_likelihood)
 
+    @cached_property
     def _direct_chunks(self) -> list[tuple[slice, Components]]:
         """Split the direct components so that (chunk, D, n) stays near tile size."""
         n_direct = len(self.direct.offsets)
-        size = max(1, len(self.order) // self.means.shape[1])
+        size = max(1, max(len(self.order), _CHUNK) // self.means.shape[1])
         offset = len(self.coefficients)
         return [
             (
