@@ -20,12 +20,12 @@ Result = TypeVar("Result")
 
 # More chunks than threads even out; their number, and so the order in which sums
 # are rounded, does not depend on the machine.
-_CHUNKS = 16
+MAX_CHUNKS = 16
 
 
-def chunks(items: Sequence[Item]) -> list[Sequence[Item]]:
-    """Split `items` into at most 16 runs of nearly equal length."""
-    count = min(_CHUNKS, len(items))
+def chunks(items: Sequence[Item], at_most: int = MAX_CHUNKS) -> list[Sequence[Item]]:
+    """Split `items` into runs of nearly equal length, 16 of them or fewer."""
+    count = max(1, min(MAX_CHUNKS, at_most, len(items)))
     bounds = [len(items) * i // count for i in range(count + 1)]
     return [items[a:b] for a, b in pairwise(bounds)]
 

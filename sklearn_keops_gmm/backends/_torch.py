@@ -99,7 +99,9 @@ class TorchReductions:
             return sums
 
         tiles = self._tiles(pairs, keep=True)
-        parts = map_threads(add, chunks(tiles), self._points.device)
+        # Each chunk has sums of its own.
+        fit = self._budget() // (8 * len(pairs.order) * self._height(pairs))
+        parts = map_threads(add, chunks(tiles, at_most=fit), self._points.device)
         if self._points.device.type == "cpu":
             self._levels = levels
         expanded, direct, log_likelihood = (
@@ -183,14 +185,13 @@ class TorchReductions:
         They are to be kept for reductions that are asked again and again, if the
         features of all samples fit the memory.
         """
-        n, n_features = self._points.shape
-        height = EXPANSIONS[pairs.structure].n_features(n_features)
+        n, height, budget = len(self._points), self._height(pairs), self._budget()
         item = self._points.element_size()
-        rows = _TILE_BYTES // (item * (height + len(pairs.order)))
-        rows = min(max(rows, _MIN_ROWS), _MAX_ROWS)
+        per_row = item * (height + len(pairs.order))
+        rows = min(max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
+        rows = max(1, min(rows, budget // per_row))
         slices = [slice(i, i + rows) for i in range(0, n, rows)]
         key = (pairs.structure, rows)
-        budget = min(_CACHE_BYTES, get_config()["working_memory"] * 2**20)
         if key not in self._cache:
             if not keep or n * item * height > budget:
                 return slices
@@ -199,6 +200,14 @@ class TorchReductions:
             )
             self._cache = {key: tiles}
         return self._cache[key]
+
+    def _height(self, pairs: Pairs) -> int:
+        """Return how many features of the expanded form a sample has."""
+        return EXPANSIONS[pairs.structure].n_features(self._points.shape[1])
+
+    def _budget(self) -> int:
+        """Return how many bytes tiles, kept features or sums may take."""
+        return min(_CACHE_BYTES, int(get_config()["working_memory"] * 2**20))
 
     def _tile(self, tile: slice | Tile, pairs: Pairs) -> Tile:
         if isinstance(tile, Tile):

@@ -471,6 +471,7 @@ def test_inputs_are_left_alone(name, rng):
 
 PEAK_MEMORY = """
 import re, sys, torch
+from sklearn import set_config
 from sklearn_keops_gmm._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
 
@@ -478,15 +479,18 @@ def mebibytes(field):
     status = open("/proc/self/status").read()
     return int(re.search(field + r":\\s+(\\d+) kB", status)[1]) / 1024
 
-def use(n_samples, n_components=256):
+name, n_components, n_features, working_memory = sys.argv[1], *map(int, sys.argv[2:])
+set_config(working_memory=working_memory)
+
+def use(n_samples):
     float64 = {"dtype": torch.float64}
-    points = torch.randn(n_samples, 2, **float64)
+    points = torch.randn(n_samples, n_features, **float64)
     offsets = torch.zeros(n_components, **float64)
-    means = torch.randn(n_components, 2, **float64)
-    factors = torch.eye(2, **float64).repeat(n_components, 1, 1)
+    means = torch.randn(n_components, n_features, **float64)
+    factors = torch.eye(n_features, **float64).repeat(n_components, 1, 1)
     components = Components("full", offsets, means, factors)
-    frame = Frame(torch.zeros(2, **float64))
-    reductions = get_backend(sys.argv[1])(points, None, frame)
+    frame = Frame(torch.zeros(n_features, **float64))
+    reductions = get_backend(name)(points, None, frame)
     reductions.moments(components)
     reductions.log_density(components)
     reductions.labels(components)
@@ -504,6 +508,22 @@ def test_pairs_are_never_held(name):
     """200,000 x 256 pairs are 391 MiB; far less than that is ever in memory."""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("peak memory is read from Linux's /proc")
-    command = [sys.executable, "-c", PEAK_MEMORY, name]
+    assert peak_mebibytes(name, n_components=256, n_features=2) < 150
+
+
+def test_working_memory_is_obeyed():
+    """Features of 200,000 samples, 66 each, are 101 MiB: kept only if they may be."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("peak memory is read from Linux's /proc")
+    given = {"name": "torch", "n_components": 8, "n_features": 10}
+    assert peak_mebibytes(**given) > 101
+    # The data themselves are 15 MiB.
+    assert peak_mebibytes(**given, working_memory=8) < 50
+
+
+def peak_mebibytes(name, n_components, n_features, working_memory=1024):
+    """Return what a process needs for 200,000 samples more than for 100."""
+    numbers = map(str, (n_components, n_features, working_memory))
+    command = [sys.executable, "-c", PEAK_MEMORY, name, *numbers]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(done.stdout.split()[-1]) < 150
+    return float(done.stdout.split()[-1])
