@@ -112,6 +112,28 @@ def test_import_leaves_no_trace():
     assert run(strip(code), "-W", "error") == (0, "", "")
 
 
+def test_denormal_numbers_survive(rng):
+    """A library built with -ffast-math would flush them in all of the process."""
+    points, _, mixture = make(rng)
+    bind(points).log_density(as_components(mixture))
+    assert_array_equal(np.full(3, 1e-310) * 1.0, 1e-310)
+    assert_array_equal(torch.full((3,), 1e-310, dtype=torch.float64) * 1.0, 1e-310)
+    flags = runtime._pykeops().config.pykeops_base.get_cpp_flags()
+    assert "fast" not in flags
+
+
+@pytest.mark.slow
+def test_flags_of_the_user_are_kept():
+    """CXXFLAGS is KeOps' own hook, and it is left as it was set."""
+    code = """
+    check_keops_available()
+    import pykeops
+    assert "-DTHE_USERS" in pykeops.config.pykeops_base.get_cpp_flags()
+    assert os.environ["CXXFLAGS"] == "-DTHE_USERS"
+    """
+    assert run(strip(code), CXXFLAGS="-DTHE_USERS") == (0, "", "")
+
+
 @pytest.mark.slow
 def test_user_verbosity_is_kept():
     code = """
