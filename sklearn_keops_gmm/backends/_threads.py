@@ -6,6 +6,7 @@ wait for each other at every operation; two tiles at once gain nearly a factor 2
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,17 +59,52 @@ def single_thread() -> Iterator[None]:
         _held.budget = None
 
 
+class _Callers:
+    """Counts the threads of this process that call for tiles right now.
+
+    Fits side by side, as those of a grid search on threads, would otherwise each
+    take all cores.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from none."""
+        self._lock = threading.Lock()
+        self._count = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[int]:
+        """Count the caller in, and say how many there are."""
+        with self._lock:
+            self._count += 1
+            count = self._count
+        try:
+            yield count
+        finally:
+            with self._lock:
+                self._count -= 1
+
+
+_callers = _Callers()
+if hasattr(os, "register_at_fork"):
+    # The threads that were counted do not exist in a forked child.
+    os.register_at_fork(after_in_child=_callers.forget)
+
+
 def map_threads(
     function: Callable[[Item], Result], items: Sequence[Item], device: torch.device
 ) -> list[Result]:
     """Apply `function` to each of `items`, in order of results.
 
-    As many threads work as torch would use here, each on one core; on a GPU, and
-    where torch is held to one thread, none but the caller's.
+    As many threads work as torch would use here, each on one core, and concurrent
+    callers share them; on a GPU, and where torch is held to one thread, none but the
+    caller's.
     """
-    n_threads = min(_budget(), len(items))
     # torch keeps one number for threads to come, too: it is given back.
-    with single_thread():
+    with _callers.one_more() as n_callers, single_thread():
+        n_threads = min(max(1, _budget() // n_callers), len(items))
         if device.type != "cpu" or n_threads == 1:
             return [function(item) for item in items]
         with ThreadPoolExecutor(

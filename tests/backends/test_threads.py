@@ -1,0 +1,165 @@
+"""Threads: as many as torch may use, one core each, and everything given back."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GridSearchCV
+from threadpoolctl import threadpool_limits
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
+from tests.data import blobs
+
+CPU = torch.device("cpu")
+
+
+def torch_threads_of_a_new_thread():
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+class Watch:
+    """A task for threads, that notes how many ran it and how many at a time."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.running = self.most = 0
+        self.threads, self.torch_threads = set(), set()
+
+    def __call__(self, item):
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            self.threads.add(threading.get_ident())
+            self.torch_threads.add(torch.get_num_threads())
+        time.sleep(0.005)
+        with self.lock:
+            self.running -= 1
+        return item * item
+
+
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 1000])
+@pytest.mark.parametrize("at_most", [0, 1, 5, 16])
+def test_chunks(count, at_most):
+    found = chunks(range(count), at_most)
+    assert [item for chunk in found for item in chunk] == list(range(count))
+    assert len(found) == min(count, max(at_most, 1))
+    lengths = [len(chunk) for chunk in found]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_as_many_threads_as_torch_has(many_threads):
+    watch = Watch()
+    assert map_threads(watch, range(12), CPU) == [i * i for i in range(12)]
+    assert watch.most == len(watch.threads) == 3
+    assert watch.torch_threads == {1}
+    assert torch.get_num_threads() == torch_threads_of_a_new_thread() == 3
+
+
+def test_only_the_caller_where_torch_has_one_thread():
+    watch = Watch()
+    map_threads(watch, range(4), CPU)
+    assert watch.threads == {threading.get_ident()}
+
+
+def test_limits_of_threadpoolctl(many_threads):
+    watch = Watch()
+    with threadpool_limits(1):
+        map_threads(watch, range(4), CPU)
+    assert watch.threads == {threading.get_ident()}
+    assert torch.get_num_threads() == 3
+
+
+def test_held_to_one_thread_tiles_keep_theirs(many_threads):
+    watch = Watch()
+    with single_thread():
+        assert torch.get_num_threads() == 1
+        map_threads(watch, range(6), CPU)
+    assert watch.most == 3
+    assert torch.get_num_threads() == 3
+
+
+def test_given_back_after_an_error(many_threads):
+    def fail(item):
+        raise KeyError(item)
+
+    with pytest.raises(KeyError):
+        map_threads(fail, range(4), CPU)
+    assert torch.get_num_threads() == torch_threads_of_a_new_thread() == 3
+    watch = Watch()
+    map_threads(watch, range(6), CPU)
+    assert watch.most == 3
+
+
+def test_callers_share_the_threads(many_threads):
+    """Three callers at once take one thread each, not three."""
+    watch, ready = Watch(), threading.Barrier(3)
+
+    def call(_):
+        torch.set_num_threads(3)
+        ready.wait()
+        for _ in range(4):
+            map_threads(watch, range(6), CPU)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(call, range(3)))
+    # The first to come does not know of the others yet.
+    assert watch.most <= 5
+    watch = Watch()
+    map_threads(watch, range(6), CPU)
+    assert watch.most == 3
+
+
+def test_fits_side_by_side(many_threads):
+    """The same mixture in each thread, and torch's number of threads given back."""
+    X = blobs(3000)
+
+    def fit(_):
+        return KeOpsGaussianMixture(4, random_state=0).fit(X).means_
+
+    alone = fit(0)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(fit, range(8)):
+            assert_array_equal(found, alone)
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(
+    "parallel", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
+)
+def test_grid_search(parallel, many_threads):
+    """The scores of one job, from two."""
+    grid = {"n_components": [2, 3], "sparsity": [0.0, 1.0]}
+    model = KeOpsGaussianMixture(random_state=0)
+
+    def scores(n_jobs):
+        search = GridSearchCV(model, grid, cv=2, n_jobs=n_jobs)
+        return search.fit(blobs()).cv_results_["mean_test_score"]
+
+    with joblib.parallel_backend(parallel):
+        found = scores(2)
+    np.testing.assert_allclose(found, scores(1), rtol=1e-12)
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.slow
+def test_processes_of_joblib_divide_the_cores():
+    """Each worker has its share of the cores, and tiles take no more."""
+    n_jobs = 2
+    share = max(1, joblib.cpu_count() // n_jobs)
+    found = joblib.Parallel(n_jobs=n_jobs, backend="loky")(
+        joblib.delayed(threads_in_use)() for _ in range(4)
+    )
+    assert max(found) <= share
+
+
+def threads_in_use():
+    watch = Watch()
+    map_threads(watch, range(16), CPU)
+    return watch.most
