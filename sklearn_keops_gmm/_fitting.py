@@ -51,6 +51,7 @@ class Parameters(Protocol):
     learning_rate: float
     batch_size: int | None
     moves: bool
+    acceleration: str | None
     backend: str
     device: str | torch.device
     random_state: int | np.random.RandomState | None
@@ -162,6 +163,16 @@ def _user_prior(mixture: Parameters) -> UserPrior | None:
     return UserPrior(mixture.prior)
 
 
+def _acceleration(mixture: Parameters) -> str | None:
+    """Return the acceleration of EM, if that is the solver."""
+    if mixture.acceleration is not None and mixture.solver != "em":
+        raise ValueError(
+            f"acceleration={mixture.acceleration!r} is for solver='em', but got "
+            f"solver={mixture.solver!r}. Use acceleration=None."
+        )
+    return mixture.acceleration
+
+
 def makes_moves(mixture: Parameters) -> bool:
     """Return whether EM is followed by moves, whose sum max_iter does not bound."""
     able = mixture.solver == "em" and mixture.max_iter > 0
@@ -196,6 +207,7 @@ def solve(
         mixture.tol,
         mixture.max_iter,
         mixture.learning_rate,
+        acceleration=_acceleration(mixture),
         moves=makes_moves(mixture),
         previous_cost=np.inf if past is None else past.cost,
         batch_size=mixture.batch_size,

@@ -31,7 +31,7 @@ from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm._priors import PriorFunction
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
-from sklearn_keops_gmm.solvers import SOLVERS
+from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 
 CovarianceType = Literal[
     "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
@@ -72,6 +72,10 @@ class KeOpsGaussianMixture(CallbackSupport, ConditionalMixture):
     moves : bool, default=True
         With `sparsity`, let 'em' go on from where it rests by merging, dropping and
         moving components as long as that lowers the cost.
+    acceleration : {'squarem'}, default=None
+        Let 'em' leap along the way that two of its steps point, wherever that lowers
+        the cost: many times fewer iterations where components overlap and `tol` is
+        small. Leaps that fail count in `max_iter`, not in `n_iter_`.
     tol : float, default=1e-3
         'em' stops when the cost changes by less; 'lbfgs' when it falls by less, also
         once it has begun anew; 'adam' when its mean over ten iterations changes by
@@ -177,6 +181,7 @@ default='kmeans'
         "prior": [callable, None],
         "solver": [StrOptions(set(SOLVERS))],
         "moves": ["boolean"],
+        "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -209,6 +214,7 @@ default='kmeans'
         prior: PriorFunction | None = None,
         solver: Literal["em", "adam", "lbfgs"] = "em",
         moves: bool = True,
+        acceleration: Literal["squarem"] | None = None,
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
@@ -235,6 +241,7 @@ default='kmeans'
         self.prior = prior
         self.solver = solver
         self.moves = moves
+        self.acceleration = acceleration
         self.tol = tol
         self.reg_covar = reg_covar
         self.max_iter = max_iter

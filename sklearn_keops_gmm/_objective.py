@@ -15,11 +15,13 @@ from sklearn_keops_gmm._covariances import (
     ILL_DEFINED,
     CovarianceStructure,
 )
+from sklearn_keops_gmm._extrapolation import extrapolate
 from sklearn_keops_gmm._likelihood import LogLikelihood
 from sklearn_keops_gmm._neighbourhood import Neighbourhood
 from sklearn_keops_gmm._parameters import (
     Components,
     CostTerms,
+    Leap,
     MixtureParameters,
     Moments,
 )
@@ -270,6 +272,19 @@ class Objective:
             triangle = self.covariance.triangular(factors)
             value = value + self.user_prior.value(weights, means, triangle)
         return value
+
+    def leap(
+        self,
+        origin: MixtureParameters,
+        middle: MixtureParameters,
+        end: MixtureParameters,
+        longest: float,
+    ) -> Leap | None:
+        """Return where two steps from `origin` point, if further than to their end."""
+        found = extrapolate(self.covariance, (origin, middle, end), longest)
+        if found is None:
+            return None
+        return Leap(self.parameters(*found.unknowns), found.length)
 
     def near(self, parameters: MixtureParameters) -> Neighbourhood:
         """Return the cost on the mixtures around `parameters`, well scaled."""

@@ -186,6 +186,20 @@ class CostTerms(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Leap:
+    """Where an extrapolation leads, and how far: a length of 1 is no further.
+
+    Attributes
+    ----------
+    parameters : MixtureParameters
+    length : float
+    """
+
+    parameters: MixtureParameters
+    length: float
+
+
+@dataclass(frozen=True)
 class SolverResult:
     """What a solver returns.
 

@@ -76,6 +76,7 @@ OWN_PARAMETERS = {
     "covariance_type": (["banana", None], [f"{name!r}" for name in COVARIANCE_TYPES]),
     "prior": ([3.0, "sparse"], ["a callable or None"]),
     "solver": (["banana", None], ["'em'", "'adam'", "'lbfgs'"]),
+    "acceleration": (["banana", True], ["'squarem'", "None"]),
     "init_size": ([0, -1, 2.5, "all"], ["'auto'", "int in the range [1, inf)", "None"]),
     "batch_size": ([0, -3, 2.5, "all"], ["an int in the range [1, inf) or None"]),
     "backend": (["banana", None], ["'auto'", "'keops'", "'torch'"]),
@@ -114,6 +115,13 @@ def test_bad_parameters_of_our_own(name, value):
     assert f"The {name!r} parameter of GaussianMixture must be" in text
     assert f"Got {value!r} instead" in text
     assert all(accepted in text for accepted in OWN_PARAMETERS[name][1])
+
+
+@pytest.mark.parametrize("solver", [name for name in SOLVERS if name != "em"])
+def test_acceleration_of_another_solver(solver):
+    text = f"acceleration='squarem' is for solver='em', but got solver='{solver}'"
+    with pytest.raises(ValueError, match=text):
+        KeOpsGaussianMixture(3, solver=solver, acceleration="squarem").fit(iris())
 
 
 def test_init_size_below_components():

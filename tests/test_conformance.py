@@ -147,8 +147,8 @@ def test_defaults_are_scikit_learns():
     ours, theirs = KeOpsGaussianMixture().get_params(), GaussianMixture().get_params()
     assert theirs.items() <= ours.items()
     own = {"sparsity", "prior", "solver", "learning_rate", "batch_size"}
-    own |= {"moves", "init_size", "backend", "device"}
+    own |= {"moves", "acceleration", "init_size", "backend", "device"}
     assert set(ours) - set(theirs) == own
-    assert ours["prior"] is ours["batch_size"] is None
+    assert ours["prior"] is ours["batch_size"] is ours["acceleration"] is None
     assert (ours["sparsity"], ours["solver"]) == (0.0, "em")
     assert ours["backend"] == ours["device"] == "auto"

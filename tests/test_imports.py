@@ -46,10 +46,12 @@ MAY_SEE = {
     "_initialization": {"_parameters", "_covariances"},
     "_validation": {"_arrays", "_parameters", "_covariances", "_initialization"},
     "_neighbourhood": {"_parameters", "_covariances"},
+    "_extrapolation": {"_parameters", "_covariances"},
     "_likelihood": {"_parameters", "_covariances", "backends"},
     "_objective": {
         "_parameters",
         "_covariances",
+        "_extrapolation",
         "_likelihood",
         "_neighbourhood",
         "_priors",

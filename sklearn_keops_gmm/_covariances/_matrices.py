@@ -87,6 +87,16 @@ class _MatrixCovariance(CovarianceStructure):
         relative[..., rows, columns] = entries
         return factors @ relative
 
+    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
+        return (factors.mT @ moves[:, :, None])[:, :, 0]
+
+    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+        n_features = factors.shape[-1]
+        rows, columns = torch.triu_indices(n_features, n_features, device=others.device)
+        relative = torch.linalg.solve_triangular(factors, others, upper=True)
+        triangle = relative[..., rows, columns]
+        return torch.where(rows == columns, triangle.log(), triangle).flatten()
+
     def curvature(self, weights: Tensor, n_features: int) -> Tensor:
         rows, columns = torch.triu_indices(
             n_features, n_features, device=weights.device

@@ -45,6 +45,9 @@ class _ScaleCovariance(CovarianceStructure):
     def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
         return factors * steps.exp().reshape(factors.shape)
 
+    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+        return (others / factors).log().flatten()
+
     # Features are independent within a component: given others, they are as alone.
 
     def conditional(self, factors: Tensor, features: Sequence[int]) -> Tensor:
@@ -104,6 +107,9 @@ class DiagonalCovariance(_ScaleCovariance):
     def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
         return steps / factors
 
+    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
+        return moves * factors
+
     def curvature(self, weights: Tensor, n_features: int) -> Tensor:
         return 2.0 * self._shares(weights).repeat_interleave(n_features)
 
@@ -158,6 +164,9 @@ class SphericalCovariance(_ScaleCovariance):
 
     def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
         return steps / factors[:, None]
+
+    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
+        return moves * factors[:, None]
 
     def curvature(self, weights: Tensor, n_features: int) -> Tensor:
         return 2.0 * n_features * self._shares(weights)

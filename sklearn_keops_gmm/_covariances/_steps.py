@@ -15,6 +15,10 @@ class Steps(ABC):
         """Return ``inv(A).T @ steps``: moves of means, (M, D), from whitened ones."""
 
     @abstractmethod
+    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
+        """Return ``A.T @ moves``, (M, D): what `displacements` makes `moves` of."""
+
+    @abstractmethod
     def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
         """Return ``A @ T``, with T = I where all steps are zero, differentiable.
 
@@ -24,6 +28,13 @@ class Steps(ABC):
             Triangular, as the result then is.
         steps : Tensor of shape (n_parameters,)
             The logarithms of T's diagonal and what T has above it.
+        """
+
+    @abstractmethod
+    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+        """Return the steps, (n_parameters,), by which `moved` makes the `others`.
+
+        Both are triangular.
         """
 
     @abstractmethod

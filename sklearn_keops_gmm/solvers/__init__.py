@@ -7,7 +7,7 @@ never learns which backend, device or covariance structure answers.
 
 from sklearn_keops_gmm.solvers._adam import adam
 from sklearn_keops_gmm.solvers._descent import State
-from sklearn_keops_gmm.solvers._em import em
+from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
 from sklearn_keops_gmm.solvers._homotopy import homotopy
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
@@ -18,6 +18,7 @@ SOLVERS: dict[str, Solver] = {"em": em, "adam": adam, "lbfgs": lbfgs}
 GRADIENT_SOLVERS = ("adam", "lbfgs")
 
 __all__ = [
+    "ACCELERATIONS",
     "GRADIENT_SOLVERS",
     "SOLVERS",
     "OnStep",

@@ -10,6 +10,7 @@ from sklearn_keops_gmm.solvers._protocol import (
     SolverSettings,
     known,
 )
+from sklearn_keops_gmm.solvers._squarem import squarem
 
 
 def em(
@@ -20,9 +21,25 @@ def em(
 ) -> SolverResult:
     """Alternate E-steps and penalised M-steps until the cost rests.
 
+    With a prior moves to fewer components follow, if they are asked for.
+    """
+    descend = ACCELERATIONS[settings.acceleration]
+    result, stopped = descend(objective, start, settings, on_step)
+    if stopped or not settings.moves:
+        return result
+    return improve(objective, result, settings, on_step)
+
+
+def alternate(
+    objective: Objective,
+    start: MixtureParameters,
+    settings: SolverSettings,
+    on_step: OnStep,
+) -> tuple[SolverResult, bool]:
+    """Descend by plain EM; return the result, and whether `on_step` stopped it.
+
     Without a prior these are the steps, the order and the stopping rule of
-    scikit-learn: the cost that is compared is that before the M-step. With one,
-    moves to fewer components follow, if they are asked for.
+    scikit-learn: the cost that is compared is that before the M-step.
     """
     parameters = start
     previous = settings.previous_cost
@@ -42,6 +59,7 @@ def em(
             break
         previous = costs[-1]
     result = SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
-    if stop or not settings.moves:
-        return result
-    return improve(objective, result, settings, on_step)
+    return result, stop
+
+
+ACCELERATIONS = {None: alternate, "squarem": squarem}

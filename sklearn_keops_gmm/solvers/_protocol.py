@@ -13,6 +13,7 @@ from torch import Tensor
 from sklearn_keops_gmm._parameters import (
     CostTerms,
     Lazily,
+    Leap,
     MixtureParameters,
     Moments,
     SolverResult,
@@ -140,6 +141,15 @@ class Objective(Protocol):
     ) -> Iterator[Objective]:
         """Yield objectives on parts of the data that together are all of it."""
 
+    def leap(
+        self,
+        origin: MixtureParameters,
+        middle: MixtureParameters,
+        end: MixtureParameters,
+        longest: float,
+    ) -> Leap | None:
+        """Return where two steps from `origin` point, if further than to their end."""
+
     def near(self, parameters: MixtureParameters) -> Neighbourhood:
         """Return the objective on the mixtures around `parameters`."""
 
@@ -166,6 +176,8 @@ class SolverSettings:
         At most so many iterations, at least 1.
     learning_rate : float
         Step size of the gradient solvers.
+    acceleration : str or None
+        Of EM.
     moves : bool
         Whether EM is followed by moves to fewer components.
     previous_cost : float
@@ -179,6 +191,7 @@ class SolverSettings:
     tol: float
     max_iter: int
     learning_rate: float
+    acceleration: str | None = None
     moves: bool = False
     previous_cost: float = float("inf")
     batch_size: int | None = None
