@@ -68,7 +68,7 @@ def ugly_data(draw):
     sparsity=st.sampled_from([0.0, 1.0, 20.0]),
     share=st.floats(0.01, 1.0),
 )
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_a_floor_under_the_variances_is_enough(
     X, structure, init_params, sparsity, share
 ):
@@ -95,7 +95,7 @@ def test_a_floor_under_the_variances_is_enough(
     sparsity=st.sampled_from([0.0, 1.0, 20.0]),
     reg_covar=st.sampled_from([0.0, 1e-2]),
 )
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_every_step_improves(X, structure, sparsity, reg_covar):
     """The penalised cost never rises at reg_covar=0; else the fit ends well."""
     X = (X - X.mean(0)) / np.maximum(X.std(0), 1e-3)
