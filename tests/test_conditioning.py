@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, _conditioning, _regression
 from tests import reference
-from tests.data import every_backend, iris, mixture_of
+from tests.data import every_backend, iris, mixture_of, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
 from tests.test_covariances import make_mixture
 
@@ -341,6 +341,7 @@ def test_wrong_number_of_columns():
         model.conditional_mean([0, 1], iris())
 
 
+@new_scikit_learn
 def test_tensors(device):
     X = torch.tensor(iris(), device=device)
     model = KeOpsGaussianMixture(3, random_state=0).fit(iris())

@@ -18,7 +18,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn_keops_gmm import CostDisplay, KeOpsGaussianMixture, MixtureDisplay
 from sklearn_keops_gmm._display import SparsityPathDisplay
 from tests import reference
-from tests.data import iris
+from tests.data import iris, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
 
 
@@ -179,6 +179,7 @@ def test_degenerate_samples():
     MixtureDisplay.from_estimator(model, flat, grid_resolution=5)
 
 
+@new_scikit_learn
 def test_tensors():
     X = torch.tensor(iris(), dtype=torch.float32)
     with sklearn.config_context(array_api_dispatch=True):

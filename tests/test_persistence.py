@@ -15,7 +15,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import iris
+from tests.data import iris, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
 
 SAVED = sorted(Path(__file__).with_name("saved").glob("*.pkl"))
@@ -102,6 +102,7 @@ def test_skops(names):
     assert_same(io.loads(data, trusted=TRUSTED), model)
 
 
+@new_scikit_learn
 @every_way
 def test_tensors(way, device):
     with sklearn.config_context(array_api_dispatch=True):
@@ -115,6 +116,7 @@ def test_tensors(way, device):
         assert torch.equal(again.predict(X), model.predict(X))
 
 
+@new_scikit_learn
 def test_tensors_in_skops(device):
     io = pytest.importorskip("skops.io", reason="skops is not installed")
     with sklearn.config_context(array_api_dispatch=True):
@@ -124,6 +126,7 @@ def test_tensors_in_skops(device):
         assert torch.equal(again.predict(X), model.predict(X))
 
 
+@new_scikit_learn
 def test_tensors_of_a_gpu_load_where_there_is_none(monkeypatch):
     """Their state is numpy arrays; a device that is absent gives way to the CPU."""
     with sklearn.config_context(array_api_dispatch=True):
