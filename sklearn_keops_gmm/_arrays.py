@@ -7,13 +7,31 @@ on the device of the data, and so are the fitted attributes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils._array_api import get_namespace_and_device, move_to
+from sklearn.utils import _array_api
+from sklearn.utils._array_api import get_namespace_and_device
 from torch import Tensor
+
+
+def _to_numpy_only(array: Any, *, xp: Any, device: Any) -> np.ndarray:
+    return np.asarray(array)
+
+
+def _unchecked(*_: Any, **__: Any) -> None:
+    """Let pass; without tensors in its mixtures there is nothing to mix up."""
+
+
+# scikit-learn has these since its own mixtures take tensors.
+move_to: Callable[..., Any] = getattr(_array_api, "move_to", _to_numpy_only)
+check_same_namespace: Callable[..., None] = getattr(
+    _array_api, "check_same_namespace", _unchecked
+)
+TAKES_TENSORS = hasattr(_array_api, "check_same_namespace")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ _PAIRS, _MIN_ROWS = 2**22, 256
 class ConditionalMixture(FittedMixture):
     """Methods that give a mixture, or a mean, of some of the features."""
 
-    def marginal(self, features: Features) -> Self:
+    def marginal(self, features: Features) -> Any:
         """Return the mixture of some features alone.
 
         Parameters
@@ -69,7 +69,7 @@ class ConditionalMixture(FittedMixture):
         covariance = COVARIANCES[self.covariance_type]
         return self._over(kept, marginal(self._fitted_parameters(), covariance, kept))
 
-    def condition(self, features: Features, values: ArrayLike) -> Self:
+    def condition(self, features: Features, values: ArrayLike) -> Any:
         """Return the mixture of the other features, given the values of some.
 
         Parameters
@@ -210,7 +210,7 @@ class ConditionalMixture(FittedMixture):
         covariance = COVARIANCES[self.covariance_type]
         return Regression.of(self._fitted_parameters(), covariance, given, targets)
 
-    def _over(self, features: list[int], parameters: MixtureParameters) -> Self:
+    def _over(self, features: list[int], parameters: MixtureParameters) -> Any:
         """Return a fitted mixture over `features` of this one."""
         mixture = clone(self).set_params(**dict.fromkeys(_INITIAL_ARRAYS))
         dtype = to_tensor(self.means_, torch.device("cpu")).dtype

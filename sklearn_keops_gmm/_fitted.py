@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
@@ -22,7 +21,13 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from sklearn_keops_gmm._arrays import ArrayKind, to_numpy, to_tensor
+from sklearn_keops_gmm._arrays import (
+    TAKES_TENSORS,
+    ArrayKind,
+    check_same_namespace,
+    to_numpy,
+    to_tensor,
+)
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._interchange import from_sklearn, to_sklearn
@@ -46,7 +51,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.array_api_support = True
+        tags.array_api_support = TAKES_TENSORS
         return tags
 
     def __getstate__(self) -> dict[str, Any]:

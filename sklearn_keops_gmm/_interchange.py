@@ -16,7 +16,6 @@ _SHARED = (
     "converged_",
     "n_iter_",
     "lower_bound_",
-    "lower_bounds_",
     "n_features_in_",
 )
 
@@ -51,7 +50,7 @@ def from_sklearn(
     _copy_attributes(mixture, twin)
     twin.n_components_ = mixture.means_.shape[0]
     # Without a prior the cost is the negative log-likelihood.
-    twin.costs_ = [-bound for bound in mixture.lower_bounds_]
+    twin.costs_ = [-bound for bound in twin.lower_bounds_]
     twin.cost_ = -mixture.lower_bound_
     return twin
 
@@ -59,5 +58,7 @@ def from_sklearn(
 def _copy_attributes(source: Any, target: Any) -> None:
     for name in _SHARED:
         setattr(target, name, getattr(source, name))
+    # scikit-learn keeps all bounds since 1.7.
+    target.lower_bounds_ = getattr(source, "lower_bounds_", [source.lower_bound_])
     if hasattr(source, "feature_names_in_"):
         target.feature_names_in_ = source.feature_names_in_

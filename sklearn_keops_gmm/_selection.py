@@ -13,15 +13,17 @@ from joblib import Parallel, delayed
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sklearn_keops_gmm._arrays import to_numpy
+from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._criteria import CRITERIA, Evidence
-from sklearn_keops_gmm._fitted import FittedMixture
 from sklearn_keops_gmm._fitting import Data, pose, read_data
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
+from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._path import Member, as_path, follow_path
 from sklearn_keops_gmm.backends import single_thread
 
@@ -42,7 +44,7 @@ _OF_THE_MIXTURE = (
 )
 
 
-class KeOpsGaussianMixtureCV(FittedMixture):
+class KeOpsGaussianMixtureCV(ConditionalMixture):
     """Gaussian mixture that finds its number of components.
 
     One path of mixtures is fitted, from `n_components` components down to one (see
@@ -237,6 +239,30 @@ default='kmeans'
         self.sparsity_ = float(self.path_.sparsities[chosen, 0])
         fitted = members[chosen].parameters
         self.__dict__.update(self._attributes(fitted, data.kind, data.points.dtype))
+
+    # -- what is about the mixture found, and not about the choice -------------------
+
+    def to_sklearn(self) -> GaussianMixture:
+        """Return the mixture found as a fitted one of scikit-learn.
+
+        Returns
+        -------
+        mixture : sklearn.mixture.GaussianMixture
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was found yet.
+        ValueError
+            If scikit-learn lacks the covariance type.
+        """
+        check_is_fitted(self)
+        return self.mixture_.to_sklearn()
+
+    def _over(
+        self, features: list[int], parameters: MixtureParameters
+    ) -> KeOpsGaussianMixture:
+        return self.mixture_._over(features, parameters)
 
     # -- cross-validation ----------------------------------------------------------
 

@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import iris
+from tests.data import iris, new_scikit_learn
 
 METHODS = ["score_samples", "predict", "predict_proba"]
 ATTRIBUTES = [
@@ -19,6 +19,7 @@ ATTRIBUTES = [
 ]
 
 
+@new_scikit_learn
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("init_params", ["kmeans", "random"])
 def test_tensors(device, dtype, init_params):
@@ -51,6 +52,7 @@ def test_tensors_without_dispatch_are_data():
     assert isinstance(model.predict(X), np.ndarray)
 
 
+@new_scikit_learn
 def test_sample_weight_and_starts_as_tensors():
     X = torch.tensor(iris())
     weights = torch.arange(len(X), dtype=torch.float64)

@@ -10,7 +10,15 @@ from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import SOLVERS, blobs, every_backend, iris, precisions, start
+from tests.data import (
+    SOLVERS,
+    blobs,
+    every_backend,
+    iris,
+    new_scikit_learn,
+    precisions,
+    start,
+)
 from tests.reference import COVARIANCE_TYPES, STRUCTURES
 
 every_structure = pytest.mark.parametrize("structure", STRUCTURES)
@@ -282,6 +290,7 @@ def test_collapse_ends_no_fit_with_reg_covar(backend, structure):
     np.testing.assert_allclose(model.means_, peer.means_, rtol=1e-6, atol=1e-9)
 
 
+@new_scikit_learn
 @every_backend
 @every_structure
 def test_collapse_without_reg_covar_is_an_error(backend, structure):

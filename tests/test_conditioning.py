@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
-from sklearn_keops_gmm import KeOpsGaussianMixture, _conditioning, _regression
+from sklearn_keops_gmm import (
+    KeOpsGaussianMixture,
+    KeOpsGaussianMixtureCV,
+    _conditioning,
+    _regression,
+)
 from tests import reference
-from tests.data import every_backend, iris, mixture_of
+from tests.data import every_backend, iris, mixture_of, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
 from tests.test_covariances import make_mixture
 
@@ -341,6 +346,7 @@ def test_wrong_number_of_columns():
         model.conditional_mean([0, 1], iris())
 
 
+@new_scikit_learn
 def test_tensors(device):
     X = torch.tensor(iris(), device=device)
     model = KeOpsGaussianMixture(3, random_state=0).fit(iris())
@@ -366,3 +372,21 @@ def test_regression_follows_a_curve():
         warnings.simplefilter("error")
         found = model.conditional_mean(0, grid[:, None])[:, 0]
     assert_allclose(found, np.sin(grid), atol=0.05)
+
+
+def test_of_a_mixture_that_was_chosen():
+    """What KeOpsGaussianMixtureCV has found is conditioned like any other."""
+    frame = pd.DataFrame(iris(), columns=["a", "b", "c", "d"])
+    chosen = KeOpsGaussianMixtureCV(4, random_state=0).fit(frame)
+    for found, expected in (
+        (chosen.marginal(["a"]), chosen.mixture_.marginal(["a"])),
+        (chosen.condition("b", 3.0), chosen.mixture_.condition("b", 3.0)),
+    ):
+        assert type(found) is KeOpsGaussianMixture
+        assert_array_equal(found.means_, expected.means_)
+        assert_array_equal(found.feature_names_in_, expected.feature_names_in_)
+    assert_array_equal(
+        chosen.conditional_mean(["a", "b"], frame[["a", "b"]]),
+        chosen.mixture_.conditional_mean(["a", "b"], frame[["a", "b"]]),
+    )
+    assert_array_equal(chosen.to_sklearn().means_, chosen.means_)

@@ -15,10 +15,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 
-from sklearn_keops_gmm import CostDisplay, KeOpsGaussianMixture, MixtureDisplay
-from sklearn_keops_gmm._display import SparsityPathDisplay
+from sklearn_keops_gmm import (
+    CostDisplay,
+    KeOpsGaussianMixture,
+    KeOpsGaussianMixtureCV,
+    MixtureDisplay,
+    SparsityPathDisplay,
+)
 from tests import reference
-from tests.data import iris
+from tests.data import iris, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
 
 
@@ -179,6 +184,7 @@ def test_degenerate_samples():
     MixtureDisplay.from_estimator(model, flat, grid_resolution=5)
 
 
+@new_scikit_learn
 def test_tensors():
     X = torch.tensor(iris(), dtype=torch.float32)
     with sklearn.config_context(array_api_dispatch=True):
@@ -213,7 +219,7 @@ def test_long_costs_have_a_logarithmic_axis():
 
 
 def test_no_costs():
-    with pytest.raises(ValueError, match="no costs to draw: 'costs_' is empty"):
+    with pytest.raises(ValueError, match="has no costs to draw"):
         CostDisplay.from_estimator(fitted().marginal([0, 1]))
 
 
@@ -269,3 +275,13 @@ def test_path():
 def test_path_of_one():
     display = SparsityPathDisplay(sparsities=[0.0], n_components=[1], scores=[-2.0])
     assert display.plot().ax_.get_xlim() == (0, 1)
+
+
+def test_a_mixture_that_was_chosen():
+    model = KeOpsGaussianMixtureCV(4, random_state=0).fit(iris())
+    display = MixtureDisplay.from_estimator(model, iris(), grid_resolution=5)
+    assert_allclose(display.dots_.get_offsets(), model.means_[:, :2])
+    with pytest.raises(ValueError, match="has no costs to draw"):
+        CostDisplay.from_estimator(model)
+    display = SparsityPathDisplay.from_path(model.path_)
+    assert max(display.n_components) <= 4

@@ -17,6 +17,9 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import scale
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
+from tests.data import new_scikit_learn
+
+pytestmark = new_scikit_learn
 
 COVARIANCE_TYPES = ["full", "tied", "diag", "spherical"]
 STARTS = ["kmeans", "k-means++", "random", "random_from_data"]

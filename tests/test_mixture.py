@@ -12,11 +12,13 @@ from sklearn.mixture import GaussianMixture
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
 from tests.data import (
+    IS_NEW,
     SOLVERS,
     blobs,
     every_backend,
     iris,
     mixture_of,
+    new_scikit_learn,
     spiral,
     start,
     wine,
@@ -39,18 +41,22 @@ def assert_close(found, expected, rtol=1e-6):
 
 def assert_same_fit(model, peer, X):
     """Hold a fitted model to scikit-learn's, attribute by attribute."""
+    # Older versions lose digits of variances to cancellation.
+    rtol = 1e-6 if IS_NEW else 1e-5
     assert model.n_iter_ == peer.n_iter_
     assert model.converged_ == peer.converged_
     names = ["weights_", "means_", "covariances_", "precisions_"]
-    for name in [*names, "precisions_cholesky_", "lower_bounds_"]:
-        assert_close(getattr(model, name), getattr(peer, name))
-    assert model.lower_bound_ == pytest.approx(peer.lower_bound_, rel=1e-6)
-    assert_close(model.score_samples(X), peer.score_samples(X))
-    assert_allclose(model.predict_proba(X), peer.predict_proba(X), rtol=0, atol=1e-6)
+    for name in [*names, "precisions_cholesky_"]:
+        assert_close(getattr(model, name), getattr(peer, name), rtol)
+    if IS_NEW:
+        assert_close(model.lower_bounds_, peer.lower_bounds_)
+    assert model.lower_bound_ == pytest.approx(peer.lower_bound_, rel=rtol)
+    assert_close(model.score_samples(X), peer.score_samples(X), rtol)
+    assert_allclose(model.predict_proba(X), peer.predict_proba(X), rtol=0, atol=rtol)
     assert_array_equal(model.predict(X), peer.predict(X))
-    assert model.score(X) == pytest.approx(peer.score(X), rel=1e-6)
-    assert model.aic(X) == pytest.approx(peer.aic(X), rel=1e-6)
-    assert model.bic(X) == pytest.approx(peer.bic(X), rel=1e-6)
+    assert model.score(X) == pytest.approx(peer.score(X), rel=rtol)
+    assert model.aic(X) == pytest.approx(peer.aic(X), rel=rtol)
+    assert model.bic(X) == pytest.approx(peer.bic(X), rel=rtol)
 
 
 @every_structure
@@ -381,7 +387,9 @@ def test_containers_of_numbers(backend, structure, kind):
     assert_close(model.score_samples(made), plain.score_samples(X), 1e-12)
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    "library", ["pandas", pytest.param("polars", marks=new_scikit_learn)]
+)
 def test_frames(library):
     frames = pytest.importorskip(library)
     X = iris()

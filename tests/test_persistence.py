@@ -14,14 +14,18 @@ import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import iris
+from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
+from tests.data import iris, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
 
 SAVED = sorted(Path(__file__).with_name("saved").glob("*.pkl"))
 
 # What README.rst says has to be trusted.
 TRUSTED = ["sklearn_keops_gmm._mixture.KeOpsGaussianMixture"]
+TRUSTED_FOR_A_CHOICE = [
+    "sklearn_keops_gmm._selection.KeOpsGaussianMixtureCV",
+    "sklearn_keops_gmm._path.SparsityPath",
+]
 
 
 def fitted(**parameters):
@@ -91,6 +95,17 @@ def test_joblib_memory_map(tmp_path):
     again.condition(0, 5.0).predict(iris()[:, 1:])
 
 
+def test_skops_of_a_choice():
+    io = pytest.importorskip("skops.io", reason="skops is not installed")
+    model = KeOpsGaussianMixtureCV(3, random_state=0).fit(iris())
+    data = io.dumps(model)
+    trusted = [*TRUSTED, *TRUSTED_FOR_A_CHOICE]
+    assert set(io.get_untrusted_types(data=data)) == set(trusted)
+    again = io.loads(data, trusted=trusted)
+    assert_array_equal(again.predict(iris()), model.predict(iris()))
+    assert len(again.path_.mixtures) == len(model.path_.mixtures)
+
+
 @pytest.mark.parametrize("names", [None, ["a", "b", "c", "d"]])
 def test_skops(names):
     io = pytest.importorskip("skops.io", reason="skops is not installed")
@@ -102,6 +117,7 @@ def test_skops(names):
     assert_same(io.loads(data, trusted=TRUSTED), model)
 
 
+@new_scikit_learn
 @every_way
 def test_tensors(way, device):
     with sklearn.config_context(array_api_dispatch=True):
@@ -115,6 +131,7 @@ def test_tensors(way, device):
         assert torch.equal(again.predict(X), model.predict(X))
 
 
+@new_scikit_learn
 def test_tensors_in_skops(device):
     io = pytest.importorskip("skops.io", reason="skops is not installed")
     with sklearn.config_context(array_api_dispatch=True):
@@ -124,6 +141,7 @@ def test_tensors_in_skops(device):
         assert torch.equal(again.predict(X), model.predict(X))
 
 
+@new_scikit_learn
 def test_tensors_of_a_gpu_load_where_there_is_none(monkeypatch):
     """Their state is numpy arrays; a device that is absent gives way to the CPU."""
     with sklearn.config_context(array_api_dispatch=True):
@@ -154,6 +172,7 @@ def test_fitted_with_cuda_and_loaded_without():
     assert_array_equal(again.score_samples(iris()), expected)
 
 
+@pytest.mark.slow
 def test_loading_needs_no_keops(tmp_path):
     model = fitted()
     expected = model.score(iris())

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import BACKENDS, SOLVERS, blobs, iris, start
+from tests.data import BACKENDS, SOLVERS, blobs, iris, new_scikit_learn, start
 from tests.reference import COVARIANCE_TYPES
 
 STARTS = ["kmeans", "k-means++", "random", "random_from_data"]
@@ -105,6 +105,7 @@ def test_refused():
         model.fit(X, sample_weight=two)
 
 
+@new_scikit_learn
 def test_routing():
     weights = np.random.default_rng(0).random(len(iris()))
     with sklearn.config_context(enable_metadata_routing=True):

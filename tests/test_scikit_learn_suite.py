@@ -8,6 +8,9 @@ import sklearn
 from sklearn.mixture.tests import test_gaussian_mixture as theirs
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
+from tests.data import new_scikit_learn
+
+pytestmark = new_scikit_learn
 
 # Each left out by name and reason.
 LEFT_OUT = {

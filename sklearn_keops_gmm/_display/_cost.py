@@ -85,10 +85,11 @@ class CostDisplay:
         """
         ax = axes_for(ax, f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        if not estimator.costs_:
+        if not getattr(estimator, "costs_", None):
             raise ValueError(
-                f"This {type(estimator).__name__} has no costs to draw: 'costs_' is "
-                "empty, because it made no iteration or is a part of another mixture."
+                f"This {type(estimator).__name__} has no costs to draw: it has no "
+                "'costs_', because it made no iteration, is a part of another mixture, "
+                "or was chosen among several."
             )
         costs = [*estimator.costs_, estimator.cost_]
         if name is None:
