@@ -158,8 +158,9 @@ def test_axes_and_styles_are_the_users():
     assert_array_equal(display.components_.get_linewidth(), [3])
     assert_array_equal(display.components_.get_color()[0], to_rgba("black"))
     assert_array_equal(display.dots_.get_facecolor()[0], to_rgba("green"))
-    again = display.plot()
+    again = display.plot(density_kw={"vmax": 1.0})
     assert again is display
+    assert display.density_.norm.vmax == 1
     assert display.ax_ is not ax
 
 

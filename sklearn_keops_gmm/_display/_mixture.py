@@ -24,8 +24,10 @@ class MixtureDisplay:
     """Density, sample and components of a mixture over one or two features.
 
     Two features: the density as a heat map, contours of its logarithm, the sample,
-    and the components, each an ellipse with a dot whose area is its weight. One
-    feature: a histogram of the sample, the density, and its components.
+    and the components, each an ellipse with a dot whose area is its weight. Colours
+    go with the square root of the density, so that broad components show beside
+    narrow ones. One feature: a histogram of the sample, the density, and its
+    components.
 
     It is recommended to use :meth:`from_estimator` to create one. All parameters
     are stored as attributes.
@@ -264,19 +266,20 @@ class MixtureDisplay:
     # -- two features ----------------------------------------------------------------
 
     def _plot_density(self, density_kw: Style, contour_kw: Style) -> None:
+        from matplotlib.colors import PowerNorm
         from matplotlib.image import AxesImage
 
         x, y = self.ticks
         half = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2  # ticks are middles of pixels
         extent = x[0] - half[0], x[-1] + half[0], y[0] - half[1], y[-1] + half[1]
-        look = style(
-            AxesImage,
-            {"cmap": "Oranges", "interpolation": "bilinear", "aspect": "auto"},
-            density_kw,
-        )
+        given = density_kw or {}
+        default: dict[str, Any] = {"cmap": "Oranges", "interpolation": "bilinear"}
+        if not {"norm", "vmin", "vmax"} & given.keys():
+            default["norm"] = PowerNorm(0.5)
+        look = style(AxesImage, {"aspect": "auto", **default}, given)
         density = np.exp(self.log_density)
         self.density_ = self.ax_.imshow(density, origin="lower", extent=extent, **look)
-        default: dict[str, Any] = {
+        default = {
             "levels": _levels(self.log_density),
             "colors": _DENSITY,
             "linestyles": "solid",

@@ -117,7 +117,9 @@ class SparsityPathDisplay:
         self.ax_.yaxis.get_major_locator().set_params(integer=True)
         self.ax_.set_ylabel("components", color=_COUNTS)
         if len(positive):
-            self.ax_.set_xscale("symlog", linthresh=positive[0], linscale=0.3)
+            threshold = 10 ** np.floor(np.log10(positive[0]))
+            self.ax_.set_xscale("symlog", linthresh=threshold, linscale=0.5)
+            self.ax_.xaxis.set_major_formatter("{x:g}")
         self.score_ax_ = self.ax_.twinx()
         default = {"color": _SCORES, "linewidth": 1.4, "drawstyle": "steps-post"}
         look = style(Line2D, default, score_kw)
