@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from sklearn_keops_gmm._arrays import (
 )
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._frames import frame_of_mixture
-from sklearn_keops_gmm._interchange import from_sklearn, to_sklearn
+from sklearn_keops_gmm._interchange import to_sklearn
 from sklearn_keops_gmm._parameters import Components, Frame, MixtureParameters
 from sklearn_keops_gmm._persistence import from_state, to_state
 from sklearn_keops_gmm._validation import resolve_device
@@ -229,29 +229,6 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If scikit-learn lacks the covariance type.
         """
         return to_sklearn(self)
-
-    @classmethod
-    def from_sklearn(cls, mixture: GaussianMixture, **parameters: Any) -> Self:
-        """Return a fitted mixture with the attributes of scikit-learn's.
-
-        Parameters
-        ----------
-        mixture : sklearn.mixture.GaussianMixture
-            Fitted.
-        **parameters
-            Parameters that it lacks, or that are to differ.
-
-        Returns
-        -------
-        mixture : KeOpsGaussianMixture
-            Its `cost_` is that before scikit-learn's last M-step.
-
-        Raises
-        ------
-        NotFittedError
-            If `mixture` is not fitted.
-        """
-        return from_sklearn(cls, mixture, parameters)
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters in the model."""

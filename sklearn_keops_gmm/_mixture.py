@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_keops_gmm._callbacks import CallbackSupport, FitTasks
@@ -28,6 +29,7 @@ from sklearn_keops_gmm._fitting import (
     solve,
 )
 from sklearn_keops_gmm._initialization import STARTS
+from sklearn_keops_gmm._interchange import from_sklearn
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm._priors import PriorFunction
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
@@ -321,6 +323,29 @@ default='kmeans'
             The same as ``fit(X, sample_weight=sample_weight).predict(X)``.
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
+
+    @classmethod
+    def from_sklearn(cls, mixture: GaussianMixture, **parameters: Any) -> Self:
+        """Return a fitted mixture with the attributes of scikit-learn's.
+
+        Parameters
+        ----------
+        mixture : sklearn.mixture.GaussianMixture
+            Fitted.
+        **parameters
+            Parameters that it lacks, or that are to differ.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            Its `cost_` is that before scikit-learn's last M-step.
+
+        Raises
+        ------
+        NotFittedError
+            If `mixture` is not fitted.
+        """
+        return from_sklearn(cls, mixture, parameters)
 
     def _goes_on(self) -> bool:
         """Return whether the next fit is a warm start."""
