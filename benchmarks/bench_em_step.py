@@ -1,4 +1,4 @@
-"""Time of one EM step, against sklearn.mixture.GaussianMixture.
+"""Time of one EM step, and of predictions, against sklearn.mixture.GaussianMixture.
 
     python benchmarks/bench_em_step.py
     python benchmarks/bench_em_step.py --dtype float32 --shapes 60000x3x30
@@ -9,7 +9,8 @@ taking turns. A step is the slope of the fit's time between one and several
 iterations, and the median over rounds is reported. What a fit does once (validation,
 what is built before the first step, the labels after the last) is the rest of the
 time of a fit of one iteration; "first" is the first fit of one iteration in this
-process, with imports, compilation and memory that later fits find ready.
+process, with imports, compilation and memory that later fits find ready. Then follow
+the ratios for what a fitted mixture is asked: score_samples, predict, predict_proba.
 
 The data are patches of scikit-learn's two photographs, china.jpg and flower.jpg, in
 grey levels from 0 to 255, with uniform noise of half a grey level up or down.
@@ -40,7 +41,8 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 # N samples, D features, M components
 SHAPES = ("60000x3x30", "20000x12x50", "8000x64x20", "20000x3x300")
 # D: side of a patch, and whether it keeps its three colours
-PATCHES = {3: (1, True), 12: (2, True), 16: (4, False), 64: (8, False)}
+PATCHES = {3: (1, True), 12: (2, True), 16: (4, False), 27: (3, True), 64: (8, False)}
+METHODS = ("score_samples", "predict", "predict_proba")
 
 
 def load_patches(N, D, dtype):
@@ -109,6 +111,21 @@ def bench(makers, X, rounds, clock):
             "steps": [step for step, _ in pairs],
         }
         for name, pairs in times.items()
+    }
+
+
+def bench_methods(makers, X, rounds, clock):
+    """Time what the fitted estimators are asked, in turns; return medians."""
+    models = {name: make(max_iter=2).fit(X) for name, make in makers.items()}
+    times = {(name, method): [] for name in models for method in METHODS}
+    for _ in range(rounds):
+        for (name, method), seconds in times.items():
+            begin = clock()
+            getattr(models[name], method)(X)
+            seconds.append(clock() - begin)
+    return {
+        name: {method: statistics.median(times[name, method]) for method in METHODS}
+        for name in models
     }
 
 
@@ -191,6 +208,7 @@ def main():
         for backend in arguments.backends:
             makers[backend] = partial(KeOpsGaussianMixture, backend=backend, **start)
         timings = bench(makers, X, arguments.rounds, clock)
+        methods = bench_methods(makers, X, arguments.rounds, clock)
         for name, timing in timings.items():
             speedup = timings["scikit-learn"]["step"] / timing["step"]
             if name in speedups:
@@ -202,8 +220,25 @@ def main():
                 flush=True,
             )
             results.append(
-                {"N": N, "D": D, "M": M, "estimator": name, **timing, "ratio": speedup}
+                {
+                    "N": N,
+                    "D": D,
+                    "M": M,
+                    "estimator": name,
+                    **timing,
+                    "ratio": speedup,
+                    **methods[name],
+                }
             )
+            if name in speedups:
+                print(
+                    f"{'':>30}",
+                    ", ".join(
+                        f"{methods['scikit-learn'][method] / seconds:.1f} {method}"
+                        for method, seconds in methods[name].items()
+                    ),
+                    flush=True,
+                )
     print()
     for name, ratios in speedups.items():
         print(f"{name}: geometric mean {statistics.geometric_mean(ratios):.2f}")

@@ -21,6 +21,8 @@ from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion
 # Rounding error of a log-density that the expanded form may leave, per dtype.
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
+# Features from which differences are multiplied as fast as anything.
+_WIDE = 32
 # Coordinates of direct components that are worth a call, even of a short tile.
 _CHUNK = 256
 
@@ -33,7 +35,7 @@ class Tile:
     ----------
     rows : slice
     features : Tensor of shape (F, n)
-        One, the coordinates, their squares.
+        One, the coordinates and, if they are needed, their squares.
     """
 
     rows: slice
@@ -58,6 +60,8 @@ class Pairs:
         The other M - E, in the dtype of the tiles.
     means : Tensor of shape (M, D), float64
     structure : str
+    bare : bool
+        Whether tiles need no features but the coordinates.
     """
 
     order: Tensor
@@ -65,6 +69,7 @@ class Pairs:
     direct: Components
     means: Tensor
     structure: str
+    bare: bool
 
     @property
     def _expansion(self) -> Expansion:
@@ -75,11 +80,18 @@ class Pairs:
         return DIRECT[self.structure]
 
     @classmethod
-    def prepare(cls, components: Components, dtype: torch.dtype) -> Pairs:
-        """Choose a form for each of `components`, which are given in the frame."""
+    def prepare(
+        cls, components: Components, dtype: torch.dtype, bare: bool = False
+    ) -> Pairs:
+        """Choose a form for each of `components`, which are given in the frame.
+
+        The direct one for all, if they are to be `bare` of features.
+        """
         expansion = EXPANSIONS[components.structure]
         error = expansion.cancellation(components) * torch.finfo(dtype).eps
         exact = error <= _TOLERANCES[dtype]  # also False for NaN
+        if bare:
+            exact = torch.zeros_like(exact)
         order = torch.cat((exact.nonzero()[:, 0], (~exact).nonzero()[:, 0]))
         n_expanded = int(exact.sum())
         components = _to_base_2(components)
@@ -89,7 +101,23 @@ class Pairs:
             _cast(_take(components, order[n_expanded:]), dtype),
             components.means[order],
             components.structure,
+            bare,
         )
+
+    @property
+    def height(self) -> int:
+        """How many numbers a sample makes, its pairs left out."""
+        n_features = self.means.shape[1]
+        if self.bare:
+            return 1 + n_features + 2 * max(len(self.order), _CHUNK)
+        return self._expansion.n_features(n_features)
+
+    def tile(self, rows: slice, points: Tensor) -> Tile:
+        """Return a tile of (n, D) `points`, with the features that are needed."""
+        if self.bare:
+            ones = points.new_ones(1, len(points))
+            return Tile(rows, torch.cat((ones, points.mT)))
+        return Tile(rows, self._expansion.features(points))
 
     def logits(self, tile: Tile, out: Tensor, level: Tensor | None = None) -> Tensor:
         """Write log2 p_ij, less the `level` of sample i, into `out`, (M, n).
@@ -97,9 +125,9 @@ class Pairs:
         Rows are in `order`; the levels are of shape (n,).
         """
         expanded = out[: len(self.coefficients)]
-        if level is None:
+        if not self.bare and level is None:
             torch.mm(self.coefficients, tile.features, out=expanded)
-        else:
+        elif not self.bare and level is not None:
             torch.addmm(level, self.coefficients, tile.features, beta=-1, out=expanded)
         for rows, some in self._direct_chunks:
             points = tile.points(self.means.shape[1])
@@ -176,6 +204,17 @@ class Pairs:
             )
             for start in range(0, n_direct, size)
         ]
+
+
+def worth_no_features(components: Components) -> bool:
+    """Tell whether features that are used once cost more than they save.
+
+    So it is where they are more numbers than all differences of a sample, and these
+    are enough for products of matrices as fast as any.
+    """
+    n_features = components.means.shape[1]
+    n_expanded = EXPANSIONS[components.structure].n_features(n_features)
+    return n_features >= _WIDE and n_expanded > components.means.numel()
 
 
 def _take(components: Components, which: Tensor | slice) -> Components:

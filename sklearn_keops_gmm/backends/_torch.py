@@ -18,8 +18,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments
 from sklearn_keops_gmm.backends._coordinates import Coordinates
-from sklearn_keops_gmm.backends._expanded import EXPANSIONS
-from sklearn_keops_gmm.backends._pairs import Pairs, Tile
+from sklearn_keops_gmm.backends._pairs import Pairs, Tile, worth_no_features
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 
 _TILE_BYTES = 2**21
@@ -46,7 +45,9 @@ class TorchReductions:
         self._sample_weight = sample_weight
         self._frame = frame
         self._coordinates = cache(
-            lambda structure: Coordinates(points, frame, whiten=structure == "full")
+            lambda structure, bare: Coordinates(
+                points, frame, whiten=structure == "full" and not bare
+            )
         )
         self._cache: dict[tuple[str, int], list[Tile]] = {}
         self._levels: Tensor | None = None
@@ -100,7 +101,7 @@ class TorchReductions:
 
         tiles = self._tiles(pairs, keep=True)
         # Each chunk has sums of its own.
-        fit = self._budget() // (8 * len(pairs.order) * self._height(pairs))
+        fit = self._budget() // (8 * len(pairs.order) * pairs.height)
         parts = map_threads(add, chunks(tiles, at_most=fit), self._points.device)
         if self._points.device.type == "cpu":
             self._levels = levels
@@ -111,7 +112,8 @@ class TorchReductions:
             moments = pairs.collect(
                 expanded, direct, float(log_likelihood) * math.log(2)
             )
-            moments = self._coordinates(pairs.structure).moments_back(moments)
+            coordinates = self._coordinates(pairs.structure, pairs.bare)
+            moments = coordinates.moments_back(moments)
         if components.structure == "tied":
             moments = replace(moments, second=moments.second.sum(0))
         return moments
@@ -155,11 +157,12 @@ class TorchReductions:
         return expanded, direct, log_density.sum(dtype=torch.float64)
 
     @single_thread()
-    def _pairs(self, components: Components) -> Pairs:
+    def _pairs(self, components: Components, once: bool = False) -> Pairs:
         components = _untied(components)
-        structure = components.structure
-        components = self._coordinates(structure).of_components(components)
-        return Pairs.prepare(components, self._points.dtype)
+        bare = once and worth_no_features(components)
+        coordinates = self._coordinates(components.structure, bare)
+        components = coordinates.of_components(components)
+        return Pairs.prepare(components, self._points.dtype, bare)
 
     # -- all tiles -------------------------------------------------------------------
 
@@ -167,7 +170,7 @@ class TorchReductions:
         self, components: Components, visit: Callable[[Tile, Tensor, Tensor], None]
     ) -> None:
         """Show each tile, its logits and the components of their rows to `visit`."""
-        pairs = self._pairs(components)
+        pairs = self._pairs(components, once=not self._cache)
 
         def run(tiles: Sequence[slice | Tile]) -> None:
             memory = _Memory(self._points)
@@ -185,7 +188,7 @@ class TorchReductions:
         They are to be kept for reductions that are asked again and again, if the
         features of all samples fit the memory.
         """
-        n, height, budget = len(self._points), self._height(pairs), self._budget()
+        n, height, budget = len(self._points), pairs.height, self._budget()
         item = self._points.element_size()
         per_row = item * (height + len(pairs.order))
         rows = min(max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
@@ -201,10 +204,6 @@ class TorchReductions:
             self._cache = {key: tiles}
         return self._cache[key]
 
-    def _height(self, pairs: Pairs) -> int:
-        """Return how many features of the expanded form a sample has."""
-        return EXPANSIONS[pairs.structure].n_features(self._points.shape[1])
-
     def _budget(self) -> int:
         """Return how many bytes tiles, kept features or sums may take."""
         return min(_CACHE_BYTES, int(get_config()["working_memory"] * 2**20))
@@ -212,8 +211,8 @@ class TorchReductions:
     def _tile(self, tile: slice | Tile, pairs: Pairs) -> Tile:
         if isinstance(tile, Tile):
             return tile
-        points = self._coordinates(pairs.structure).of_points(self._points[tile])
-        return Tile(tile, EXPANSIONS[pairs.structure].features(points))
+        coordinates = self._coordinates(pairs.structure, pairs.bare)
+        return pairs.tile(tile, coordinates.of_points(self._points[tile]))
 
 
 @dataclass(frozen=True)

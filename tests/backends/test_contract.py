@@ -178,7 +178,7 @@ def test_own_frame(name, structure, dtype, rng):
 
 @every_structure
 @every_dtype
-@pytest.mark.parametrize("n_features", [1, 3, 6])
+@pytest.mark.parametrize("n_features", [1, 3, 6, 40])
 def test_other_dimensions(structure, dtype, n_features, rng):
     """On the torch backend only: KeOps compiles for each number of features."""
     case = make_case(rng, structure, dtype, n_features=n_features)
