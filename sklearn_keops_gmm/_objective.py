@@ -185,26 +185,15 @@ class Objective:
             moments, parameters.means, labels, len(kept)
         )
         weights = means.new_zeros(len(kept)).index_add_(0, labels, parameters.weights)
-        unions = MixtureParameters(
-            weights,
-            means,
-            self.covariance.select(parameters.covariances, kept),
-            self.covariance.select(parameters.precisions_cholesky, kept),
-        )
+        unions = replace(self._some(parameters, kept), weights=weights, means=means)
         return self.maximize(moments, unions)
 
     def without(
         self, parameters: MixtureParameters, dropped: Tensor
     ) -> MixtureParameters:
         """Return the mixture of all components but those `dropped`, (M,) bool."""
-        kept = ~dropped
-        weights = parameters.weights[kept]
-        return MixtureParameters(
-            weights / weights.sum(),
-            parameters.means[kept],
-            self.covariance.select(parameters.covariances, kept),
-            self.covariance.select(parameters.precisions_cholesky, kept),
-        )
+        kept = self._some(parameters, ~dropped)
+        return replace(kept, weights=kept.weights / kept.weights.sum())
 
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side.
@@ -216,15 +205,19 @@ class Objective:
         step = 0.5 * self.covariance.longest_axis(covariance, parameters.means.shape[1])
         twice = torch.arange(len(parameters.weights) + 1, device=step.device)
         twice[-1] = j
-        weights, means = parameters.weights[twice], parameters.means[twice]
-        weights[[j, -1]] *= 0.5
-        means[j] -= step
-        means[-1] += step
+        halves = self._some(parameters, twice)
+        halves.weights[[j, -1]] *= 0.5
+        halves.means[j] -= step
+        halves.means[-1] += step
+        return halves
+
+    def _some(self, parameters: MixtureParameters, chosen: Tensor) -> MixtureParameters:
+        """Return copies of components, by an index, (K,), or a mask, (M,)."""
         return MixtureParameters(
-            weights,
-            means,
-            self.covariance.select(parameters.covariances, twice),
-            self.covariance.select(parameters.precisions_cholesky, twice),
+            parameters.weights[chosen],
+            parameters.means[chosen],
+            self.covariance.select(parameters.covariances, chosen),
+            self.covariance.select(parameters.precisions_cholesky, chosen),
         )
 
     # -- gradients ---------------------------------------------------------------
@@ -377,4 +370,5 @@ def _neighbours(means: Tensor) -> Tensor:
     near = distances.topk(_NEAR + 1, largest=False).indices[:, 1:]  # (M, near)
     rows = torch.arange(n_components, device=means.device)[:, None].expand_as(near)
     pairs = torch.stack((rows, near), -1).reshape(-1, 2).sort(1).values
-    return pairs.unique(dim=0)
+    # Where means coincide the nearest need not be the component itself.
+    return pairs[pairs[:, 0] < pairs[:, 1]].unique(dim=0)

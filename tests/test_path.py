@@ -79,6 +79,15 @@ def test_path_goes_down_to_better_mixtures_than_a_fresh_start():
         assert path.scores[path.n_components == K][0] > fresh.score(X) - 1e-2
 
 
+def test_many_components_some_of_them_equal():
+    """Of more than 64 components only neighbours are looked at, never one twice."""
+    X = np.repeat(blobs(200), 2, axis=0)
+    path = sparsity_path(
+        X, 70, init_params="random_from_data", random_state=0, reg_covar=1e-2, tol=1.0
+    )
+    assert_array_equal(path.n_components, np.arange(70, 0, -1))
+
+
 def test_envelope():
     values = np.array([0.0, 1.0, 2.0, 5.0])
     slopes = np.array([4.0, 3.5, 2.0, 1.0])
