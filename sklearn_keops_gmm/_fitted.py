@@ -71,6 +71,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
         -------
         log_prob : ndarray of shape (n_samples,)
             Natural logarithm of the density, without any prior.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` is unusable.
         """
         bound = self._bind(X, "score_samples")
         return bound.kind.wrap(bound.reductions.log_density(bound.components))
@@ -91,6 +98,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
         -------
         log_likelihood : float
             Never penalised: grid searches over `sparsity` compare likelihoods.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` or `sample_weight` is unusable.
         """
         log_prob = to_numpy(self.score_samples(X))
         if sample_weight is None:
@@ -110,6 +124,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` is unusable.
         """
         bound = self._bind(X, "predict")
         return bound.kind.wrap(bound.reductions.labels(bound.components))
@@ -124,6 +145,22 @@ class FittedMixture(DensityMixin, BaseEstimator):
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
+            Rows sum to 1. This is the only method that returns a matrix of pairs.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` is unusable.
+
+        Examples
+        --------
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = [[-1.0], [0.0], [9.0], [10.0]]
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> mixture.predict_proba(X).sum(axis=1)
+        array([1., 1., 1., 1.])
         """
         bound = self._bind(X, "predict_proba")
         return bound.kind.wrap(bound.reductions.responsibilities(bound.components))
@@ -148,8 +185,19 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Raises
         ------
+        NotFittedError
+            If no mixture was fitted.
         ValueError
             If `n_samples` is less than 1.
+
+        Examples
+        --------
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = [[-1.0], [0.0], [9.0], [10.0]]
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> points, components = mixture.sample(5, random_state=0)
+        >>> points.shape, components.shape
+        ((5, 1), (5,))
         """
         check_is_fitted(self)
         if n_samples < 1:
@@ -186,6 +234,18 @@ class FittedMixture(DensityMixin, BaseEstimator):
         -------
         bic : float
             Counts the parameters of the ``n_components_`` components alive.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` or `sample_weight` is unusable.
+
+        References
+        ----------
+        G. Schwarz, "Estimating the dimension of a model", The Annals of Statistics 6
+        (1978).
         """
         total = _total_weight(X, sample_weight)
         deviance = -2 * total * self.score(X, sample_weight=sample_weight)
@@ -204,6 +264,18 @@ class FittedMixture(DensityMixin, BaseEstimator):
         -------
         aic : float
             Counts the parameters of the ``n_components_`` components alive.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` or `sample_weight` is unusable.
+
+        References
+        ----------
+        H. Akaike, "A new look at the statistical model identification", IEEE
+        Transactions on Automatic Control 19 (1974).
         """
         total = _total_weight(X, sample_weight)
         deviance = -2 * total * self.score(X, sample_weight=sample_weight)
@@ -227,6 +299,14 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If this mixture is not fitted.
         ValueError
             If scikit-learn lacks the covariance type.
+
+        Examples
+        --------
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = [[-1.0], [0.0], [9.0], [10.0]]
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> mixture.to_sklearn().n_components
+        2
         """
         return to_sklearn(self)
 

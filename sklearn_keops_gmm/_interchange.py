@@ -45,6 +45,11 @@ def from_sklearn(
     cls: type, mixture: GaussianMixture, parameters: dict[str, Any]
 ) -> Any:
     """Return a `cls` with the attributes of a fitted GaussianMixture."""
+    if not isinstance(mixture, GaussianMixture):
+        raise TypeError(
+            "'mixture' must be a fitted sklearn.mixture.GaussianMixture; got "
+            f"{type(mixture).__name__}."
+        )
     check_is_fitted(mixture)
     twin = cls(**{**mixture.get_params(), **parameters})
     _copy_attributes(mixture, twin)

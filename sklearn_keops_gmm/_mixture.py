@@ -161,7 +161,9 @@ default='kmeans'
     ----------
     The prior is that of the KeOps tutorial "Fitting a Gaussian Mixture Model";
     majorise-minimise for it follows Hunter and Lange, "A tutorial on MM
-    algorithms", The American Statistician 58 (2004).
+    algorithms", The American Statistician 58 (2004). 'squarem' is that of Varadhan
+    and Roland, Scandinavian Journal of Statistics 35 (2008); 'adam' that of Kingma
+    and Ba, ICLR (2015); 'lbfgs' that of SciPy, L-BFGS-B (Byrd et al., 1995).
 
     Examples
     --------
@@ -321,6 +323,11 @@ default='kmeans'
         -------
         labels : ndarray of shape (n_samples,), int64
             The same as ``fit(X, sample_weight=sample_weight).predict(X)``.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`.
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
@@ -342,8 +349,10 @@ default='kmeans'
 
         Raises
         ------
+        TypeError
+            If `mixture` is of another class.
         NotFittedError
-            If `mixture` is not fitted.
+            If it is not fitted.
         """
         return from_sklearn(cls, mixture, parameters)
 

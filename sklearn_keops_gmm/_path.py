@@ -65,6 +65,15 @@ class SparsityPath:
     That the cheapest mixture changes at knots, the ratios of the likelihood that is
     lost to the ``sum_j sqrt(W_j)`` that is freed, is as in least-angle regression
     (Efron, Hastie, Johnstone and Tibshirani, Annals of Statistics 32, 2004).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_keops_gmm import sparsity_path
+    >>> X = np.random.default_rng(0).normal([[-4.0]] * 200 + [[4.0]] * 200)
+    >>> path = sparsity_path(X, 3, random_state=0)
+    >>> [path.at(sparsity).n_components_ for sparsity in (1.0, 100.0)]
+    [2, 1]
     """
 
     n_components: np.ndarray
@@ -89,13 +98,16 @@ class SparsityPath:
         Raises
         ------
         ValueError
-            If `sparsity` is negative or not a number.
+            If `sparsity` is negative or not a finite number.
         """
+        number = isinstance(sparsity, (int, float, np.integer, np.floating))
+        if not number or not 0 <= sparsity < np.inf:
+            raise ValueError(
+                f"'sparsity' must be a finite number >= 0; got {sparsity!r}."
+            )
         with np.errstate(invalid="ignore"):
             low, high = self.sparsities.T
             (found,) = np.nonzero((low <= sparsity) & (sparsity < high))
-        if not len(found):
-            raise ValueError(f"sparsity must be a number >= 0, got {sparsity!r}.")
         return self.mixtures[found[0]]
 
 
@@ -120,8 +132,8 @@ def sparsity_path(
         Weights >= 0 of the samples.
     **parameters
         Of :class:`KeOpsGaussianMixture`: `tol` and `max_iter` bound the steps from
-        one mixture to the next, the start is that of one fit. Not `sparsity`, and
-        no `solver` but 'em'.
+        one mixture to the next, the start is that of one fit. Not `sparsity`
+        or `prior`, and no `solver` but 'em'.
 
     Returns
     -------
@@ -130,7 +142,13 @@ def sparsity_path(
     Raises
     ------
     ValueError
-        If a parameter or `X` is unusable.
+        If a parameter or `X` is unusable, or is given that a path does not take.
+
+    References
+    ----------
+    The candidates for a merger are ranked by the bound of A. R. Runnalls,
+    "Kullback-Leibler approach to Gaussian mixture reduction", IEEE Transactions on
+    Aerospace and Electronic Systems 43 (2007).
 
     Examples
     --------

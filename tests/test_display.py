@@ -242,6 +242,26 @@ def test_other_estimators():
         MixtureDisplay.from_estimator(peer, iris())
 
 
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"grid_resolution": 1}, ValueError, "grid_resolution == 1, must be >= 2"),
+        ({"grid_resolution": 9.5}, TypeError, "grid_resolution must be an instance"),
+        ({"subsample": 0}, ValueError, "subsample == 0, must be >= 1"),
+        ({"n_std": 0}, ValueError, "n_std == 0, must be > 0"),
+        ({"n_std": "two"}, TypeError, "n_std must be an instance"),
+    ],
+)
+def test_bad_numbers(given, error, message):
+    with pytest.raises(error, match=message):
+        MixtureDisplay.from_estimator(fitted(), iris(), **given)
+
+
+def test_not_a_path():
+    with pytest.raises(TypeError, match=r"'path' must be a SparsityPath.*got int"):
+        SparsityPathDisplay.from_path(42)
+
+
 @pytest.mark.parametrize("display", [CostDisplay, MixtureDisplay])
 def test_without_matplotlib(display, monkeypatch):
     data = {"X": iris()} if display is MixtureDisplay else {}

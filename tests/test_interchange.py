@@ -88,5 +88,7 @@ def test_refused():
         KeOpsGaussianMixture().to_sklearn()
     with pytest.raises(NotFittedError):
         KeOpsGaussianMixture.from_sklearn(GaussianMixture())
+    with pytest.raises(TypeError, match=r"'mixture' must be a .*; got int"):
+        KeOpsGaussianMixture.from_sklearn(42)
     with pytest.raises(ValueError, match="covariance_type='tied_diag'"):
         fitted("tied_diag").to_sklearn()

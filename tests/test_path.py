@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
@@ -116,6 +117,7 @@ def test_weights_count_as_rows(rng):
     [
         ({"sparsity": 2.0}, "takes no 'sparsity' but 0.0, got 2.0"),
         ({"solver": "adam"}, "takes no 'solver' but 'em', got 'adam'"),
+        ({"prior": torch.sum}, "takes no 'prior' but None"),
         ({"tol": -1}, "'tol' parameter"),
     ],
 )
@@ -124,8 +126,10 @@ def test_bad_parameters(given, message):
         sparsity_path(blobs(), 3, **given)
 
 
-@pytest.mark.parametrize("sparsity", [-1.0, np.nan])
+@pytest.mark.parametrize("sparsity", [-1.0, np.nan, np.inf, "few", None])
 def test_bad_sparsity(sparsity):
     path = sparsity_path(blobs(), 3, random_state=0)
-    with pytest.raises(ValueError, match="sparsity must be a number >= 0, got"):
+    with pytest.raises(
+        ValueError, match="'sparsity' must be a finite number >= 0; got"
+    ):
         path.at(sparsity)

@@ -78,8 +78,10 @@ class CostDisplay:
 
         Raises
         ------
+        NotFittedError
+            If `estimator` is not fitted.
         ValueError
-            If the fit made no iteration.
+            If it has no `costs_`, as its fit made no iteration or is another's.
         ImportError
             If matplotlib is missing.
         """
@@ -87,9 +89,9 @@ class CostDisplay:
         check_is_fitted(estimator)
         if not getattr(estimator, "costs_", None):
             raise ValueError(
-                f"This {type(estimator).__name__} has no costs to draw: it has no "
-                "'costs_', because it made no iteration, is a part of another mixture, "
-                "or was chosen among several."
+                f"'estimator' has no costs to draw: this {type(estimator).__name__} "
+                "has no 'costs_', because it made no iteration, is a part of another "
+                "mixture, or was chosen among several."
             )
         costs = [*estimator.costs_, estimator.cost_]
         if name is None:
@@ -111,6 +113,11 @@ class CostDisplay:
         Returns
         -------
         self : CostDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
         """
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 import sklearn
 import torch
 from numpy.typing import ArrayLike
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_keops_gmm._arrays import to_numpy, to_tensor
@@ -135,14 +137,19 @@ class MixtureDisplay:
         Raises
         ------
         TypeError
-            If `estimator` is not of this package.
+            If `estimator` is not of this package, or a number is none.
+        NotFittedError
+            If it is not fitted.
         ValueError
-            If `features` are unknown, or more than two.
+            If `features` are unknown, or more than two, or a number is too small.
         ImportError
             If matplotlib is missing.
         """
         ax = axes_for(ax, f"{cls.__name__}.from_estimator")
         _check_estimator(cls, estimator)
+        check_scalar(grid_resolution, "grid_resolution", Integral, min_val=2)
+        if subsample is not None:
+            check_scalar(subsample, "subsample", Integral, min_val=1)
         n_features = estimator.means_.shape[1]
         names = getattr(estimator, "feature_names_in_", None)
         if features is None:
@@ -220,7 +227,15 @@ class MixtureDisplay:
         Returns
         -------
         self : MixtureDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `n_std` is not a positive number.
+        ImportError
+            If matplotlib is missing.
         """
+        check_scalar(n_std, "n_std", Real, min_val=0, include_boundaries="neither")
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
         if len(self.ticks) == 1:
@@ -323,10 +338,10 @@ class MixtureDisplay:
 def _check_estimator(cls: type, estimator: Any) -> None:
     if not hasattr(estimator, "marginal"):
         raise TypeError(
-            f"{cls.__name__} draws a fitted KeOpsGaussianMixture; got "
-            f"{type(estimator).__name__}. KeOpsGaussianMixture.from_sklearn converts "
-            "scikit-learn's mixture; of a pipeline, give the last step and the data "
-            "as transformed by the others."
+            f"'estimator' of {cls.__name__} must be a fitted KeOpsGaussianMixture; "
+            f"got {type(estimator).__name__}. KeOpsGaussianMixture.from_sklearn "
+            "converts scikit-learn's mixture; of a pipeline, give the last step and "
+            "the data as transformed by the others."
         )
     check_is_fitted(estimator)
 

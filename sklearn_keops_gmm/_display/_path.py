@@ -15,6 +15,9 @@ _COUNTS, _SCORES = "#1f5f99", "#c1272d"
 class SparsityPathDisplay:
     """How many components live, and how well they fit, for each sparsity.
 
+    It is recommended to use :meth:`from_path` to create one. All parameters are
+    stored as attributes.
+
     Parameters
     ----------
     sparsities : array-like of shape (K,)
@@ -38,6 +41,19 @@ class SparsityPathDisplay:
     figure_ : matplotlib Figure
     components_ : matplotlib StepPatch
     score_ : matplotlib Line2D
+
+    See Also
+    --------
+    sparsity_path : Fits what is drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_keops_gmm import SparsityPathDisplay, sparsity_path
+    >>> X = np.random.default_rng(0).normal([[-4.0]] * 200 + [[4.0]] * 200)
+    >>> display = SparsityPathDisplay.from_path(sparsity_path(X, 3, random_state=0))
+    >>> display.n_components
+    array([3, 2, 1])
     """
 
     def __init__(
@@ -71,7 +87,19 @@ class SparsityPathDisplay:
         Returns
         -------
         display : SparsityPathDisplay
+
+        Raises
+        ------
+        TypeError
+            If `path` is not a path.
+        ImportError
+            If matplotlib is missing.
         """
+        if not hasattr(path, "sparsities"):
+            raise TypeError(
+                f"'path' must be a SparsityPath, of sparsity_path or the attribute "
+                f"path_ of a KeOpsGaussianMixtureCV; got {type(path).__name__}."
+            )
         starts = np.asarray(path.sparsities)[:, 0]
         seen = np.flatnonzero(np.isfinite(starts))
         display = cls(
@@ -99,6 +127,11 @@ class SparsityPathDisplay:
         Returns
         -------
         self : SparsityPathDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
         """
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure

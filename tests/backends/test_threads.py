@@ -5,11 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
-import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
-from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_limits
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
@@ -127,24 +125,6 @@ def test_fits_side_by_side(many_threads):
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(fit, range(8)):
             assert_array_equal(found, alone)
-    assert torch.get_num_threads() == 3
-
-
-@pytest.mark.parametrize(
-    "parallel", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
-)
-def test_grid_search(parallel, many_threads):
-    """The scores of one job, from two."""
-    grid = {"n_components": [2, 3], "sparsity": [0.0, 1.0]}
-    model = KeOpsGaussianMixture(random_state=0)
-
-    def scores(n_jobs):
-        search = GridSearchCV(model, grid, cv=2, n_jobs=n_jobs)
-        return search.fit(blobs()).cv_results_["mean_test_score"]
-
-    with joblib.parallel_backend(parallel):
-        found = scores(2)
-    np.testing.assert_allclose(found, scores(1), rtol=1e-12)
     assert torch.get_num_threads() == 3
 
 
