@@ -98,6 +98,7 @@ def read_data(
     sample_weight: ArrayLike | None,
     *,
     fewest: int | None = None,
+    reset: bool = True,
 ) -> Data:
     """Check samples and weights, and take them to the device that computes.
 
@@ -109,10 +110,17 @@ def read_data(
     sample_weight : array-like of shape (n_samples,) or None
     fewest : int, default=None
         As few samples may have a positive weight; None for `n_components`.
+    reset : bool, default=True
+        Whether these samples say what the features are, or those of a fit before.
     """
     kind = ArrayKind.of(X)
     array: Any = validate_data(
-        mixture, X, dtype=kind.float_dtypes, order="C", ensure_min_samples=2
+        mixture,
+        X,
+        reset=reset,
+        dtype=kind.float_dtypes,
+        order="C",
+        ensure_min_samples=2 if reset else 1,
     )
     device = resolve_device(mixture.device, array, mixture.n_components)
     weights = None

@@ -17,7 +17,6 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_keops_gmm._callbacks import CallbackSupport, FitTasks
-from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._fitting import (
     Data,
@@ -30,6 +29,7 @@ from sklearn_keops_gmm._fitting import (
 )
 from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._interchange import from_sklearn
+from sklearn_keops_gmm._online import OnlineMixture
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm._priors import PriorFunction
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
@@ -40,7 +40,7 @@ CovarianceType = Literal[
 ]
 
 
-class KeOpsGaussianMixture(CallbackSupport, ConditionalMixture):
+class KeOpsGaussianMixture(CallbackSupport, OnlineMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -107,6 +107,10 @@ default='kmeans'
     batch_size : int, default=None
         At most so many samples in a step of 'adam', which then takes several in a
         pass through the shuffled data. None takes all samples in one step.
+    learning_decay : float, default=0.7
+        Exponent, in (0.5, 1], by which steps of `partial_fit` shrink with their number.
+    learning_offset : float, default=10.0
+        What is added to that number: the more, the smaller are the first steps.
     backend : {'auto', 'torch', 'keops'}, default='auto'
         What computes the sums over pairs. 'auto' is 'torch' on a CPU; on CUDA it is
         'keops' for at most 8 features, else 'torch'.
@@ -199,6 +203,8 @@ default='kmeans'
         "precisions_init": ["array-like", None],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
+        "learning_offset": [Interval(Real, 0.0, None, closed="left")],
         "backend": [StrOptions({"auto", *BACKENDS})],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -230,6 +236,8 @@ default='kmeans'
         precisions_init: ArrayLike | None = None,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
+        learning_decay: float = 0.7,
+        learning_offset: float = 10.0,
         backend: Literal["auto", "torch", "keops"] = "auto",
         device: str | torch.device = "auto",
         random_state: int | RandomState | None = None,
@@ -255,6 +263,8 @@ default='kmeans'
         self.precisions_init = precisions_init
         self.learning_rate = learning_rate
         self.batch_size = batch_size
+        self.learning_decay = learning_decay
+        self.learning_offset = learning_offset
         self.backend = backend
         self.device = device
         self.random_state = random_state
@@ -376,3 +386,4 @@ default='kmeans'
         self.cost_ = task.objective.cost(result.parameters)
         self.lower_bounds_ = list(result.log_likelihoods)
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
+        self._forget()

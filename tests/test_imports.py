@@ -25,6 +25,7 @@ ESTIMATOR = {
     "_fitted",
     "_fitting",
     "_conditioning",
+    "_online",
     "_path",
     "_selection",
 }
