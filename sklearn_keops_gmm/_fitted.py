@@ -33,6 +33,7 @@ from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._interchange import to_sklearn
 from sklearn_keops_gmm._parameters import Components, Frame, MixtureParameters
 from sklearn_keops_gmm._persistence import from_state, to_state
+from sklearn_keops_gmm._pieces import averaged, in_pieces, joined, pieces_of
 from sklearn_keops_gmm._validation import resolve_device
 from sklearn_keops_gmm.backends import Backend, Reductions, choose_backend, get_backend
 
@@ -65,13 +66,15 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
             Natural logarithm of the density, without any prior.
         """
+        if in_pieces(X):
+            return joined(self.score_samples, X)
         bound = self._bind(X, "score_samples")
         return bound.kind.wrap(bound.reductions.log_density(bound.components))
 
@@ -82,7 +85,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples in the mean.
@@ -92,6 +95,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         log_likelihood : float
             Never penalised: grid searches over `sparsity` compare likelihoods.
         """
+        if in_pieces(X):
+            return averaged(self.score, X, sample_weight)
         log_prob = to_numpy(self.score_samples(X))
         if sample_weight is None:
             return float(np.mean(log_prob))
@@ -105,12 +110,14 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
         """
+        if in_pieces(X):
+            return joined(self.predict, X)
         bound = self._bind(X, "predict")
         return bound.kind.wrap(bound.reductions.labels(bound.components))
 
@@ -119,12 +126,14 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
 
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
         """
+        if in_pieces(X):
+            return joined(self.predict_proba, X)
         bound = self._bind(X, "predict_proba")
         return bound.kind.wrap(bound.reductions.responsibilities(bound.components))
 
@@ -178,7 +187,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
         sample_weight : array-like of shape (n_samples,), default=None
             Their sum takes the place of the number of samples.
 
@@ -196,7 +205,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
         sample_weight : array-like of shape (n_samples,), default=None
             Their sum takes the place of the number of samples.
 
@@ -304,6 +313,8 @@ class Bound:
 
 
 def _total_weight(X: ArrayLike, sample_weight: ArrayLike | None) -> float:
+    if in_pieces(X):
+        return sum(piece.total_weight for piece in pieces_of(X, sample_weight))
     return (
         _num_samples(X)
         if sample_weight is None

@@ -31,7 +31,9 @@ from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._interchange import from_sklearn
 from sklearn_keops_gmm._online import OnlineMixture
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._pieces import in_pieces
 from sklearn_keops_gmm._priors import PriorFunction
+from sklearn_keops_gmm._streaming import read_streamed
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
 from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 
@@ -280,11 +282,15 @@ default='kmeans'
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            float32 stays float32; anything else numeric is taken as float64.
+        X : array-like of shape (n_samples, n_features), or a sequence of them
+            float32 stays float32; anything else numeric is taken as float64. A
+            sequence, anything with a length and items, and a large `numpy.memmap`
+            are read piece by piece, once for each step; starts then see a random
+            part of `init_size` samples only.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples; an integer counts as that many equal rows.
+            For a sequence one such array for each of its items.
 
         Returns
         -------
@@ -298,7 +304,8 @@ default='kmeans'
         """
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
-        data = read_data(self, X, sample_weight)
+        read = read_streamed if in_pieces(X) else read_data
+        data = read(self, X, sample_weight)
         past = self._past(data.points.shape[1])
         with single_thread():
             task = pose(self, data)

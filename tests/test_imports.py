@@ -27,6 +27,7 @@ ESTIMATOR = {
     "_conditioning",
     "_online",
     "_path",
+    "_streaming",
     "_selection",
 }
 MAY_SEE = {
@@ -37,6 +38,7 @@ MAY_SEE = {
     "_reporting": set(),
     "_criteria": set(),
     "_frames": {"_parameters"},
+    "_pieces": {"_arrays"},
     "_covariances": {"_parameters"},
     "_callbacks": {"_parameters"},
     "_priors": {"_parameters"},
