@@ -33,6 +33,7 @@ from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._interchange import to_sklearn
 from sklearn_keops_gmm._parameters import Components, Frame, MixtureParameters
 from sklearn_keops_gmm._persistence import from_state, to_state
+from sklearn_keops_gmm._pieces import averaged, in_pieces, joined, pieces_of
 from sklearn_keops_gmm._validation import resolve_device
 from sklearn_keops_gmm.backends import Backend, Reductions, choose_backend, get_backend
 
@@ -65,7 +66,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
 
         Returns
         -------
@@ -79,6 +80,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         ValueError
             If `X` is unusable.
         """
+        if in_pieces(X):
+            return joined(self.score_samples, X)
         bound = self._bind(X, "score_samples")
         return bound.kind.wrap(bound.reductions.log_density(bound.components))
 
@@ -89,7 +92,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples in the mean.
@@ -106,6 +109,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         ValueError
             If `X` or `sample_weight` is unusable.
         """
+        if in_pieces(X):
+            return averaged(self.score, X, sample_weight)
         log_prob = to_numpy(self.score_samples(X))
         if sample_weight is None:
             return float(np.mean(log_prob))
@@ -119,7 +124,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
 
         Returns
         -------
@@ -132,6 +137,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         ValueError
             If `X` is unusable.
         """
+        if in_pieces(X):
+            return joined(self.predict, X)
         bound = self._bind(X, "predict")
         return bound.kind.wrap(bound.reductions.labels(bound.components))
 
@@ -140,7 +147,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
 
         Returns
         -------
@@ -162,6 +169,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         >>> mixture.predict_proba(X).sum(axis=1)
         array([1., 1., 1., 1.])
         """
+        if in_pieces(X):
+            return joined(self.predict_proba, X)
         bound = self._bind(X, "predict_proba")
         return bound.kind.wrap(bound.reductions.responsibilities(bound.components))
 
@@ -226,7 +235,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
         sample_weight : array-like of shape (n_samples,), default=None
             Their sum takes the place of the number of samples.
 
@@ -256,7 +265,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a sequence of them
         sample_weight : array-like of shape (n_samples,), default=None
             Their sum takes the place of the number of samples.
 
@@ -384,6 +393,8 @@ class Bound:
 
 
 def _total_weight(X: ArrayLike, sample_weight: ArrayLike | None) -> float:
+    if in_pieces(X):
+        return sum(piece.total_weight for piece in pieces_of(X, sample_weight))
     return (
         _num_samples(X)
         if sample_weight is None

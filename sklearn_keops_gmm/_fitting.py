@@ -15,10 +15,15 @@ from torch import Tensor
 from sklearn_keops_gmm._arrays import ArrayKind, to_tensor
 from sklearn_keops_gmm._callbacks import FitTasks
 from sklearn_keops_gmm._covariances import COVARIANCES
-from sklearn_keops_gmm._frames import frame_of_points
+from sklearn_keops_gmm._frames import Extent
 from sklearn_keops_gmm._initialization import Problem, initialize
 from sklearn_keops_gmm._objective import Objective
-from sklearn_keops_gmm._parameters import Lazily, MixtureParameters, SolverResult
+from sklearn_keops_gmm._parameters import (
+    Frame,
+    Lazily,
+    MixtureParameters,
+    SolverResult,
+)
 from sklearn_keops_gmm._priors import PriorFunction, SparsityPrior, UserPrior
 from sklearn_keops_gmm._reporting import Reporter
 from sklearn_keops_gmm._validation import (
@@ -27,7 +32,12 @@ from sklearn_keops_gmm._validation import (
     resolve_device,
     resolve_init_size,
 )
-from sklearn_keops_gmm.backends import choose_backend, get_backend
+from sklearn_keops_gmm.backends import (
+    Backend,
+    Reductions,
+    choose_backend,
+    get_backend,
+)
 from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
 
 
@@ -75,6 +85,21 @@ class Data:
     points: Tensor
     sample_weight: Tensor | None
 
+    @property
+    def total_weight(self) -> float:
+        """The sum of the sample weights."""
+        if self.sample_weight is None:
+            return float(len(self.points))
+        return float(self.sample_weight.sum(dtype=torch.float64))
+
+    def frame(self) -> Frame:
+        """Return the frame in which to compute."""
+        return Extent.of(self.points).frame()
+
+    def bind(self, backend: Backend, frame: Frame) -> Reductions:
+        """Return the sums over all pairs."""
+        return backend(self.points, self.sample_weight, frame)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -98,6 +123,7 @@ def read_data(
     sample_weight: ArrayLike | None,
     *,
     fewest: int | None = None,
+    reset: bool = True,
 ) -> Data:
     """Check samples and weights, and take them to the device that computes.
 
@@ -109,10 +135,17 @@ def read_data(
     sample_weight : array-like of shape (n_samples,) or None
     fewest : int, default=None
         As few samples may have a positive weight; None for `n_components`.
+    reset : bool, default=True
+        Whether these samples say what the features are, or those of a fit before.
     """
     kind = ArrayKind.of(X)
     array: Any = validate_data(
-        mixture, X, dtype=kind.float_dtypes, order="C", ensure_min_samples=2
+        mixture,
+        X,
+        reset=reset,
+        dtype=kind.float_dtypes,
+        order="C",
+        ensure_min_samples=2 if reset else 1,
     )
     device = resolve_device(mixture.device, array, mixture.n_components)
     weights = None
@@ -133,14 +166,14 @@ def pose(mixture: Parameters, data: Data) -> Task:
     """Bind the data to a backend and a cost."""
     points, weights = data.points, data.sample_weight
     name = choose_backend(mixture.backend, points.device, points.shape[1])
-    frame = frame_of_points(points)
+    frame = data.frame()
     covariance = COVARIANCES[mixture.covariance_type]
     n_components = mixture.n_components
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     problem = Problem(points, weights, frame, n_components, covariance, init_size)
     objective = Objective(
-        get_backend(name)(points, weights, frame),
-        problem.total_weight,
+        data.bind(get_backend(name), frame),
+        data.total_weight,
         covariance,
         SparsityPrior(mixture.sparsity, n_components),
         mixture.reg_covar,

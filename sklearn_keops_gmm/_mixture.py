@@ -17,7 +17,6 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_keops_gmm._callbacks import CallbackSupport, FitTasks
-from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._fitting import (
     Data,
@@ -30,8 +29,11 @@ from sklearn_keops_gmm._fitting import (
 )
 from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._interchange import from_sklearn
+from sklearn_keops_gmm._online import OnlineMixture
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._pieces import in_pieces
 from sklearn_keops_gmm._priors import PriorFunction
+from sklearn_keops_gmm._streaming import read_streamed
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
 from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 
@@ -40,7 +42,7 @@ CovarianceType = Literal[
 ]
 
 
-class KeOpsGaussianMixture(CallbackSupport, ConditionalMixture):
+class KeOpsGaussianMixture(CallbackSupport, OnlineMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -107,6 +109,10 @@ default='kmeans'
     batch_size : int, default=None
         At most so many samples in a step of 'adam', which then takes several in a
         pass through the shuffled data. None takes all samples in one step.
+    learning_decay : float, default=0.7
+        Exponent, in (0.5, 1], by which steps of `partial_fit` shrink with their number.
+    learning_offset : float, default=10.0
+        What is added to that number: the more, the smaller are the first steps.
     backend : {'auto', 'torch', 'keops'}, default='auto'
         What computes the sums over pairs. 'auto' is 'torch' on a CPU; on CUDA it is
         'keops' for at most 8 features, else 'torch'.
@@ -201,6 +207,8 @@ default='kmeans'
         "precisions_init": ["array-like", None],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
+        "learning_offset": [Interval(Real, 0.0, None, closed="left")],
         "backend": [StrOptions({"auto", *BACKENDS})],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -232,6 +240,8 @@ default='kmeans'
         precisions_init: ArrayLike | None = None,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
+        learning_decay: float = 0.7,
+        learning_offset: float = 10.0,
         backend: Literal["auto", "torch", "keops"] = "auto",
         device: str | torch.device = "auto",
         random_state: int | RandomState | None = None,
@@ -257,6 +267,8 @@ default='kmeans'
         self.precisions_init = precisions_init
         self.learning_rate = learning_rate
         self.batch_size = batch_size
+        self.learning_decay = learning_decay
+        self.learning_offset = learning_offset
         self.backend = backend
         self.device = device
         self.random_state = random_state
@@ -272,11 +284,15 @@ default='kmeans'
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            float32 stays float32; anything else numeric is taken as float64.
+        X : array-like of shape (n_samples, n_features), or a sequence of them
+            float32 stays float32; anything else numeric is taken as float64. A
+            sequence, anything with a length and items, and a large `numpy.memmap`
+            are read piece by piece, once for each step; starts then see a random
+            part of `init_size` samples only.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples; an integer counts as that many equal rows.
+            For a sequence one such array for each of its items.
 
         Returns
         -------
@@ -290,7 +306,8 @@ default='kmeans'
         """
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
-        data = read_data(self, X, sample_weight)
+        read = read_streamed if in_pieces(X) else read_data
+        data = read(self, X, sample_weight)
         past = self._past(data.points.shape[1])
         with single_thread():
             task = pose(self, data)
@@ -385,3 +402,4 @@ default='kmeans'
         self.cost_ = task.objective.cost(result.parameters)
         self.lower_bounds_ = list(result.log_likelihoods)
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
+        self._forget()

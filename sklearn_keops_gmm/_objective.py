@@ -320,7 +320,8 @@ class Objective:
             self.covariance.covariances(triangle),
             triangle,
         )
-        return self._without_negligible(parameters)
+        alive = self.survivors(parameters)
+        return parameters if bool(alive.all()) else self.without(parameters, ~alive)
 
     def check_width(
         self, parameters: MixtureParameters, start: MixtureParameters
@@ -350,14 +351,20 @@ class Objective:
         matrices = self.covariance.matrices(covariances, parameters.means)
         return torch.diagonal(matrices, dim1=-2, dim2=-1)
 
-    def _without_negligible(self, parameters: MixtureParameters) -> MixtureParameters:
+    def survivors(self, parameters: MixtureParameters) -> Tensor:
+        """Tell, (M,) bool, which components are left when negligible ones leave.
+
+        Those leave whose weights are negligible if there is a prior, and if together
+        they do not lower the cost.
+        """
         threshold = 1e-3 / self.prior.n_components
         alive = parameters.weights >= threshold
         unpriced = self.prior.sparsity == 0 and self.user_prior is None
         if unpriced or bool(alive.all()):
-            return parameters
+            return torch.ones_like(alive)
         reduced = self.without(parameters, ~alive)
-        return reduced if self.cost(reduced) <= self.cost(parameters) else parameters
+        worse = self.cost(reduced) > self.cost(parameters)
+        return torch.ones_like(alive) if worse else alive
 
 
 def _neighbours(means: Tensor) -> Tensor:

@@ -88,6 +88,8 @@ OWN_PARAMETERS = {
     "init_size": ([0, -1, 2.5, "all"], ["'auto'", "int in the range [1, inf)", "None"]),
     "batch_size": ([0, -3, 2.5, "all"], ["an int in the range [1, inf) or None"]),
     "backend": (["banana", None], ["'auto'", "'keops'", "'torch'"]),
+    "learning_decay": ([0.5, 1.1, "slow"], ["in the range (0.5, 1.0]"]),
+    "learning_offset": ([-1.0, "late"], ["in the range [0.0, inf)"]),
     "learning_rate": ([0.0, -0.1, "fast"], ["in the range (0.0, inf)"]),
 }
 

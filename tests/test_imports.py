@@ -25,7 +25,9 @@ ESTIMATOR = {
     "_fitted",
     "_fitting",
     "_conditioning",
+    "_online",
     "_path",
+    "_streaming",
     "_selection",
 }
 MAY_SEE = {
@@ -36,6 +38,7 @@ MAY_SEE = {
     "_reporting": set(),
     "_criteria": set(),
     "_frames": {"_parameters"},
+    "_pieces": {"_arrays"},
     "_covariances": {"_parameters"},
     "_callbacks": {"_parameters"},
     "_priors": {"_parameters"},

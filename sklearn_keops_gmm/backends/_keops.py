@@ -80,6 +80,12 @@ class KeOpsReductions:
         part._sample_weight = self._sample_weight[rows]
         return part
 
+    def of_others(
+        self, points: Tensor, sample_weight: Tensor | None
+    ) -> KeOpsReductions:
+        """Return the reductions over other points, in the frame of these."""
+        return KeOpsReductions(points, sample_weight, self._frame)
+
     @torch.no_grad()
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""

@@ -29,6 +29,18 @@ class Reductions(Protocol):
             On any device.
         """
 
+    def of_others(self, points: Tensor, sample_weight: Tensor | None) -> Reductions:
+        """Return the reductions over other points, in the same frame.
+
+        They are to be asked once: they keep nothing that they derive.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, D)
+            Of the dtype and on the device of these.
+        sample_weight : Tensor of shape (n,) or None
+        """
+
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, (N,), in the dtype of the points."""
 

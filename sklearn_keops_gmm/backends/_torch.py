@@ -51,6 +51,7 @@ class TorchReductions:
         )
         self._cache: dict[tuple[str, int], list[Tile]] = {}
         self._levels: Tensor | None = None
+        self._keeps = True
 
     @property
     def n_samples(self) -> int:
@@ -63,6 +64,15 @@ class TorchReductions:
         weights = None if self._sample_weight is None else self._sample_weight[rows]
         part = TorchReductions(self._points[rows], weights, self._frame)
         part._coordinates = self._coordinates
+        return part
+
+    def of_others(
+        self, points: Tensor, sample_weight: Tensor | None
+    ) -> TorchReductions:
+        """Return the reductions over other points, in the coordinates of these."""
+        part = TorchReductions(points, sample_weight, self._frame)
+        part._coordinates = self._coordinates
+        part._keeps = False
         return part
 
     def log_density(self, components: Components) -> Tensor:
@@ -99,7 +109,7 @@ class TorchReductions:
                     sums = list(parts)
             return sums
 
-        tiles = self._tiles(pairs, keep=True)
+        tiles = self._tiles(pairs, keep=self._keeps)
         # Each chunk has sums of its own.
         fit = self._budget() // (8 * len(pairs.order) * pairs.height)
         parts = map_threads(add, chunks(tiles, at_most=fit), self._points.device)
