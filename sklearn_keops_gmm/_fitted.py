@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
-from torch import Tensor
 
 from sklearn_keops_gmm._arrays import (
     TAKES_TENSORS,
@@ -28,14 +26,15 @@ from sklearn_keops_gmm._arrays import (
     to_numpy,
     to_tensor,
 )
+from sklearn_keops_gmm._bound import Bound
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._interchange import to_sklearn
-from sklearn_keops_gmm._parameters import Components, Frame, MixtureParameters
+from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._persistence import from_state, to_state
 from sklearn_keops_gmm._pieces import averaged, in_pieces, joined, pieces_of
 from sklearn_keops_gmm._validation import resolve_device
-from sklearn_keops_gmm.backends import Backend, Reductions, choose_backend, get_backend
+from sklearn_keops_gmm.backends import choose_backend, get_backend
 
 
 class FittedMixture(DensityMixin, BaseEstimator):
@@ -370,26 +369,6 @@ class FittedMixture(DensityMixin, BaseEstimator):
             "precisions_cholesky_": kind.wrap(factors, dtype),
             "n_components_": len(parameters.weights),
         }
-
-
-@dataclass(frozen=True)
-class Bound:
-    """Data for a backend, components to ask it about, and the kind of the answer."""
-
-    kind: ArrayKind
-    points: Tensor
-    backend: Backend
-    frame: Frame
-    components: Components
-
-    @property
-    def reductions(self) -> Reductions:
-        """The sums over all pairs."""
-        return self.backend(self.points, None, self.frame)
-
-    def of_rows(self, rows: slice) -> Bound:
-        """Return the same for some of the points."""
-        return replace(self, points=self.points[rows])
 
 
 def _total_weight(X: ArrayLike, sample_weight: ArrayLike | None) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_keops_gmm._callbacks import CallbackSupport, FitTasks
@@ -28,7 +27,7 @@ from sklearn_keops_gmm._fitting import (
     solve,
 )
 from sklearn_keops_gmm._initialization import STARTS
-from sklearn_keops_gmm._interchange import from_sklearn
+from sklearn_keops_gmm._interchange import FromScikitLearn
 from sklearn_keops_gmm._online import OnlineMixture
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm._pieces import in_pieces
@@ -42,7 +41,7 @@ CovarianceType = Literal[
 ]
 
 
-class KeOpsGaussianMixture(CallbackSupport, OnlineMixture):
+class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, OnlineMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -347,31 +346,6 @@ default='kmeans'
             As in `fit`.
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
-
-    @classmethod
-    def from_sklearn(cls, mixture: GaussianMixture, **parameters: Any) -> Self:
-        """Return a fitted mixture with the attributes of scikit-learn's.
-
-        Parameters
-        ----------
-        mixture : sklearn.mixture.GaussianMixture
-            Fitted.
-        **parameters
-            Parameters that it lacks, or that are to differ.
-
-        Returns
-        -------
-        mixture : KeOpsGaussianMixture
-            Its `cost_` is that before scikit-learn's last M-step.
-
-        Raises
-        ------
-        TypeError
-            If `mixture` is of another class.
-        NotFittedError
-            If it is not fitted.
-        """
-        return from_sklearn(cls, mixture, parameters)
 
     def _goes_on(self) -> bool:
         """Return whether the next fit is a warm start."""
