@@ -169,6 +169,7 @@ def test_first_and_later_uses(tmp_path):
     assert (status, stdout) == (0, "")
     assert stderr.count("UserWarning: KeOps compiles") == 1
     assert str(tmp_path) in stderr
+    assert "backend='torch' needs no compilation" in stderr
     assert run(code, "-W", "error", folder=tmp_path) == (0, "", "")
 
 
