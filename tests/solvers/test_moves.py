@@ -72,6 +72,18 @@ def test_cost_never_rises(structure, problem, sparsity):
     assert model.weights_.sum() == pytest.approx(1, abs=1e-12)
 
 
+@every_backend
+@every_structure
+def test_cost_never_rises_on_either_backend(backend, structure):
+    X = blobs(2000)
+    model = sparse(
+        7, covariance_type=structure, backend=backend, reg_covar=0, tol=1e-6
+    ).fit(X)
+    assert model.n_components_ < 7
+    costs = np.array([*model.costs_, model.cost_])
+    assert (np.diff(costs) <= 1e-12).all()
+
+
 @pytest.mark.parametrize("seed", [0, 1, 7])
 def test_spiral_ends_alike_from_every_seed(seed):
     """Where KeOps' tutorial leaves three to five components and a higher cost."""
