@@ -28,6 +28,7 @@ from sklearn_keops_gmm._arrays import (
 )
 from sklearn_keops_gmm._bound import Bound
 from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._documentation import documentation_address
 from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._interchange import to_sklearn
 from sklearn_keops_gmm._parameters import MixtureParameters
@@ -48,6 +49,14 @@ class FittedMixture(DensityMixin, BaseEstimator):
     means_: np.ndarray
     covariances_: np.ndarray
     precisions_cholesky_: np.ndarray
+
+    _doc_link_module = "sklearn_keops_gmm"
+
+    @property
+    def _doc_link_template(self) -> str:
+        """What scikit-learn makes the link of an HTML representation from."""
+        address = documentation_address()
+        return address and f"{address}/api.html#sklearn_keops_gmm.{{estimator_name}}"
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -37,6 +37,7 @@ MAY_SEE = {
     "_persistence": set(),
     "_reporting": set(),
     "_criteria": set(),
+    "_documentation": set(),
     "_bound": {"_arrays", "_parameters", "backends"},
     "_frames": {"_parameters"},
     "_pieces": {"_arrays"},
