@@ -110,7 +110,7 @@ def joined(method: Callable[[Any], Any], X: Any) -> Any:
     if whole is not None:
         return whole
     check_any(parts)
-    return ArrayKind.of(*parts).xp.concat(parts)
+    return ArrayKind.of(*parts).xp.concat(parts, axis=0)
 
 
 def averaged(score: Callable[..., float], X: Any, sample_weight: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from inspect import signature
 from operator import add
 from typing import Any
 
@@ -27,6 +28,13 @@ from sklearn_keops_gmm._validation import (
     resolve_init_size,
 )
 from sklearn_keops_gmm.backends import Backend, Reductions
+
+# A piece may have no weight at all; scikit-learn < 1.9 does not ask about that.
+_ZERO_WEIGHTS = (
+    {"allow_all_zero_weights": True}
+    if "allow_all_zero_weights" in signature(_check_sample_weight).parameters
+    else {}
+)
 
 Rows = tuple[Tensor, Tensor | None]  # (n, D) and their weights, (n,)
 
@@ -238,7 +246,7 @@ class Reader:
                 array,
                 dtype=array.dtype,
                 ensure_non_negative=True,
-                allow_all_zero_weights=True,
+                **_ZERO_WEIGHTS,
             )
             weights = to_tensor(found, self.device)
         return check_weighted_samples(to_tensor(array, self.device), weights, 0)
