@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm.solvers._descent import evaluate
 from sklearn_keops_gmm.solvers._moves import improve
 from sklearn_keops_gmm.solvers._protocol import (
     Objective,
@@ -47,17 +48,17 @@ def alternate(
     log_likelihoods: list[float] = []
     converged = stop = False
     for n_iter in range(1, settings.max_iter + 1):
-        moments = objective.moments(parameters)
-        log_likelihoods.append(objective.log_likelihood(moments))
-        costs.append(objective.penalty(parameters) - log_likelihoods[-1])
-        parameters = objective.maximize(moments, parameters)
-        fall = previous - costs[-1]
+        state = evaluate(objective, parameters)
+        log_likelihoods.append(state.log_likelihood)
+        costs.append(state.cost)
+        parameters = objective.maximize(state.moments, state.parameters)
+        fall = previous - state.cost
         converged = abs(fall) < settings.tol
         done = converged and not settings.moves
         stop = on_step(n_iter, fall, known(parameters), done)
         if stop or converged:
             break
-        previous = costs[-1]
+        previous = state.cost
     result = SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
     return result, stop
 

@@ -79,15 +79,17 @@ class Search:
         if len(paying) > 1:
             yield partial(self._merged, state, paying)
 
-    def unions(self, state: State, few: int = _FEW) -> Iterator[Challenger]:
+    def unions(self, state: State, few: int) -> Iterator[Challenger]:
         """Merge one of the best pairs."""
         for pair in self._ranked_pairs(state)[0][:few]:
             yield partial(self._merged, state, pair[None])
 
     def reductions(self, state: State) -> Iterator[Challenger]:
         """Merge one of the best pairs, or drop one of their members."""
-        yield from self.unions(state)
-        for j in self._ranked_pairs(state)[0][:_FEW].unique().tolist():
+        pairs = self._ranked_pairs(state)[0][:_FEW]
+        for pair in pairs:
+            yield partial(self._merged, state, pair[None])
+        for j in pairs.unique().tolist():
             yield partial(self._without, state, j)
 
     def splits(self, state: State) -> Iterator[Challenger]:
