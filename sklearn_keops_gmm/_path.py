@@ -26,17 +26,24 @@ class Member:
     Attributes
     ----------
     parameters : MixtureParameters
-    log_likelihood : float
-        Mean over the samples.
     unit_penalty : float
         ``sum_j sqrt(W_j) / M``, by which the cost grows with the sparsity.
     evidence : Evidence
     """
 
     parameters: MixtureParameters
-    log_likelihood: float
     unit_penalty: float
     evidence: Evidence
+
+    @property
+    def n_components(self) -> int:
+        """The number of components."""
+        return self.evidence.n_components
+
+    @property
+    def log_likelihood(self) -> float:
+        """The mean log-likelihood of the samples."""
+        return self.evidence.log_likelihood / self.evidence.n_samples
 
 
 @dataclass(frozen=True)
@@ -205,7 +212,7 @@ def _member(task: Task, state: State) -> Member:
         n_shared=2 * of_one - of_two,
     )
     unit_penalty = objective.unit_penalty(state.parameters)
-    return Member(state.parameters, state.log_likelihood, unit_penalty, evidence)
+    return Member(state.parameters, unit_penalty, evidence)
 
 
 def as_path(mixture: Any, data: Data, members: list[Member]) -> SparsityPath:
@@ -213,14 +220,16 @@ def as_path(mixture: Any, data: Data, members: list[Member]) -> SparsityPath:
     scores = np.array([member.log_likelihood for member in members])
     slopes = np.array([member.unit_penalty for member in members])
     sparsities = lower_envelope(-scores, slopes)
+    # Those that cost least nowhere are given without sparsity.
+    lowest = np.nan_to_num(sparsities[:, 0]).tolist()
     return SparsityPath(
-        n_components=np.array([len(member.parameters.weights) for member in members]),
+        n_components=np.array([member.n_components for member in members]),
         sparsities=sparsities,
         costs=sparsities[:, 0] * slopes - scores,
         scores=scores,
         mixtures=tuple(
-            _fitted(mixture, data, member, low if low == low else 0.0)
-            for member, low in zip(members, sparsities[:, 0].tolist(), strict=True)
+            _fitted(mixture, data, member, sparsity)
+            for member, sparsity in zip(members, lowest, strict=True)
         ),
     )
 
@@ -232,9 +241,7 @@ def _fitted(
     # A copy, as a clone takes longer than the fit of a small mixture.
     fitted = copy(mixture)
     fitted.sparsity = sparsity
-    fitted.__dict__.update(
-        mixture._attributes(member.parameters, data.kind, data.points.dtype)
-    )
+    fitted.__dict__.update(mixture._describe(data, member.parameters))
     fitted.converged_, fitted.n_iter_ = True, 0
     fitted.costs_, fitted.lower_bounds_ = [], []
     fitted.cost_ = sparsity * member.unit_penalty - member.log_likelihood

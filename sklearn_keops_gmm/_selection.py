@@ -286,7 +286,7 @@ default='kmeans'
         columns = Parallel(n_jobs=self.n_jobs)(
             delayed(_fold_scores)(mixture, data, train, test) for train, test in folds
         )
-        counts = [len(member.parameters.weights) for member in members]
+        counts = [member.n_components for member in members]
         return np.array([[column[k] for column in columns] for k in counts])
 
     def _chosen(self, scores: np.ndarray) -> int:
@@ -340,7 +340,7 @@ def _fold_scores(
     with single_thread():
         objective = pose(mixture, _rows(data, test)).objective
         return {
-            len(member.parameters.weights): objective.score(member.parameters)
+            member.n_components: objective.score(member.parameters)
             for member in follow_path(mixture, _rows(data, train))
         }
 
