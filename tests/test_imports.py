@@ -26,6 +26,7 @@ ESTIMATOR = {
     "_fitting",
     "_conditioning",
     "_online",
+    "_parts",
     "_path",
     "_streaming",
     "_selection",

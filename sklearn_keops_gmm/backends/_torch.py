@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import partial
 
 import torch
 from sklearn import get_config
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import Components, Frame, Moments
-from sklearn_keops_gmm.backends._coordinates import Coordinates
+from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
+from sklearn_keops_gmm.backends._coordinates import CoordinatesOf
 from sklearn_keops_gmm.backends._pairs import Pairs, Tile, worth_no_features
+from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 
 _TILE_BYTES = 2**21
@@ -44,11 +45,7 @@ class TorchReductions:
         self._points = points
         self._sample_weight = sample_weight
         self._frame = frame
-        self._coordinates = cache(
-            lambda structure, bare: Coordinates(
-                points, frame, whiten=structure == "full" and not bare
-            )
-        )
+        self._coordinates = CoordinatesOf(points, frame)
         self._cache: dict[tuple[str, int], list[Tile]] = {}
         self._levels: Tensor | None = None
         self._keeps = True
@@ -66,14 +63,10 @@ class TorchReductions:
         part._coordinates = self._coordinates
         return part
 
-    def of_others(
-        self, points: Tensor, sample_weight: Tensor | None
-    ) -> TorchReductions:
-        """Return the reductions over other points, in the coordinates of these."""
-        part = TorchReductions(points, sample_weight, self._frame)
-        part._coordinates = self._coordinates
-        part._keeps = False
-        return part
+    def recipe(self, structure: Structure) -> Recipe:
+        """Return how to make reductions over other points, in the same coordinates."""
+        coordinates = self._coordinates.settled(structure)
+        return partial(_in_same_coordinates, self._frame, coordinates)
 
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
@@ -283,6 +276,19 @@ class _Memory:
         if len(self._memory) < n_components * n:
             self._memory = self._memory.new_empty(n_components * n)
         return self._memory[: n_components * n].view(n_components, n)
+
+
+def _in_same_coordinates(
+    frame: Frame,
+    coordinates: CoordinatesOf,
+    points: Tensor,
+    sample_weight: Tensor | None,
+) -> TorchReductions:
+    device = points.device
+    part = TorchReductions(points, sample_weight, frame.to(device))
+    part._coordinates = coordinates.to(device)
+    part._keeps = False
+    return part
 
 
 def _untied(components: Components) -> Components:
