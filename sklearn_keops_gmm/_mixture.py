@@ -23,16 +23,14 @@ from sklearn_keops_gmm._fitting import (
     Task,
     makes_moves,
     pose,
-    read_data,
     solve,
 )
+from sklearn_keops_gmm._holding import count, read
 from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._interchange import FromScikitLearn
 from sklearn_keops_gmm._online import OnlineMixture
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
-from sklearn_keops_gmm._pieces import in_pieces
 from sklearn_keops_gmm._priors import PriorFunction
-from sklearn_keops_gmm._streaming import read_streamed
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
 from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 
@@ -305,12 +303,12 @@ default='kmeans'
         """
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
-        read = read_streamed if in_pieces(X) else read_data
         data = read(self, X, sample_weight)
         past = self._past(data.points.shape[1])
         with single_thread():
             task = pose(self, data)
-            tasks.begin(X, y, sample_weight, partial(self._describe, data))
+            describe = partial(self._describe, data)
+            tasks.begin(X, y, sample_weight, count(X, data), describe)
             best = solve(self, task, past, tasks)
             self._set_result(best, task, data)
         tasks.end()
