@@ -142,13 +142,14 @@ class ConditionalMixture(FittedMixture):
         features : int, str, or array-like of them
             The features that the columns of `X` hold: indices, names as in
             `feature_names_in_`, or a mask.
-        X : array-like of shape (n_samples, n_given)
+        X : array-like of shape (n_samples, n_given), a sequence of them, or dask
 
         Returns
         -------
         means : ndarray of shape (n_samples, n_features_in_ - n_given)
             Expectations of the other features, in their own order; row i is the
-            mean of ``condition(features, X[i])``.
+            mean of ``condition(features, X[i])``. For a dask array or data frame a
+            dask array, not computed yet.
 
         Raises
         ------

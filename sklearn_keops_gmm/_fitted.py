@@ -75,12 +75,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Natural logarithm of the density, without any prior.
+            Natural logarithm of the density, without any prior. For a dask array or
+            data frame a dask array, not computed yet; errors come when it is.
 
         Raises
         ------
@@ -99,7 +100,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples in the mean.
@@ -123,11 +124,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
+            For a dask array or data frame a dask array, not computed yet.
 
         Raises
         ------
@@ -144,12 +146,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
 
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
             Rows sum to 1. This is the only method that returns a matrix of pairs.
+            For a dask array or data frame a dask array, not computed yet.
 
         Raises
         ------
@@ -234,7 +237,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         sample_weight : array-like of shape (n_samples,), default=None
             Their sum takes the place of the number of samples.
 
@@ -263,7 +266,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         sample_weight : array-like of shape (n_samples,), default=None
             Their sum takes the place of the number of samples.
 

@@ -64,8 +64,8 @@ class OnlineMixture(ConditionalMixture):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            In no particular order: shuffle what is sorted.
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            One batch, in no particular order: shuffle what is sorted.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples beside the others of the batch. A batch is one

@@ -126,18 +126,17 @@ class ReadPartitions:
 
     def take(self, rows: Tensor) -> Rows:
         """Return some rows, (n,) int64 and increasing."""
-        numbers = rows.numpy()
-        starts = np.concatenate(([0], self.ends))
-        bounds = pairwise(np.searchsorted(numbers, starts))
+        starts = torch.tensor([0, *self.ends])
+        bounds = torch.searchsorted(rows, starts).tolist()
         inside = [
-            torch.from_numpy(numbers[low:high] - start)
-            for (low, high), start in zip(bounds, starts[:-1], strict=True)
+            rows[low:high] - start
+            for (low, high), start in zip(pairwise(bounds), starts[:-1], strict=True)
         ]
         functions = [
-            self._reading(partial(_take, some)) if len(some) > 0 else None
-            for some in inside
+            self._reading(partial(_take, some)) for some in inside if len(some) > 0
         ]
-        return joined_rows(self.partitions.each_own(functions))
+        asked = self.partitions.only([len(some) > 0 for some in inside])
+        return joined_rows(asked.each_own(functions))
 
     def _reading(self, function: Callable[..., Any]) -> Callable[[Piece], Any]:
         return partial(_read, self.mixture, self.dtype, function)

@@ -75,9 +75,6 @@ class Partitions:
 
     items: tuple[Partition, ...]
 
-    def __len__(self) -> int:
-        return len(self.items)
-
     def each(self, function: Callable[[Piece], Any]) -> list[Any]:
         """Return what `function` returns of each; None for those without rows."""
         return _computed(self._mapped(function))
@@ -93,15 +90,11 @@ class Partitions:
             sums = [added(sums[i : i + FAN_IN]) for i in range(0, len(sums), FAN_IN)]
         return _computed(sums)[0] if sums else None
 
-    def each_own(self, functions: Sequence[Callable[[Piece], Any] | None]) -> list[Any]:
-        """Return what its own function returns of each that has one."""
+    def each_own(self, functions: Sequence[Callable[[Piece], Any]]) -> list[Any]:
+        """Return what its own function returns of each."""
+        pairs = zip(self.items, functions, strict=True)
         return _computed(
-            [
-                task
-                for item, function in zip(self.items, functions, strict=True)
-                if function is not None
-                for task in Partitions((item,))._mapped(function)
-            ]
+            [Partitions((item,))._mapped(function)[0] for item, function in pairs]
         )
 
     def only(self, chosen: Sequence[bool]) -> Partitions:

@@ -133,7 +133,8 @@ def sparsity_path(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+        As in :meth:`KeOpsGaussianMixture.fit`.
     n_components : int, default=30
         The number of components M to start from; also that in the prior's s / M.
     sample_weight : array-like of shape (n_samples,), default=None

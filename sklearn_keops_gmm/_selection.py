@@ -186,8 +186,9 @@ default='kmeans'
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            float32 stays float32; anything else numeric is taken as float64.
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            As in :meth:`KeOpsGaussianMixture.fit`; one array for 'cv', which holds
+            rows out.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples; an integer counts as that many equal rows.
