@@ -7,15 +7,16 @@
 Standard normal numbers, float64 in rows of 16, are persisted in the memory of workers
 of one thread each, processes of this machine, and fitted with 100 components. A step
 is what a fit of more iterations takes longer than one of a single iteration, over the
-number of iterations more, each the shortest of five. Bytes are those that went through
-the loopback device meanwhile: all that client, scheduler and workers said to each
-other, and whatever else used it.
+number of iterations more, each the least of five. Seconds are those of the clock, then
+those of processors: of all workers, and of client and scheduler, which are one process
+here. Bytes are those that went through the loopback device meanwhile: all that client,
+scheduler and workers said to each other, and whatever else used it.
 
 Then, on paper, what a step would cost with 10^9 rows on 100 workers: pairs at the pace
 of one worker here; partitions of `--partition-rows` rows, each with the seconds and the
 bytes that one more partition of few rows takes here; the mixture sent once to each
 worker; and the moments of each partition sent once, which is the most, as those that
-are added up where they are do not move.
+are added up where they are do not move. Seconds on paper are those of processors.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import platform
 import warnings
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import dask.array as da
 import numpy as np
@@ -34,6 +35,7 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 
 FEATURES = 16
 REPEATS = 5
+MEASURED = "seconds", "workers cpu", "client cpu", "bytes"
 PAPER_ROWS, PAPER_WORKERS = 10**9, 100
 FEW_ROWS = 100  # of a partition that takes no time but that of being one
 
@@ -72,23 +74,29 @@ def looped():
     raise LookupError("lo")
 
 
-def spent(function):
-    """Return the seconds and the bytes that a call took."""
-    begin, before = perf_counter(), looped()
+def counters(client):
+    """Return clock, seconds of workers, those of this process, and bytes so far."""
+    busy = sum(client.run(process_time).values())
+    return np.array([perf_counter(), busy, process_time(), looped()])
+
+
+def spent(client, function):
+    """Return what a call took of each."""
+    before = counters(client)
     function()
-    return np.array([perf_counter() - begin, looped() - before])
+    return counters(client) - before
 
 
-def step(X, n_components, n_steps):
-    """Return seconds and bytes of a step."""
+def step(client, X, n_components, n_steps):
+    """Return what a step takes of each."""
     fits = [
         partial(mixture(n_components, max_iter=count).fit, X)
         for count in (1, 1 + n_steps)
     ]
     fits[0]()
-    found = [[spent(fit) for fit in fits] for _ in range(REPEATS)]
+    found = [[spent(client, fit) for fit in fits] for _ in range(REPEATS)]
     short, long = np.min(found, axis=0)
-    return ((long - short) / n_steps).tolist()
+    return dict(zip(MEASURED, ((long - short) / n_steps).tolist(), strict=True))
 
 
 def measure(arguments):
@@ -100,57 +108,60 @@ def measure(arguments):
         cluster = LocalCluster(
             n_workers=n_workers, threads_per_worker=1, dashboard_address=None
         )
-        with cluster, Client(cluster):
+        with cluster, Client(cluster) as client:
             for n_rows, n_partitions in few + many:
                 X = samples(n_rows, n_partitions)
-                seconds, n_bytes = step(X, arguments.components, arguments.steps)
+                taken = step(client, X, arguments.components, arguments.steps)
                 del X
-                results.append(
-                    {
-                        "workers": n_workers,
-                        "rows": n_rows,
-                        "partitions": n_partitions,
-                        "seconds": seconds,
-                        "bytes": n_bytes,
-                    }
-                )
+                sizes = {
+                    "workers": n_workers,
+                    "rows": n_rows,
+                    "partitions": n_partitions,
+                }
+                results.append(sizes | taken)
                 print(
                     f"{n_workers:>7} {n_rows:>10,} {n_partitions:>10} "
-                    f"{seconds:>10.3f} {n_bytes / 1e6:>8.2f}",
+                    f"{taken['seconds']:>8.3f} {taken['workers cpu']:>8.3f} "
+                    f"{taken['client cpu']:>8.3f} {taken['bytes'] / 1e6:>7.2f}",
                     flush=True,
                 )
     return results
 
 
-def slope(results, name):
-    """Return what each partition more adds to seconds or bytes, where rows are few."""
+def line(results, name):
+    """Return what each partition adds of something, and what none takes."""
     one = [row for row in results if row["workers"] == results[0]["workers"]]
     few = [row for row in one if row["rows"] == FEW_ROWS * row["partitions"]]
     counts = [row["partitions"] for row in few]
-    return float(np.polyfit(counts, [row[name] for row in few], 1)[0])
+    return np.polyfit(counts, [row[name] for row in few], 1).tolist()
 
 
 def on_paper(results, n_components, partition_rows):
     """Return what a step would cost with many rows and workers."""
     largest = max(results, key=lambda row: (row["rows"], -row["workers"]))
-    per_partition = slope(results, "seconds")
-    computing = largest["seconds"] - per_partition * largest["partitions"]
-    per_pair = computing * largest["workers"] / (largest["rows"] * n_components)
+    beside, fixed = line(results, "workers cpu")
+    client, _ = line(results, "client cpu")
+    messages, _ = line(results, "bytes")
+    computing = largest["workers cpu"] - beside * largest["partitions"] - fixed
+    per_pair = computing / (largest["rows"] * n_components)
     n_partitions = -(-PAPER_ROWS // partition_rows)
-    messages = n_partitions * slope(results, "bytes")
     sums = size_of_moments(n_components)
     return {
-        "nanoseconds per pair and worker": 1e9 * per_pair,
-        "milliseconds per partition": 1e3 * per_partition,
-        "kilobytes of messages per partition": slope(results, "bytes") / 1e3,
-        "kilobytes of a mixture, of moments": sums / 1e3,
+        "nanoseconds per pair": 1e9 * per_pair,
+        "ms of a worker per partition": 1e3 * beside,
+        "ms of client, scheduler per partition": 1e3 * client,
+        "kB of messages per partition": messages / 1e3,
+        "kB of a mixture, of moments": sums / 1e3,
         "partitions": n_partitions,
-        "seconds computing": PAPER_ROWS * n_components * per_pair / PAPER_WORKERS,
-        "seconds for partitions": n_partitions * per_partition,
-        "megabytes of messages": messages / 1e6,
-        "megabytes of mixtures": PAPER_WORKERS * sums / 1e6,
-        "megabytes of moments, at most": n_partitions * sums / 1e6,
-        "gigabytes of rows per worker": 8e-9 * PAPER_ROWS * FEATURES / PAPER_WORKERS,
+        "s of each worker": (
+            PAPER_ROWS * n_components * per_pair + n_partitions * beside
+        )
+        / PAPER_WORKERS,
+        "s of client, scheduler": n_partitions * client,
+        "MB of messages": n_partitions * messages / 1e6,
+        "MB of mixtures": PAPER_WORKERS * sums / 1e6,
+        "MB of moments, at most": n_partitions * sums / 1e6,
+        "GB of rows per worker": 8e-9 * PAPER_ROWS * FEATURES / PAPER_WORKERS,
     }
 
 
@@ -180,12 +191,12 @@ def main():
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"{FEATURES} features, {arguments.components} components, per step")
-    print("workers       rows partitions    seconds       MB")
+    print("workers       rows partitions        s  workers   client      MB")
     results = measure(arguments)
     paper = on_paper(results, arguments.components, arguments.partition_rows)
     print(f"\non paper: {PAPER_ROWS:,} rows, {PAPER_WORKERS} workers of one thread")
     for name, value in paper.items():
-        print(f"{name:<36} {value:>10.4g}")
+        print(f"{name:<38} {value:>10.4g}")
     if arguments.save:
         arguments.save.parent.mkdir(parents=True, exist_ok=True)
         content = {

@@ -193,7 +193,7 @@ def lazily(question: Any, X: Any) -> Any:
         return X.map_partitions(_answers_of_frame, shared, meta, meta=meta)
     shape = {"chunks": (X.chunks[0], columns)} if columns else {"drop_axis": 1}
     return X.map_blocks(
-        _answers_of_block, shared, like=meta, meta=meta, dtype=meta.dtype, **shape
+        _answers_of_block, shared, none=meta, meta=meta, dtype=meta.dtype, **shape
     )
 
 
@@ -236,19 +236,19 @@ def _sum(parts: list[Any]) -> Any:
 
 
 def _answers_of_block(
-    block: Any, question: Any, like: np.ndarray, block_id: tuple[int, ...]
+    block: Any, question: Any, none: np.ndarray, block_id: tuple[int, ...]
 ) -> Any:
     if _is_empty(block):
-        return like
+        return none
     with Piece(_name(block_id[0]), block, None).named():
         return question(block)
 
 
 def _answers_of_frame(
-    frame: Any, question: Any, like: np.ndarray, partition_info: dict[str, Any] | None
+    frame: Any, question: Any, none: np.ndarray, partition_info: dict[str, Any] | None
 ) -> Any:
     number = 0 if partition_info is None else partition_info["number"]
-    return _answers_of_block(frame, question, like, (number,))
+    return _answers_of_block(frame, question, none, (number,))
 
 
 def _is_empty(array: Any) -> bool:

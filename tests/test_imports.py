@@ -171,11 +171,13 @@ def test_heavy_packages_are_imported_lazily(module):
     assert not heads & LAZY
 
 
-def test_pykeops_has_one_home():
+@pytest.mark.parametrize(
+    ("package", "room"), [("pykeops", "backends"), ("dask", "_partitions")]
+)
+def test_some_packages_have_one_home(package, room):
     heads = {m: {n.split(".")[0] for n in imports_of(m)} for m in FILES}
-    homes = [module for module in FILES if "pykeops" in heads[module]]
-    assert len(homes) == 1
-    assert room_of(homes[0]) == "backends"
+    homes = [module for module in FILES if package in heads[module]]
+    assert [room_of(home) for home in homes] == [room]
 
 
 @pytest.mark.parametrize("module", FILES)
