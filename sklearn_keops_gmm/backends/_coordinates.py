@@ -95,7 +95,7 @@ class CoordinatesOf:
         self._frame = frame
         self._made: dict[bool, Coordinates] = {}
 
-    def __call__(self, structure: str, bare: bool) -> Coordinates:
+    def __call__(self, structure: str, bare: bool = False) -> Coordinates:
         """Return the coordinates for components of a structure."""
         whiten = structure == "full" and not bare
         if whiten not in self._made:
