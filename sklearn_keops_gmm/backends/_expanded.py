@@ -13,11 +13,16 @@ axis of samples is contiguous.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache, partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components
+
+Recipe = list[Callable[[], Tensor]]
 
 
 class Expansion(ABC):
@@ -28,8 +33,18 @@ class Expansion(ABC):
         """Count the features F of a point with that many coordinates."""
 
     @abstractmethod
-    def features(self, points: Tensor) -> Tensor:
-        """Return (F, n) features of (n, D) points."""
+    def products(self, features: Tensor, n_features: int) -> Recipe:
+        """Return how to make features (F, n) of the D coordinates among them."""
+
+    def recipe(
+        self, features: Tensor, n_features: int
+    ) -> tuple[Tensor, Tensor, Recipe]:
+        """Return where ones and coordinates go in features (F, n), and what follows.
+
+        To make it takes as long as to follow it: it is for many tiles.
+        """
+        rows = features[0], features[1 : 1 + n_features]
+        return *rows, self.products(features, n_features)
 
     @abstractmethod
     def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
@@ -56,38 +71,74 @@ class Expansion(ABC):
         """Return ``|m_j|^T |A_j A_j^T| |m_j|``, of shape (M,)."""
 
 
-def _triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    rows, columns = torch.triu_indices(n_features, n_features, device=device)
-    return rows, columns
+class _Products(NamedTuple):
+    """Which products of two coordinates are features, in their order.
+
+    Attributes
+    ----------
+    rows, columns : Tensor of shape (P,), int64
+        Of each product in the matrix x x^T.
+    upper : Tensor of shape (P,), bool
+        Whether that is in the upper triangle.
+    coefficients : Tensor of shape (P,)
+        What to multiply entries of the precision with.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    upper: Tensor
+    coefficients: Tensor
+
+
+# From so many coordinates on, so many rows of the matrix x x^T are made at a time:
+# the few products that are then there twice cost less than as many calls.
+_MANY, _BLOCK = 16, 4
+
+
+def _blocks(n_features: int) -> list[tuple[int, int]]:
+    """Return the bounds of the rows of x x^T that are made together."""
+    size = _BLOCK if n_features >= _MANY else 1
+    starts = range(0, n_features, size)
+    return [(start, min(start + size, n_features)) for start in starts]
+
+
+@cache
+def _products(n_features: int, device: torch.device) -> _Products:
+    there = torch.zeros(n_features, n_features, dtype=torch.bool)
+    for start, stop in _blocks(n_features):
+        there[start:stop, start:] = True
+    rows, columns = there.nonzero(as_tuple=True)
+    # A product that is there once stands for two entries of the matrix.
+    coefficients = torch.where(there[columns, rows], -0.5, -1.0).double()
+    found = rows, columns, rows <= columns, coefficients
+    return _Products(*(part.to(device) for part in found))
 
 
 class _FullExpansion(Expansion):
-    """Features 1, x and the upper triangle of x x^T."""
+    """Features 1, x and the upper triangle of x x^T, or a little more of it."""
 
     def n_features(self, n_features: int) -> int:
-        return 1 + n_features + n_features * (n_features + 1) // 2
+        squares = sum((b - a) * (n_features - a) for a, b in _blocks(n_features))
+        return 1 + n_features + squares
 
-    def features(self, points: Tensor) -> Tensor:
-        n, n_features = points.shape
-        out = points.new_empty(self.n_features(n_features), n)
-        out[0] = 1.0
-        coordinates = out[1 : 1 + n_features]
-        coordinates.copy_(points.mT)
-        start = 1 + n_features
-        for d in range(n_features):
-            stop = start + n_features - d
-            torch.mul(coordinates[d:], coordinates[d], out=out[start:stop])
-            start = stop
-        return out
+    def products(self, features: Tensor, n_features: int) -> Recipe:
+        coordinates, at = features[1 : 1 + n_features], 1 + n_features
+        recipe: Recipe = []
+        for start, stop in _blocks(n_features):
+            shape = stop - start, n_features - start, features.shape[1]
+            out = features[at : at + shape[0] * shape[1]].view(shape)
+            left, right = coordinates[start:stop, None], coordinates[None, start:]
+            recipe.append(partial(torch.mul, left, right, out=out))
+            at += shape[0] * shape[1]
+        return recipe
 
     def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
         factors = components.factors
         precisions = factors @ factors.mT
-        rows, columns = _triangle(precisions.shape[-1], precisions.device)
-        # A product of different coordinates stands for two entries of the matrix.
-        twice = torch.where(rows == columns, -0.5, -1.0)
+        products = _products(precisions.shape[-1], precisions.device)
         linear = (precisions @ components.means[:, :, None])[:, :, 0]
-        return linear, precisions[:, rows, columns] * twice
+        squares = precisions[:, products.rows, products.columns]
+        return linear, squares * products.coefficients
 
     def cancellation(self, components: Components) -> Tensor:
         factors, sizes = components.factors, components.means.abs()
@@ -95,10 +146,12 @@ class _FullExpansion(Expansion):
         return ((precisions @ sizes[:, :, None])[:, :, 0] * sizes).sum(1)
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
-        rows, columns = _triangle(n_features, sums.device)
+        products = _products(n_features, sums.device)
+        rows, columns = products.rows[products.upper], products.columns[products.upper]
+        upper = sums[:, products.upper]
         full = sums.new_empty(len(sums), n_features, n_features)
-        full[:, rows, columns] = sums
-        full[:, columns, rows] = sums
+        full[:, rows, columns] = upper
+        full[:, columns, rows] = upper
         return full
 
     def recentre(
@@ -114,14 +167,9 @@ class _DiagonalExpansion(Expansion):
     def n_features(self, n_features: int) -> int:
         return 1 + 2 * n_features
 
-    def features(self, points: Tensor) -> Tensor:
-        n, n_features = points.shape
-        out = points.new_empty(self.n_features(n_features), n)
-        out[0] = 1.0
-        coordinates = out[1 : 1 + n_features]
-        coordinates.copy_(points.mT)
-        torch.mul(coordinates, coordinates, out=out[1 + n_features :])
-        return out
+    def products(self, features: Tensor, n_features: int) -> Recipe:
+        coordinates, squares = features[1:].split(n_features)
+        return [partial(torch.mul, coordinates, coordinates, out=squares)]
 
     def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
         precisions = components.factors**2
@@ -145,13 +193,13 @@ class _SphericalExpansion(Expansion):
     def n_features(self, n_features: int) -> int:
         return 2 + n_features
 
-    def features(self, points: Tensor) -> Tensor:
-        n, n_features = points.shape
-        out = points.new_empty(self.n_features(n_features), n)
-        out[0] = 1.0
-        out[1 : 1 + n_features].copy_(points.mT)
-        torch.sum(points * points, 1, out=out[-1])
-        return out
+    def products(self, features: Tensor, n_features: int) -> Recipe:
+        coordinates = features[1:-1]
+        squares = torch.empty_like(coordinates)
+        return [
+            partial(torch.mul, coordinates, coordinates, out=squares),
+            partial(torch.sum, squares, 0, out=features[-1]),
+        ]
 
     def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
         precisions = components.factors[:, None] ** 2

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Moments
 from sklearn_keops_gmm.backends._direct import DIRECT, Direct
-from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion
+from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion, Recipe
+from sklearn_keops_gmm.backends._workspace import Workspace
 
 # Rounding error of a log-density that the expanded form may leave, per dtype.
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
-# Features from which differences are multiplied as fast as anything.
-_WIDE = 32
 # Coordinates of direct components that are worth a call, even of a short tile.
 _CHUNK = 256
 
@@ -35,7 +34,7 @@ class Tile:
     ----------
     rows : slice
     features : Tensor of shape (F, n)
-        One, the coordinates and, if they are needed, their squares.
+        One, the coordinates, and their products.
     """
 
     rows: slice
@@ -44,6 +43,32 @@ class Tile:
     def points(self, n_features: int) -> Tensor:
         """Return the coordinates, (n, D)."""
         return self.features[1 : 1 + n_features].mT
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over samples, float64.
+
+    Attributes
+    ----------
+    expanded : Tensor of shape (E, F) or (F, E)
+        Of the features, for expanded components.
+    direct : Tensor of shape (M - E, 1 + D + ...)
+        Mass, first and second moments about the means, side by side, for the others.
+    log_density : Tensor of shape ()
+        Of log2 p(x_i).
+    """
+
+    expanded: Tensor
+    direct: Tensor
+    log_density: Tensor
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            self.expanded + other.expanded,
+            self.direct + other.direct,
+            self.log_density + other.log_density,
+        )
 
 
 @dataclass(frozen=True)
@@ -60,8 +85,6 @@ class Pairs:
         The other M - E, in the dtype of the tiles.
     means : Tensor of shape (M, D), float64
     structure : str
-    bare : bool
-        Whether tiles need no features but the coordinates.
     """
 
     order: Tensor
@@ -69,7 +92,6 @@ class Pairs:
     direct: Components
     means: Tensor
     structure: str
-    bare: bool
 
     @property
     def _expansion(self) -> Expansion:
@@ -80,18 +102,11 @@ class Pairs:
         return DIRECT[self.structure]
 
     @classmethod
-    def prepare(
-        cls, components: Components, dtype: torch.dtype, bare: bool = False
-    ) -> Pairs:
-        """Choose a form for each of `components`, which are given in the frame.
-
-        The direct one for all, if they are to be `bare` of features.
-        """
+    def prepare(cls, components: Components, dtype: torch.dtype) -> Pairs:
+        """Choose a form for each of `components`, which are given in the frame."""
         expansion = EXPANSIONS[components.structure]
         error = expansion.cancellation(components) * torch.finfo(dtype).eps
         exact = error <= _TOLERANCES[dtype]  # also False for NaN
-        if bare:
-            exact = torch.zeros_like(exact)
         order = torch.cat((exact.nonzero()[:, 0], (~exact).nonzero()[:, 0]))
         n_expanded = int(exact.sum())
         components = _to_base_2(components)
@@ -101,33 +116,42 @@ class Pairs:
             _cast(_take(components, order[n_expanded:]), dtype),
             components.means[order],
             components.structure,
-            bare,
         )
 
     @property
     def height(self) -> int:
-        """How many numbers a sample makes, its pairs left out."""
-        n_features = self.means.shape[1]
-        if self.bare:
-            return 1 + n_features + 2 * max(len(self.order), _CHUNK)
-        return self._expansion.n_features(n_features)
+        """How many features a sample has."""
+        return self._expansion.n_features(self.means.shape[1])
 
-    def tile(self, rows: slice, points: Tensor) -> Tile:
-        """Return a tile of (n, D) `points`, with the features that are needed."""
-        if self.bare:
-            ones = points.new_ones(1, len(points))
-            return Tile(rows, torch.cat((ones, points.mT)))
-        return Tile(rows, self._expansion.features(points))
+    def tile(self, rows: slice, points: Tensor, workspace: Workspace) -> Tile:
+        """Return a tile of (D, n) `points`, in the memory of the workspace."""
+        shape = self.height, points.shape[1]
+        key = self.structure, len(points)
+        ones, coordinates, products = workspace.made(
+            key, self._recipe, "features", *shape
+        )
+        ones.fill_(1.0)
+        coordinates.copy_(points)
+        for make in products:
+            make()
+        return Tile(rows, workspace.array("features", *shape))
 
-    def logits(self, tile: Tile, out: Tensor, level: Tensor | None = None) -> Tensor:
-        """Write log2 p_ij, less the `level` of sample i, into `out`, (M, n).
+    def _recipe(self, features: Tensor) -> tuple[Tensor, Tensor, Recipe]:
+        return self._expansion.recipe(features, self.means.shape[1])
+
+    def logits(
+        self, tile: Tile, workspace: Workspace, level: Tensor | None = None
+    ) -> Tensor:
+        """Return log2 p_ij, less the `level` of sample i, (M, n), in the workspace.
 
         Rows are in `order`; the levels are of shape (n,).
         """
+        n = tile.features.shape[1]
+        out = workspace.array("logits", len(self.order), n)
         expanded = out[: len(self.coefficients)]
-        if not self.bare and level is None:
+        if level is None:
             torch.mm(self.coefficients, tile.features, out=expanded)
-        elif not self.bare and level is not None:
+        else:
             torch.addmm(level, self.coefficients, tile.features, beta=-1, out=expanded)
         for rows, some in self._direct_chunks:
             points = tile.points(self.means.shape[1])
@@ -136,60 +160,81 @@ class Pairs:
                 out[rows] -= level
         return out
 
-    def moments(
-        self, tile: Tile, shares: Tensor, scale: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sums that a tile adds to the expanded and direct moments.
+    def no_sums(self) -> Sums:
+        """Return the sums over no samples."""
+        n_expanded, height = self.coefficients.shape
+        shape = (height, n_expanded) if self._features_first else (n_expanded, height)
+        new = self.means.new_zeros
+        width = 1 + self.means.shape[1] + math.prod(self._shape_of_second)
+        return Sums(new(shape), new(len(self.order) - n_expanded, width), new(()))
+
+    def add(
+        self,
+        sums: Sums,
+        tile: Tile,
+        shares: Tensor,
+        scale: Tensor,
+        workspace: Workspace,
+    ) -> None:
+        """Add a tile to the `sums`.
 
         Parameters
         ----------
+        sums : Sums
         tile : Tile
         shares : Tensor of shape (M, n)
             Responsibilities up to a factor per sample, rows in `order`.
         scale : Tensor of shape (n,)
             That factor, times the sample weight.
-
-        Returns
-        -------
-        expanded : Tensor of shape (E, F), float64
-            Sums of features.
-        direct : Tensor of shape (M - E, 1 + D + ...), float64
-            Mass, first and second moments about the means, side by side.
+        workspace : Workspace
         """
-        n_expanded, features = len(self.coefficients), tile.features
-        # The smaller matrix gets the factors, and goes first: that suits BLAS.
-        if len(features) < n_expanded:
-            expanded = ((features * scale) @ shares[:n_expanded].mT).mT
+        left, right = shares[: len(self.coefficients)], tile.features
+        if self._features_first:
+            left, right = right, left
+        scaled = workspace.array("scaled", *left.shape)
+        torch.mul(left, scale, out=scaled)
+        if scaled.dtype == sums.expanded.dtype:
+            sums.expanded.addmm_(scaled, right.mT)
         else:
-            expanded = (shares[:n_expanded] * scale) @ features.mT
+            product = workspace.array("product", len(left), len(right))
+            sums.expanded.add_(torch.mm(scaled, right.mT, out=product))
         points = tile.points(self.means.shape[1])
-        direct = [
-            torch.cat([part.reshape(len(part), -1) for part in parts], 1).double()
-            for parts in (
-                self._direct.moments(some, points, shares[rows] * scale)
-                for rows, some in self._direct_chunks
-            )
-        ]
-        return expanded.double(), torch.cat(direct) if direct else expanded[:0].double()
+        for rows, some in self._direct_chunks:
+            parts = self._direct.moments(some, points, shares[rows] * scale)
+            at = slice(rows.start - len(self.coefficients), None)
+            row = torch.cat([part.reshape(len(part), -1) for part in parts], 1)
+            sums.direct[at][: len(row)] += row
 
-    def collect(
-        self, expanded: Tensor, direct: Tensor, log_likelihood: float
-    ) -> Moments:
+    @property
+    def _features_first(self) -> bool:
+        """The smaller matrix gets the factors, and goes first: that suits BLAS."""
+        n_expanded, height = self.coefficients.shape
+        return height < n_expanded
+
+    def collect(self, sums: Sums) -> Moments:
         """Return the moments about the means, components in their own order."""
         n_features = self.means.shape[1]
+        expanded = sums.expanded.mT if self._features_first else sums.expanded
         means = self.means[: len(expanded)]
         mass, first = expanded[:, 0], expanded[:, 1 : 1 + n_features]
         second = self._expansion.second(expanded[:, 1 + n_features :], n_features)
         second = self._expansion.recentre(second, mass, means, first)
         first = first - mass[:, None] * means
-        if len(direct):
-            mass = torch.cat((mass, direct[:, 0]))
-            first = torch.cat((first, direct[:, 1 : 1 + n_features]))
-            rest = direct[:, 1 + n_features :].reshape(-1, *second.shape[1:])
-            second = torch.cat((second, rest))
+        log_likelihood = float(sums.log_density) * math.log(2)
+        if len(sums.direct) == 0:
+            return Moments(mass, first, second, log_likelihood)
+        mass = torch.cat((mass, sums.direct[:, 0]))
+        first = torch.cat((first, sums.direct[:, 1 : 1 + n_features]))
+        rest = sums.direct[:, 1 + n_features :].reshape(-1, *self._shape_of_second)
+        second = torch.cat((second, rest))
         back = torch.empty_like(self.order)
         back[self.order] = torch.arange(len(back), device=back.device)
         return Moments(mass[back], first[back], second[back], log_likelihood)
+
+    @property
+    def _shape_of_second(self) -> tuple[int, ...]:
+        """The shape of one component's second moments."""
+        return self.direct.factors.shape[1:]
 
     @cached_property
     def _direct_chunks(self) -> list[tuple[slice, Components]]:
@@ -204,17 +249,6 @@ class Pairs:
             )
             for start in range(0, n_direct, size)
         ]
-
-
-def worth_no_features(components: Components) -> bool:
-    """Tell whether features that are used once cost more than they save.
-
-    So it is where they are more numbers than all differences of a sample, and these
-    are enough for products of matrices as fast as any.
-    """
-    n_features = components.means.shape[1]
-    n_expanded = EXPANSIONS[components.structure].n_features(n_features)
-    return n_features >= _WIDE and n_expanded > components.means.numel()
 
 
 def _take(components: Components, which: Tensor | slice) -> Components:
