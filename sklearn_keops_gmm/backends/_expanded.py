@@ -4,7 +4,7 @@
 so one product of matrices gives it for all pairs of a tile, and another gives the
 moments. It is the fastest form, and it cancels: its rounding error is that of its
 largest terms, those of ``m^T A A^T m`` with m measured from the origin of the frame.
-`cancellation` returns their sum, by which tiles choose this form or the direct one.
+it is known beforehand, and by it tiles choose this form or the direct one.
 
 Arrays are component-major, features (F, n) and logits (M, n), so that the long
 axis of samples is contiguous.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -36,19 +37,18 @@ class Expansion(ABC):
     def products(self, features: Tensor, n_features: int) -> Recipe:
         """Return how to make features (F, n) of the D coordinates among them."""
 
-    def recipe(
-        self, features: Tensor, n_features: int
-    ) -> tuple[Tensor, Tensor, Recipe]:
-        """Return where ones and coordinates go in features (F, n), and what follows.
-
-        To make it takes as long as to follow it: it is for many tiles.
-        """
-        rows = features[0], features[1 : 1 + n_features]
-        return *rows, self.products(features, n_features)
-
     @abstractmethod
-    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
-        """Return precision times means, (M, D), and coefficients of the squares."""
+    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what makes coefficients, and `cancellation`.
+
+        Returns
+        -------
+        linear : Tensor of shape (M, D)
+            Precisions times means.
+        squares : Tensor of shape (M, P)
+            Coefficients of the products.
+        cancellation : Tensor of shape (M,)
+        """
 
     @abstractmethod
     def second(self, sums: Tensor, n_features: int) -> Tensor:
@@ -60,15 +60,63 @@ class Expansion(ABC):
     ) -> Tensor:
         """Move second moments from the origin to `means`."""
 
-    def coefficients(self, components: Components) -> Tensor:
-        """Return (M, F) coefficients: their product with features is log p_ij."""
-        linear, squares = self._quadratic(components)
-        constant = components.offsets - 0.5 * (linear * components.means).sum(1)
-        return torch.cat((constant[:, None], linear, squares), 1)
+    def coefficients(self, components: Components) -> tuple[Tensor, Tensor]:
+        """Return coefficients, and how much of their terms cancels.
 
-    @abstractmethod
-    def cancellation(self, components: Components) -> Tensor:
-        """Return ``|m_j|^T |A_j A_j^T| |m_j|``, of shape (M,)."""
+        Returns
+        -------
+        coefficients : Tensor of shape (M, F)
+            Their product with features is log p_ij.
+        cancellation : Tensor of shape (M,)
+            ``|m_j|^T |A_j A_j^T| |m_j|``.
+        """
+        linear, squares, cancellation = self._quadratic(components)
+        constant = components.offsets - 0.5 * (linear * components.means).sum(1)
+        return torch.cat((constant[:, None], linear, squares), 1), cancellation
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of n points, in memory that is used for others after them.
+
+    Attributes
+    ----------
+    memory : Tensor of shape (1 + F, n)
+        A level for each point, which is no feature, above its features.
+    level : Tensor of shape (n,)
+    features : Tensor of shape (F, n)
+    ones : Tensor of shape (n,)
+    coordinates : Tensor of shape (D, n)
+    products : list of callable
+        What makes the rest.
+    """
+
+    memory: Tensor
+    level: Tensor
+    features: Tensor
+    ones: Tensor
+    coordinates: Tensor
+    products: Recipe
+
+    @classmethod
+    def within(cls, memory: Tensor, expansion: Expansion, n_features: int) -> Features:
+        """Lay out memory of shape (1 + F, n) for points of D coordinates."""
+        features = memory[1:]
+        return cls(
+            memory,
+            memory[0],
+            features,
+            features[0],
+            features[1 : 1 + n_features],
+            expansion.products(features, n_features),
+        )
+
+    def fill(self, points: Tensor) -> None:
+        """Make the features of points, (D, n)."""
+        self.ones.fill_(1.0)
+        self.coordinates.copy_(points)
+        for make in self.products:
+            make()
 
 
 class _Products(NamedTuple):
@@ -132,18 +180,15 @@ class _FullExpansion(Expansion):
             at += shape[0] * shape[1]
         return recipe
 
-    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
-        factors = components.factors
+    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+        means, factors = components.means[:, :, None], components.factors
         precisions = factors @ factors.mT
-        products = _products(precisions.shape[-1], precisions.device)
-        linear = (precisions @ components.means[:, :, None])[:, :, 0]
+        products = _products(len(factors[0]), factors.device)
+        linear = precisions @ means
         squares = precisions[:, products.rows, products.columns]
-        return linear, squares * products.coefficients
-
-    def cancellation(self, components: Components) -> Tensor:
-        factors, sizes = components.factors, components.means.abs()
-        precisions = (factors @ factors.mT).abs()
-        return ((precisions @ sizes[:, :, None])[:, :, 0] * sizes).sum(1)
+        squares *= products.coefficients
+        cancellation = means.abs().mT @ precisions.abs_() @ means.abs()
+        return linear[:, :, 0], squares, cancellation[:, 0, 0]
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         products = _products(n_features, sums.device)
@@ -157,8 +202,9 @@ class _FullExpansion(Expansion):
     def recentre(
         self, second: Tensor, mass: Tensor, means: Tensor, first: Tensor
     ) -> Tensor:
-        cross = means[:, :, None] * (first - 0.5 * mass[:, None] * means)[:, None, :]
-        return second - cross - cross.mT
+        half = first - 0.5 * mass[:, None] * means
+        both = torch.stack((means, half), 2), torch.stack((half, means), 1)
+        return torch.baddbmm(second, *both, alpha=-1)
 
 
 class _DiagonalExpansion(Expansion):
@@ -171,12 +217,10 @@ class _DiagonalExpansion(Expansion):
         coordinates, squares = features[1:].split(n_features)
         return [partial(torch.mul, coordinates, coordinates, out=squares)]
 
-    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
-        precisions = components.factors**2
-        return precisions * components.means, -0.5 * precisions
-
-    def cancellation(self, components: Components) -> Tensor:
-        return (components.factors * components.means).square().sum(1)
+    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+        means, precisions = components.means, components.factors**2
+        linear = precisions * means
+        return linear, -0.5 * precisions, (linear * means).sum(1)
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums
@@ -201,12 +245,10 @@ class _SphericalExpansion(Expansion):
             partial(torch.sum, squares, 0, out=features[-1]),
         ]
 
-    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
-        precisions = components.factors[:, None] ** 2
-        return precisions * components.means, -0.5 * precisions
-
-    def cancellation(self, components: Components) -> Tensor:
-        return (components.factors[:, None] * components.means).square().sum(1)
+    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+        means, precisions = components.means, components.factors[:, None] ** 2
+        linear = precisions * means
+        return linear, -0.5 * precisions, (linear * means).sum(1)
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums[:, 0]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Moments
 from sklearn_keops_gmm.backends._direct import DIRECT, Direct
-from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion, Recipe
+from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion, Features
 from sklearn_keops_gmm.backends._workspace import Workspace
 
 # Rounding error of a log-density that the expanded form may leave, per dtype.
@@ -24,25 +24,6 @@ _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 # Coordinates of direct components that are worth a call, even of a short tile.
 _CHUNK = 256
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Some rows of the data, in the frame.
-
-    Attributes
-    ----------
-    rows : slice
-    features : Tensor of shape (F, n)
-        One, the coordinates, and their products.
-    """
-
-    rows: slice
-    features: Tensor
-
-    def points(self, n_features: int) -> Tensor:
-        """Return the coordinates, (n, D)."""
-        return self.features[1 : 1 + n_features].mT
 
 
 @dataclass(frozen=True)
@@ -79,8 +60,8 @@ class Pairs:
     ----------
     order : Tensor of shape (M,)
         The expanded components, then the direct ones.
-    coefficients : Tensor of shape (E, F)
-        Of the expanded components.
+    coefficients : Tensor of shape (E, 1 + F)
+        Of the expanded components: of the level, which is -1, and the features.
     direct : Components
         The other M - E, in the dtype of the tiles.
     means : Tensor of shape (M, D), float64
@@ -105,15 +86,20 @@ class Pairs:
     def prepare(cls, components: Components, dtype: torch.dtype) -> Pairs:
         """Choose a form for each of `components`, which are given in the frame."""
         expansion = EXPANSIONS[components.structure]
-        error = expansion.cancellation(components) * torch.finfo(dtype).eps
-        exact = error <= _TOLERANCES[dtype]  # also False for NaN
-        order = torch.cat((exact.nonzero()[:, 0], (~exact).nonzero()[:, 0]))
+        coefficients, cancellation = expansion.coefficients(components)
+        # Also False for NaN.
+        exact = cancellation * torch.finfo(dtype).eps <= _TOLERANCES[dtype]
         n_expanded = int(exact.sum())
-        components = _to_base_2(components)
+        order = torch.arange(len(exact), device=exact.device)
+        if n_expanded < len(exact):
+            order = torch.cat((order[exact], order[~exact]))
+            coefficients = coefficients[order[:n_expanded]]
+        coefficients = coefficients * math.log2(math.e)
+        of_level = coefficients.new_full((n_expanded, 1), -1.0)
         return cls(
             order,
-            expansion.coefficients(_take(components, order[:n_expanded])).to(dtype),
-            _cast(_take(components, order[n_expanded:]), dtype),
+            torch.cat((of_level, coefficients), 1).to(dtype),
+            _cast(_to_base_2(_take(components, order[n_expanded:])), dtype),
             components.means[order],
             components.structure,
         )
@@ -123,46 +109,42 @@ class Pairs:
         """How many features a sample has."""
         return self._expansion.n_features(self.means.shape[1])
 
-    def tile(self, rows: slice, points: Tensor, workspace: Workspace) -> Tile:
-        """Return a tile of (D, n) `points`, in the memory of the workspace."""
-        shape = self.height, points.shape[1]
-        key = self.structure, len(points)
-        ones, coordinates, products = workspace.made(
-            key, self._recipe, "features", *shape
+    def features(self, points: Tensor, workspace: Workspace) -> Features:
+        """Return the features of (D, n) `points`, in the workspace."""
+        n_features, n = points.shape
+        found = workspace.made(
+            (self.structure, n_features),
+            partial(Features.within, expansion=self._expansion, n_features=n_features),
+            "features",
+            1 + self.height,
+            n,
         )
-        ones.fill_(1.0)
-        coordinates.copy_(points)
-        for make in products:
-            make()
-        return Tile(rows, workspace.array("features", *shape))
-
-    def _recipe(self, features: Tensor) -> tuple[Tensor, Tensor, Recipe]:
-        return self._expansion.recipe(features, self.means.shape[1])
+        found.fill(points)
+        return found
 
     def logits(
-        self, tile: Tile, workspace: Workspace, level: Tensor | None = None
+        self, points: Features, workspace: Workspace, level: Tensor | None = None
     ) -> Tensor:
         """Return log2 p_ij, less the `level` of sample i, (M, n), in the workspace.
 
         Rows are in `order`; the levels are of shape (n,).
         """
-        n = tile.features.shape[1]
-        out = workspace.array("logits", len(self.order), n)
+        out = workspace.array("logits", len(self.order), len(points.ones))
         expanded = out[: len(self.coefficients)]
         if level is None:
-            torch.mm(self.coefficients, tile.features, out=expanded)
+            torch.mm(self.coefficients[:, 1:], points.features, out=expanded)
         else:
-            torch.addmm(level, self.coefficients, tile.features, beta=-1, out=expanded)
+            points.level.copy_(level)
+            torch.mm(self.coefficients, points.memory, out=expanded)
         for rows, some in self._direct_chunks:
-            points = tile.points(self.means.shape[1])
-            out[rows] = self._direct.logits(some, points)
+            out[rows] = self._direct.logits(some, points.coordinates, workspace)
             if level is not None:
                 out[rows] -= level
         return out
 
     def no_sums(self) -> Sums:
         """Return the sums over no samples."""
-        n_expanded, height = self.coefficients.shape
+        n_expanded, height = len(self.coefficients), self.height
         shape = (height, n_expanded) if self._features_first else (n_expanded, height)
         new = self.means.new_zeros
         width = 1 + self.means.shape[1] + math.prod(self._shape_of_second)
@@ -171,45 +153,58 @@ class Pairs:
     def add(
         self,
         sums: Sums,
-        tile: Tile,
+        points: Features,
         shares: Tensor,
         scale: Tensor,
         workspace: Workspace,
     ) -> None:
-        """Add a tile to the `sums`.
+        """Add some points to the `sums`.
 
         Parameters
         ----------
         sums : Sums
-        tile : Tile
+        points : Features
         shares : Tensor of shape (M, n)
             Responsibilities up to a factor per sample, rows in `order`.
         scale : Tensor of shape (n,)
             That factor, times the sample weight.
         workspace : Workspace
         """
-        left, right = shares[: len(self.coefficients)], tile.features
+        self._add_expanded(sums, points, shares, scale, workspace)
+        offset = len(self.coefficients)
+        for rows, some in self._direct_chunks:
+            parts = self._direct.moments(
+                some, points.coordinates, shares[rows] * scale, workspace
+            )
+            row = torch.cat([part.reshape(len(part), -1) for part in parts], 1)
+            sums.direct[rows.start - offset : rows.stop - offset] += row
+
+    def _add_expanded(
+        self,
+        sums: Sums,
+        points: Features,
+        shares: Tensor,
+        scale: Tensor,
+        workspace: Workspace,
+    ) -> None:
+        left, right = shares[: len(self.coefficients)], points.features
+        # The smaller matrix gets the factors.
+        if len(left) <= len(right):
+            left = torch.mul(left, scale, out=workspace.array("scaled", *left.shape))
+        else:
+            right = torch.mul(right, scale, out=workspace.array("scaled", *right.shape))
         if self._features_first:
             left, right = right, left
-        scaled = workspace.array("scaled", *left.shape)
-        torch.mul(left, scale, out=scaled)
-        if scaled.dtype == sums.expanded.dtype:
-            sums.expanded.addmm_(scaled, right.mT)
+        if left.dtype == sums.expanded.dtype:
+            sums.expanded.addmm_(left, right.mT)
         else:
             product = workspace.array("product", len(left), len(right))
-            sums.expanded.add_(torch.mm(scaled, right.mT, out=product))
-        points = tile.points(self.means.shape[1])
-        for rows, some in self._direct_chunks:
-            parts = self._direct.moments(some, points, shares[rows] * scale)
-            at = slice(rows.start - len(self.coefficients), None)
-            row = torch.cat([part.reshape(len(part), -1) for part in parts], 1)
-            sums.direct[at][: len(row)] += row
+            sums.expanded.add_(torch.mm(left, right.mT, out=product))
 
     @property
     def _features_first(self) -> bool:
-        """The smaller matrix gets the factors, and goes first: that suits BLAS."""
-        n_expanded, height = self.coefficients.shape
-        return height < n_expanded
+        """Which of two matrices goes first, as suits BLAS."""
+        return self.height < 2 * len(self.coefficients)
 
     def collect(self, sums: Sums) -> Moments:
         """Return the moments about the means, components in their own order."""

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments
 from sklearn_keops_gmm.backends._coordinates import Coordinates
-from sklearn_keops_gmm.backends._pairs import Pairs, Sums, Tile
+from sklearn_keops_gmm.backends._pairs import Pairs, Sums
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
-from sklearn_keops_gmm.backends._workspace import Workspace, Workspaces
+from sklearn_keops_gmm.backends._workspace import Workspaces
 
 _TILE_BYTES = 2**21
 _MIN_ROWS, _MAX_ROWS = 256, 8192
+_TILES_TO_SHARE, _LINE = 4, 64
 _CACHE_BYTES = 2**28
 # Sums of shares, or their inverses, with which nothing that counts leaves the range.
 _SAFE_SUMS = {torch.float64: 2.0**500, torch.float32: 2.0**50}
@@ -80,10 +81,10 @@ class TorchReductions:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
 
-        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
+        def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
             level = _largest(logits)
             total = logits.sub_(level).exp2_().sum(0)
-            out[tile.rows] = total.log2_().add_(level).mul_(math.log(2))
+            out[rows] = total.log2_().add_(level).mul_(math.log(2))
 
         self._for_each(components, fill)
         return out
@@ -122,8 +123,8 @@ class TorchReductions:
             len(self._points), dtype=torch.int64, device=self._points.device
         )
 
-        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
-            out[tile.rows] = order[logits.argmax(0)]
+        def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
+            out[rows] = order[logits.argmax(0)]
 
         self._for_each(components, fill)
         return out
@@ -132,9 +133,9 @@ class TorchReductions:
         """Return ``softmax_j log p_ij``, of shape (N, M)."""
         out = self._points.new_empty(len(self._points), len(components.offsets))
 
-        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
+        def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
             shares = logits.sub_(_largest(logits)).exp2_()
-            out[tile.rows, order] = shares.mul_(_inverse(shares.sum(0))).mT
+            out[rows, order] = shares.mul_(_inverse(shares.sum(0))).mT
 
         self._for_each(components, fill)
         return out
@@ -163,8 +164,8 @@ class TorchReductions:
             size = tiles[0].stop - tiles[0].start
             parts = level.split(size), total.split(size)
             for part, tile_level, tile_total in zip(tiles, *parts, strict=True):
-                tile = self._tile(part, pairs, workspace)
-                logits = pairs.logits(tile, workspace, tile_level if found else None)
+                points = pairs.features(self._located(part, pairs), workspace)
+                logits = pairs.logits(points, workspace, tile_level if found else None)
                 if not found:
                     tile_level.copy_(_largest(logits))
                     logits -= tile_level
@@ -172,7 +173,7 @@ class TorchReductions:
                 scale = _inverse(tile_total)
                 if weights is not None:
                     scale *= weights[part]
-                pairs.add(sums, tile, logits, scale, workspace)
+                pairs.add(sums, points, logits, scale, workspace)
         if found and not _are_safe(total):
             return None
         level += total.log2_()
@@ -192,26 +193,31 @@ class TorchReductions:
     # -- all tiles -------------------------------------------------------------------
 
     def _for_each(
-        self, components: Components, visit: Callable[[Tile, Tensor, Tensor], None]
+        self, components: Components, visit: Callable[[slice, Tensor, Tensor], None]
     ) -> None:
-        """Show each tile, its logits and the components of their rows to `visit`."""
+        """Show `visit` each tile of rows, its logits, and the components of those."""
         pairs = self._pairs(components)
 
         def run(tiles: Sequence[slice]) -> None:
             with self._workspaces.one() as workspace:
                 for rows in tiles:
-                    tile = self._tile(rows, pairs, workspace)
-                    visit(tile, pairs.logits(tile, workspace), pairs.order)
+                    points = pairs.features(self._located(rows, pairs), workspace)
+                    visit(rows, pairs.logits(points, workspace), pairs.order)
 
         map_threads(run, chunks(self._tiles(pairs)), self._points.device)
 
     def _tiles(self, pairs: Pairs) -> list[slice]:
-        """Split the rows."""
+        """Split the rows into tiles, as many as threads can share evenly."""
         n = len(self._points)
         per_row = self._points.element_size() * (pairs.height + len(pairs.order))
-        rows = min(max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
-        rows = max(1, min(rows, self._budget() // per_row))
-        return [slice(i, i + rows) for i in range(0, n, rows)]
+        most = min(max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
+        most = max(1, min(most, self._budget() // per_row))
+        count = -(-n // most)
+        if count > 2:
+            count = _TILES_TO_SHARE * -(-count // _TILES_TO_SHARE)
+        # BLAS is up to twice as slow where rows are not whole lines of the cache.
+        rows = min(most, _LINE * -(-n // (count * _LINE)))
+        return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
 
     def _keep_points(self, pairs: Pairs) -> None:
         """Keep the points in coordinates, for steps to come, if the memory is there."""
@@ -225,9 +231,6 @@ class TorchReductions:
 
         map_threads(fill, self._tiles(pairs), points.device)
         self._kept = {pairs.structure: out}
-
-    def _tile(self, rows: slice, pairs: Pairs, workspace: Workspace) -> Tile:
-        return pairs.tile(rows, self._located(rows, pairs), workspace)
 
     def _located(self, rows: slice, pairs: Pairs) -> Tensor:
         """Return points of some rows in coordinates, (D, n)."""
