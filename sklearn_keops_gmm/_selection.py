@@ -62,8 +62,8 @@ class KeOpsGaussianMixtureCV(ConditionalMixture):
     criterion : {'lic', 'bic', 'icl', 'cv'}, default='lic'
         'lic' is minus twice the log-likelihood, plus 3 for each parameter of a
         component or covariance, as in AIC3, and 2 log N for each component, for which
-        of N samples it is at. 'bic' is the Bayesian information criterion; 'icl' adds the
-        entropy of the responsibilities to it, against components that overlap.
+        of N samples it is at. 'bic' is the Bayesian information criterion; 'icl' adds
+        the entropy of the responsibilities to it, against components that overlap.
         'cv' is the mean log-likelihood of samples that were held out.
     cv : int, cross-validation generator or iterable, default=None
         The folds of 'cv'. An integer k, or None for 5, is k shuffled folds.
