@@ -91,16 +91,18 @@ class Pairs:
         exact = cancellation * torch.finfo(dtype).eps <= _TOLERANCES[dtype]
         n_expanded = int(exact.sum())
         order = torch.arange(len(exact), device=exact.device)
+        means, direct = components.means, _take(components, slice(n_expanded, None))
         if n_expanded < len(exact):
             order = torch.cat((order[exact], order[~exact]))
-            coefficients = coefficients[order[:n_expanded]]
-        coefficients = coefficients * math.log2(math.e)
+            coefficients, means = coefficients[order[:n_expanded]], means[order]
+            direct = _cast(_to_base_2(_take(components, order[n_expanded:])), dtype)
         of_level = coefficients.new_full((n_expanded, 1), -1.0)
+        coefficients *= math.log2(math.e)
         return cls(
             order,
             torch.cat((of_level, coefficients), 1).to(dtype),
-            _cast(_to_base_2(_take(components, order[n_expanded:])), dtype),
-            components.means[order],
+            direct,
+            means,
             components.structure,
         )
 
