@@ -36,18 +36,14 @@ K = 10, 15, ..., 50, wall-clock seconds on all cores.
 """
 
 import argparse
-import json
 import math
-import os
-import platform
 import warnings
-from importlib.metadata import version
 from itertools import combinations
-from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
 import torch
+from common import add_save, save
 from joblib import Parallel, delayed
 from scipy.stats import binomtest
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
@@ -186,16 +182,6 @@ def large():
     return rows
 
 
-def machine():
-    """Say what the figures were measured on."""
-    names = ("scikit-learn", "torch", "numpy")
-    return {
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": {name: version(name) for name in names},
-    }
-
-
 def main():
     """Run the benchmark."""
     parser = argparse.ArgumentParser(
@@ -205,9 +191,9 @@ def main():
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--save", type=Path)
+    add_save(parser)
     arguments = parser.parse_args()
-    results = {"machine": machine()}
+    results = {}
     if arguments.large:
         results["large"] = large()
     else:
@@ -217,9 +203,7 @@ def main():
         )
         report(draws, curve, arguments.methods)
         results |= {"spiral": curve, "draws": draws}
-    if arguments.save:
-        arguments.save.parent.mkdir(parents=True, exist_ok=True)
-        arguments.save.write_text(json.dumps(results, indent=1) + "\n")
+    save(arguments.save, **results)
 
 
 if __name__ == "__main__":
