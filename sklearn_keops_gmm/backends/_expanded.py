@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components
 
-Recipe = list[Callable[[], Tensor]]
+Steps = list[Callable[[], Tensor]]
 
 
 class Expansion(ABC):
@@ -34,7 +34,7 @@ class Expansion(ABC):
         """Count the features F of a point with that many coordinates."""
 
     @abstractmethod
-    def products(self, features: Tensor, n_features: int) -> Recipe:
+    def products(self, features: Tensor, n_features: int) -> Steps:
         """Return how to make features (F, n) of the D coordinates among them."""
 
     @abstractmethod
@@ -96,7 +96,7 @@ class Features:
     features: Tensor
     ones: Tensor
     coordinates: Tensor
-    products: Recipe
+    products: Steps
 
     @classmethod
     def within(cls, memory: Tensor, expansion: Expansion, n_features: int) -> Features:
@@ -169,9 +169,9 @@ class _FullExpansion(Expansion):
         squares = sum((b - a) * (n_features - a) for a, b in _blocks(n_features))
         return 1 + n_features + squares
 
-    def products(self, features: Tensor, n_features: int) -> Recipe:
+    def products(self, features: Tensor, n_features: int) -> Steps:
         coordinates, at = features[1 : 1 + n_features], 1 + n_features
-        recipe: Recipe = []
+        recipe: Steps = []
         for start, stop in _blocks(n_features):
             shape = stop - start, n_features - start, features.shape[1]
             out = features[at : at + shape[0] * shape[1]].view(shape)
@@ -213,7 +213,7 @@ class _DiagonalExpansion(Expansion):
     def n_features(self, n_features: int) -> int:
         return 1 + 2 * n_features
 
-    def products(self, features: Tensor, n_features: int) -> Recipe:
+    def products(self, features: Tensor, n_features: int) -> Steps:
         coordinates, squares = features[1:].split(n_features)
         return [partial(torch.mul, coordinates, coordinates, out=squares)]
 
@@ -237,7 +237,7 @@ class _SphericalExpansion(Expansion):
     def n_features(self, n_features: int) -> int:
         return 2 + n_features
 
-    def products(self, features: Tensor, n_features: int) -> Recipe:
+    def products(self, features: Tensor, n_features: int) -> Steps:
         coordinates = features[1:-1]
         squares = torch.empty_like(coordinates)
         return [

@@ -166,13 +166,13 @@ class Pairs:
         ----------
         sums : Sums
         points : Features
+            Overwritten.
         shares : Tensor of shape (M, n)
-            Responsibilities up to a factor per sample, rows in `order`.
+            Responsibilities up to a factor per sample, rows in `order`; overwritten.
         scale : Tensor of shape (n,)
             That factor, times the sample weight.
         workspace : Workspace
         """
-        self._add_expanded(sums, points, shares, scale, workspace)
         offset = len(self.coefficients)
         for rows, some in self._direct_chunks:
             parts = self._direct.moments(
@@ -180,21 +180,9 @@ class Pairs:
             )
             row = torch.cat([part.reshape(len(part), -1) for part in parts], 1)
             sums.direct[rows.start - offset : rows.stop - offset] += row
-
-    def _add_expanded(
-        self,
-        sums: Sums,
-        points: Features,
-        shares: Tensor,
-        scale: Tensor,
-        workspace: Workspace,
-    ) -> None:
-        left, right = shares[: len(self.coefficients)], points.features
+        left, right = shares[:offset], points.features
         # The smaller matrix gets the factors.
-        if len(left) <= len(right):
-            left = torch.mul(left, scale, out=workspace.array("scaled", *left.shape))
-        else:
-            right = torch.mul(right, scale, out=workspace.array("scaled", *right.shape))
+        (left if len(left) <= len(right) else right).mul_(scale)
         if self._features_first:
             left, right = right, left
         if left.dtype == sums.expanded.dtype:
