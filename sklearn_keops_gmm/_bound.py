@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
-from sklearn_keops_gmm._arrays import ArrayKind
+from sklearn_keops_gmm._arrays import ArrayKind, to_numpy
 from sklearn_keops_gmm._parameters import Components, Frame
 from sklearn_keops_gmm.backends import Backend, Reductions
 
@@ -29,3 +33,57 @@ class Bound:
     def of_rows(self, rows: slice) -> Bound:
         """Return the same for some of the points."""
         return replace(self, points=self.points[rows])
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a fitted mixture is asked about each sample; calling it asks an array.
+
+    Attributes
+    ----------
+    mixture : FittedMixture
+    method : str
+        Its method that asks, for messages.
+    answer : callable
+        Makes a tensor, a row for each sample, of a `Bound`.
+    dtype : dtype, default=None
+        Of the answer; None for that of the samples.
+    n_columns : int, default=None
+        Of the answer; None if it has one dimension.
+    """
+
+    mixture: Any
+    method: str
+    answer: Callable[[Bound], Tensor]
+    dtype: Any = None
+    n_columns: int | None = None
+
+    def __call__(self, X: Any) -> Any:
+        """Return the answer for an array, as an array of its kind."""
+        bound = self.mixture._bind(X, self.method)
+        return bound.kind.wrap(self.answer(bound))
+
+    def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the weighted mean of the answer, and the sum of the weights."""
+        values = to_numpy(self(X))
+        if sample_weight is None:
+            return float(np.mean(values)), float(len(values))
+        weights = _check_sample_weight(
+            to_numpy(sample_weight), values, ensure_non_negative=True
+        ).astype(np.float64)
+        return float(np.average(values, weights=weights)), float(weights.sum())
+
+
+def log_density(bound: Bound) -> Tensor:
+    """Return the log-likelihoods, (N,)."""
+    return bound.reductions.log_density(bound.components)
+
+
+def labels(bound: Bound) -> Tensor:
+    """Return the most probable components, (N,)."""
+    return bound.reductions.labels(bound.components)
+
+
+def responsibilities(bound: Bound) -> Tensor:
+    """Return the posterior probabilities, (N, M)."""
+    return bound.reductions.responsibilities(bound.components)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import _num_samples
 
 from sklearn_keops_gmm._parameters import Lazily, MixtureParameters
 
@@ -69,6 +68,7 @@ class FitTasks:
         X: ArrayLike,
         y: Any,
         sample_weight: ArrayLike | None,
+        n_samples: int,
         attributes: Callable[[MixtureParameters], dict[str, Any]],
     ) -> None:
         """Begin the fit to data that are known to be sound.
@@ -77,12 +77,14 @@ class FitTasks:
         ----------
         X, y, sample_weight
             As the user gave them.
+        n_samples : int
+            In `X`.
         attributes : callable
             Returns the attributes by which the estimator describes a mixture.
         """
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         # ScoringMonitor scores only what has a y, though a mixture does not look at it.
-        target = np.broadcast_to(0.0, _num_samples(X)) if y is None else y
+        target = np.broadcast_to(0.0, n_samples) if y is None else y
         self._data = {
             "estimator": self._estimator,
             "X": X,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_keops_gmm._arrays import ArrayKind, to_tensor
+from sklearn_keops_gmm._bound import Bound, Question
 from sklearn_keops_gmm._covariances import COVARIANCES, CovarianceStructure
 from sklearn_keops_gmm._fitted import FittedMixture
 from sklearn_keops_gmm._frames import frame_of_mixture
+from sklearn_keops_gmm._holding import answers
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._regression import Regression, marginal
 from sklearn_keops_gmm._validation import check_values, resolve_features
@@ -139,13 +142,14 @@ class ConditionalMixture(FittedMixture):
         features : int, str, or array-like of them
             The features that the columns of `X` hold: indices, names as in
             `feature_names_in_`, or a mask.
-        X : array-like of shape (n_samples, n_given)
+        X : array-like of shape (n_samples, n_given), a sequence of them, or dask
 
         Returns
         -------
         means : ndarray of shape (n_samples, n_features_in_ - n_given)
             Expectations of the other features, in their own order; row i is the
-            mean of ``condition(features, X[i])``.
+            mean of ``condition(features, X[i])``. For a dask array or data frame a
+            dask array, not computed yet.
 
         Raises
         ------
@@ -179,16 +183,14 @@ class ConditionalMixture(FittedMixture):
         """
         given, targets = self._split(features, some_left=True)
         regression = self._regression(given, targets)
-        bound = self._over(given, regression.given)._bind(X, "conditional_mean")
-        regression = regression.to(bound.points.device)
-        means = bound.points.new_empty(len(bound.points), len(targets))
-        size = max(_MIN_ROWS, _PAIRS // len(regression.means))
-        for start in range(0, len(means), size):
-            rows = slice(start, start + size)
-            piece = bound.of_rows(rows)
-            shares = piece.reductions.responsibilities(piece.components)
-            means[rows] = regression.mean(piece.points.double(), shares.double())
-        return bound.kind.wrap(means)
+        mixture = self._over(given, regression.given)
+        question = Question(
+            mixture,
+            "conditional_mean",
+            partial(_means, regression),
+            n_columns=len(targets),
+        )
+        return answers(question, X)
 
     def _split(
         self, features: Features, *, some_left: bool = False
@@ -223,6 +225,20 @@ class ConditionalMixture(FittedMixture):
         mixture.costs_, mixture.lower_bounds_ = [], []
         mixture.cost_ = mixture.lower_bound_ = float("nan")
         return mixture
+
+
+def _means(regression: Regression, bound: Bound) -> Tensor:
+    """Return the means of the targets for all points, some rows at a time."""
+    regression = regression.to(bound.points.device)
+    n_targets = regression.means.shape[1]
+    means = bound.points.new_empty(len(bound.points), n_targets)
+    size = max(_MIN_ROWS, _PAIRS // len(regression.means))
+    for start in range(0, len(means), size):
+        rows = slice(start, start + size)
+        some = bound.of_rows(rows)
+        shares = some.reductions.responsibilities(some.components)
+        means[rows] = regression.mean(some.points.double(), shares.double())
+    return means
 
 
 def _responsibilities(

@@ -12,12 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    _num_samples,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_keops_gmm._arrays import (
     TAKES_TENSORS,
@@ -26,14 +21,20 @@ from sklearn_keops_gmm._arrays import (
     to_numpy,
     to_tensor,
 )
-from sklearn_keops_gmm._bound import Bound
+from sklearn_keops_gmm._bound import (
+    Bound,
+    Question,
+    labels,
+    log_density,
+    responsibilities,
+)
 from sklearn_keops_gmm._covariances import COVARIANCES
 from sklearn_keops_gmm._documentation import documentation_address
 from sklearn_keops_gmm._frames import frame_of_mixture
+from sklearn_keops_gmm._holding import answers, mean_answer
 from sklearn_keops_gmm._interchange import to_sklearn
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._persistence import from_state, to_state
-from sklearn_keops_gmm._pieces import averaged, in_pieces, joined, pieces_of
 from sklearn_keops_gmm._validation import resolve_device
 from sklearn_keops_gmm.backends import choose_backend, get_backend
 
@@ -74,12 +75,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Natural logarithm of the density, without any prior.
+            Natural logarithm of the density, without any prior. For a dask array or
+            data frame a dask array, not computed yet; errors come when it is.
 
         Raises
         ------
@@ -88,10 +90,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         ValueError
             If `X` is unusable.
         """
-        if in_pieces(X):
-            return joined(self.score_samples, X)
-        bound = self._bind(X, "score_samples")
-        return bound.kind.wrap(bound.reductions.log_density(bound.components))
+        check_is_fitted(self)
+        return answers(Question(self, "score_samples", log_density), X)
 
     def score(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -100,7 +100,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples in the mean.
@@ -117,26 +117,19 @@ class FittedMixture(DensityMixin, BaseEstimator):
         ValueError
             If `X` or `sample_weight` is unusable.
         """
-        if in_pieces(X):
-            return averaged(self.score, X, sample_weight)
-        log_prob = to_numpy(self.score_samples(X))
-        if sample_weight is None:
-            return float(np.mean(log_prob))
-        weights: np.ndarray = _check_sample_weight(
-            to_numpy(sample_weight), log_prob, ensure_non_negative=True
-        ).astype(np.float64)
-        return float(np.average(log_prob, weights=weights))
+        return self._score(X, sample_weight)[0]
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the most probable component of each sample.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
+            For a dask array or data frame a dask array, not computed yet.
 
         Raises
         ------
@@ -145,22 +138,21 @@ class FittedMixture(DensityMixin, BaseEstimator):
         ValueError
             If `X` is unusable.
         """
-        if in_pieces(X):
-            return joined(self.predict, X)
-        bound = self._bind(X, "predict")
-        return bound.kind.wrap(bound.reductions.labels(bound.components))
+        check_is_fitted(self)
+        return answers(Question(self, "predict", labels, dtype=np.int64), X)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Compute the posterior probability of each component for each sample.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
 
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
             Rows sum to 1. This is the only method that returns a matrix of pairs.
+            For a dask array or data frame a dask array, not computed yet.
 
         Raises
         ------
@@ -177,10 +169,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
         >>> mixture.predict_proba(X).sum(axis=1)
         array([1., 1., 1., 1.])
         """
-        if in_pieces(X):
-            return joined(self.predict_proba, X)
-        bound = self._bind(X, "predict_proba")
-        return bound.kind.wrap(bound.reductions.responsibilities(bound.components))
+        check_is_fitted(self)
+        n_columns = len(self.means_)
+        question = Question(
+            self, "predict_proba", responsibilities, n_columns=n_columns
+        )
+        return answers(question, X)
 
     def sample(
         self, n_samples: int = 1, random_state: int | RandomState | None = None
@@ -232,18 +226,18 @@ class FittedMixture(DensityMixin, BaseEstimator):
         X = COVARIANCES[self.covariance_type].draw(
             generator, to_numpy(self.means_), to_numpy(self.covariances_), counts
         )
-        labels = np.repeat(np.arange(len(counts)), counts)
+        components = np.repeat(np.arange(len(counts)), counts)
         kind = ArrayKind.of(self.means_)
         # In double precision, whatever the precision of the attributes.
         points = torch.from_numpy(X.astype(np.float64, copy=False))
-        return kind.wrap(points), kind.wrap(torch.from_numpy(labels))
+        return kind.wrap(points), kind.wrap(torch.from_numpy(components))
 
     def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the Bayesian information criterion; the lower the better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         sample_weight : array-like of shape (n_samples,), default=None
             Their sum takes the place of the number of samples.
 
@@ -264,16 +258,15 @@ class FittedMixture(DensityMixin, BaseEstimator):
         G. Schwarz, "Estimating the dimension of a model", The Annals of Statistics 6
         (1978).
         """
-        total = _total_weight(X, sample_weight)
-        deviance = -2 * total * self.score(X, sample_weight=sample_weight)
-        return deviance + self._n_parameters() * math.log(total)
+        mean, total = self._score(X, sample_weight)
+        return -2 * total * mean + self._n_parameters() * math.log(total)
 
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the Akaike information criterion; the lower the better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         sample_weight : array-like of shape (n_samples,), default=None
             Their sum takes the place of the number of samples.
 
@@ -294,9 +287,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         H. Akaike, "A new look at the statistical model identification", IEEE
         Transactions on Automatic Control 19 (1974).
         """
-        total = _total_weight(X, sample_weight)
-        deviance = -2 * total * self.score(X, sample_weight=sample_weight)
-        return deviance + self._n_parameters() * 2.0
+        mean, total = self._score(X, sample_weight)
+        return -2 * total * mean + self._n_parameters() * 2.0
 
     def to_sklearn(self) -> GaussianMixture:
         """Return a fitted scikit-learn mixture with the same attributes.
@@ -326,6 +318,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
         2
         """
         return to_sklearn(self)
+
+    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the mean log-likelihood, and the weight of all samples."""
+        check_is_fitted(self)
+        question = Question(self, "score_samples", log_density)
+        return mean_answer(question, X, sample_weight)
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters in the model."""
@@ -378,13 +376,3 @@ class FittedMixture(DensityMixin, BaseEstimator):
             "precisions_cholesky_": kind.wrap(factors, dtype),
             "n_components_": len(parameters.weights),
         }
-
-
-def _total_weight(X: ArrayLike, sample_weight: ArrayLike | None) -> float:
-    if in_pieces(X):
-        return sum(piece.total_weight for piece in pieces_of(X, sample_weight))
-    return (
-        _num_samples(X)
-        if sample_weight is None
-        else float(np.sum(to_numpy(sample_weight)))
-    )

@@ -86,6 +86,11 @@ class Data:
     sample_weight: Tensor | None
 
     @property
+    def n_samples(self) -> int:
+        """The number of samples."""
+        return len(self.points)
+
+    @property
     def total_weight(self) -> float:
         """The sum of the sample weights."""
         if self.sample_weight is None:

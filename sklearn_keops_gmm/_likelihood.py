@@ -29,7 +29,9 @@ class LogLikelihood(torch.autograd.Function):
         structure: Structure,
         reductions: Reductions,
     ) -> tuple[Tensor, Tensor]:
-        moments = reductions.moments(Components(structure, offsets, means, factors))
+        # Only this thread is told to record no gradients; others may have to sum.
+        arrays = (array.detach() for array in (offsets, means, factors))
+        moments = reductions.moments(Components(structure, *arrays))
         ctx.save_for_backward(factors)
         ctx.moments, ctx.covariance = moments, COVARIANCES[structure]
         ctx.mark_non_differentiable(moments.mass)

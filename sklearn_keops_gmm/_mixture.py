@@ -23,16 +23,14 @@ from sklearn_keops_gmm._fitting import (
     Task,
     makes_moves,
     pose,
-    read_data,
     solve,
 )
+from sklearn_keops_gmm._holding import count, read
 from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._interchange import FromScikitLearn
 from sklearn_keops_gmm._online import OnlineMixture
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
-from sklearn_keops_gmm._pieces import in_pieces
 from sklearn_keops_gmm._priors import PriorFunction
-from sklearn_keops_gmm._streaming import read_streamed
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
 from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 
@@ -283,15 +281,19 @@ default='kmeans'
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or a sequence of them
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
             float32 stays float32; anything else numeric is taken as float64. A
             sequence, anything with a length and items, and a large `numpy.memmap`
-            are read piece by piece, once for each step; starts then see a random
-            part of `init_size` samples only.
+            are read piece by piece, once for each step, and so are the partitions
+            of a dask array or data frame, where they are: persist it if it fits the
+            memory of the workers. Starts then see a random part of `init_size`
+            samples only.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples; an integer counts as that many equal rows.
-            For a sequence one such array for each of its items.
+            For a sequence one such array for each of its items; for dask an array
+            or series with the same partitions, or any array if the sizes of chunks
+            are known.
 
         Returns
         -------
@@ -300,17 +302,18 @@ default='kmeans'
         Raises
         ------
         ValueError
-            If a parameter or `X` is unusable, if with ``reg_covar=0`` a component
-            collapses, or if `prior` returns anything but a finite scalar tensor.
+            If a parameter or `X` is unusable (of pieces and partitions it names the
+            one), if with ``reg_covar=0`` a component collapses, or if `prior` returns
+            anything but a finite scalar tensor.
         """
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
-        read = read_streamed if in_pieces(X) else read_data
         data = read(self, X, sample_weight)
         past = self._past(data.points.shape[1])
         with single_thread():
             task = pose(self, data)
-            tasks.begin(X, y, sample_weight, partial(self._describe, data))
+            describe = partial(self._describe, data)
+            tasks.begin(X, y, sample_weight, count(X, data), describe)
             best = solve(self, task, past, tasks)
             self._set_result(best, task, data)
         tasks.end()
@@ -330,10 +333,10 @@ default='kmeans'
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0 of the samples.
+            Weights >= 0 of the samples, as in `fit`.
 
         Returns
         -------

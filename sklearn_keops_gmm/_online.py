@@ -14,7 +14,8 @@ from torch import Tensor
 from sklearn_keops_gmm._arrays import to_numpy
 from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._covariances import CovarianceStructure
-from sklearn_keops_gmm._fitting import Data, pose, read_data
+from sklearn_keops_gmm._fitting import Data, pose
+from sklearn_keops_gmm._holding import read
 from sklearn_keops_gmm._objective import Objective
 from sklearn_keops_gmm._parameters import MixtureParameters, Moments
 from sklearn_keops_gmm.backends import single_thread
@@ -63,8 +64,8 @@ class OnlineMixture(ConditionalMixture):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            In no particular order: shuffle what is sorted.
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            One batch, in no particular order: shuffle what is sorted.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples beside the others of the batch. A batch is one
@@ -105,7 +106,7 @@ class OnlineMixture(ConditionalMixture):
         """
         if not hasattr(self, "means_"):
             return self.fit(X, sample_weight=sample_weight)
-        data = read_data(self, X, sample_weight, fewest=1, reset=False)
+        data = read(self, X, sample_weight, fewest=1, reset=False)
         with single_thread():
             self._learn(data)
         return self

@@ -115,6 +115,15 @@ class Moments:
     second: Tensor
     log_likelihood: float
 
+    def to(self, device: torch.device) -> Moments:
+        """Return the same moments on another device."""
+        return replace(
+            self,
+            mass=self.mass.to(device),
+            first=self.first.to(device),
+            second=self.second.to(device),
+        )
+
     def from_frame(self, frame: Frame) -> Moments:
         """Return the same moments in the original coordinates."""
         if frame.scale == 1.0:

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm._criteria import Evidence
-from sklearn_keops_gmm._fitting import Data, Task, pose, read_data, starting_point
+from sklearn_keops_gmm._fitting import Data, Task, pose, starting_point
+from sklearn_keops_gmm._holding import read
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm.backends import single_thread
@@ -132,7 +133,8 @@ def sparsity_path(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+        As in :meth:`KeOpsGaussianMixture.fit`.
     n_components : int, default=30
         The number of components M to start from; also that in the prior's s / M.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -170,7 +172,7 @@ def sparsity_path(
     3
     """
     mixture = path_estimator(n_components, parameters)
-    data = read_data(mixture, X, sample_weight)
+    data = read(mixture, X, sample_weight)
     members = list(follow_path(mixture, data))
     return as_path(mixture, data, members)
 

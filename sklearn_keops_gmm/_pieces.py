@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,13 +32,6 @@ class Piece:
     array: Any
     weights: Any
 
-    @property
-    def total_weight(self) -> float:
-        """The sum of the weights, or the number of samples."""
-        if self.weights is None:
-            return float(self.array.shape[0])
-        return float(np.sum(to_numpy(self.weights), dtype=np.float64))
-
     @contextmanager
     def named(self) -> Iterator[None]:
         """Let a ValueError say which piece it is about."""
@@ -46,6 +39,13 @@ class Piece:
             yield
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
+
+
+class Asked(Protocol):
+    """What is asked about samples, of which arrays have a mean answer."""
+
+    def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the weighted mean of the answers, and the sum of the weights."""
 
 
 def in_pieces(X: Any) -> bool:
@@ -91,14 +91,14 @@ def pieces_of(X: Any, sample_weight: Any = None) -> Iterator[Piece]:
             yield Piece(f"X[{i}]", array, weights)
 
 
-def joined(method: Callable[[Any], Any], X: Any) -> Any:
-    """Return what a method of samples returns for each piece, one after another."""
+def joined(question: Callable[[Any], Any], X: Any) -> Any:
+    """Return the answers for the samples of each piece, one after another."""
     parts = []
     whole = None
     start = 0
     for piece in pieces_of(X):
         with piece.named():
-            part = method(piece.array)
+            part = question(piece.array)
         if not isinstance(X, np.memmap):
             parts.append(part)
             continue
@@ -113,18 +113,28 @@ def joined(method: Callable[[Any], Any], X: Any) -> Any:
     return ArrayKind.of(*parts).xp.concat(parts, axis=0)
 
 
-def averaged(score: Callable[..., float], X: Any, sample_weight: Any) -> float:
-    """Return a weighted mean over all samples from those over the pieces."""
-    total = weight = 0.0
+def mean_of_pieces(question: Asked, X: Any, sample_weight: Any) -> tuple[float, float]:
+    """Return the weighted mean of the answers, and the sum of the weights."""
+    sums = np.zeros(2)
     for piece in pieces_of(X, sample_weight):
-        if piece.weights is not None and not np.any(to_numpy(piece.weights)):
-            continue
         with piece.named():
-            mean = score(piece.array, sample_weight=piece.weights)
-        total += piece.total_weight * mean
-        weight += piece.total_weight
-    check_any(weight)
-    return total / weight
+            sums += sums_of(question, piece)
+    return mean_of_sums(sums)
+
+
+def sums_of(question: Asked, piece: Piece) -> np.ndarray:
+    """Return the weighted sum of the answers for a piece, and that of the weights."""
+    if piece.weights is not None and not np.any(to_numpy(piece.weights)):
+        return np.zeros(2)
+    mean, weight = question.mean(piece.array, piece.weights)
+    return np.array([weight * mean, weight])
+
+
+def mean_of_sums(sums: Any) -> tuple[float, float]:
+    """Return the mean, and the sum of the weights, from the sums over all pieces."""
+    check_any(np.any(sums))
+    total, weight = sums
+    return float(total / weight), float(weight)
 
 
 def check_any(found: Any) -> None:

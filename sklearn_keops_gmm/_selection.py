@@ -21,7 +21,8 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from sklearn_keops_gmm._arrays import to_numpy
 from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._criteria import CRITERIA, Evidence
-from sklearn_keops_gmm._fitting import Data, pose, read_data
+from sklearn_keops_gmm._fitting import Data, pose
+from sklearn_keops_gmm._holding import holding_of, read
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._path import Member, as_path, follow_path
@@ -186,8 +187,9 @@ default='kmeans'
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            float32 stays float32; anything else numeric is taken as float64.
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            As in :meth:`KeOpsGaussianMixture.fit`; one array for 'cv', which holds
+            rows out.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples; an integer counts as that many equal rows.
@@ -202,8 +204,14 @@ default='kmeans'
             If a parameter or `X` is unusable, or with ``reg_covar=0`` a component
             collapses.
         """
-        data = read_data(self, X, sample_weight, fewest=2)
-        n_most = len(data.points) // (2 * (data.points.shape[1] + 1))
+        if self.criterion == "cv" and holding_of(X) != "whole":
+            able = ", ".join(f"criterion={name!r}" for name in CRITERIA)
+            raise ValueError(
+                "criterion='cv' holds out rows of X, which has to be one array for "
+                f"that; got {type(X).__name__}, in {holding_of(X)}. Use {able}."
+            )
+        data = read(self, X, sample_weight, fewest=2)
+        n_most = data.n_samples // (2 * (data.points.shape[1] + 1))
         mixture = KeOpsGaussianMixture(
             max(1, min(self.n_components, n_most)),
             **{name: getattr(self, name) for name in _OF_THE_MIXTURE},

@@ -26,6 +26,9 @@ ESTIMATOR = {
     "_fitting",
     "_conditioning",
     "_online",
+    "_holding",
+    "_partitioned",
+    "_parts",
     "_path",
     "_streaming",
     "_selection",
@@ -41,6 +44,7 @@ MAY_SEE = {
     "_bound": {"_arrays", "_parameters", "backends"},
     "_frames": {"_parameters"},
     "_pieces": {"_arrays"},
+    "_partitions": {"_arrays", "_pieces"},
     "_covariances": {"_parameters"},
     "_callbacks": {"_parameters"},
     "_priors": {"_parameters"},
@@ -167,11 +171,13 @@ def test_heavy_packages_are_imported_lazily(module):
     assert not heads & LAZY
 
 
-def test_pykeops_has_one_home():
+@pytest.mark.parametrize(
+    ("package", "room"), [("pykeops", "backends"), ("dask", "_partitions")]
+)
+def test_some_packages_have_one_home(package, room):
     heads = {m: {n.split(".")[0] for n in imports_of(m)} for m in FILES}
-    homes = [module for module in FILES if "pykeops" in heads[module]]
-    assert len(homes) == 1
-    assert room_of(homes[0]) == "backends"
+    homes = [module for module in FILES if package in heads[module]]
+    assert [room_of(home) for home in homes] == [room]
 
 
 @pytest.mark.parametrize("module", FILES)

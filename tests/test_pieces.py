@@ -173,6 +173,22 @@ def test_the_reservoir_is_uniform():
     assert_allclose(counts, 250, atol=60)
 
 
+def test_pieces_of_a_batch_make_one_step():
+    X = blobs()
+    whole, model = (KeOpsGaussianMixture(3, random_state=0) for _ in range(2))
+    for batch in (X[:200], X[200:]):
+        whole.partial_fit(batch)
+        assert_same_fit(model.partial_fit(divided(batch, [50, 50, 60])), whole)
+
+
+def test_means_given_some_features():
+    X = blobs()
+    model = KeOpsGaussianMixture(3, random_state=0).fit(X)
+    expected = model.conditional_mean([0], X[:, :1])
+    found = model.conditional_mean([0], divided(X[:, :1]))
+    assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_tables_keep_the_names_of_features():
     X = pd.DataFrame(blobs(), columns=["a", "b"])
     model = KeOpsGaussianMixture(3, random_state=0).fit([X[:200], X[200:]])

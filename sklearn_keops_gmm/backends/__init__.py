@@ -10,12 +10,13 @@ from sklearn_keops_gmm.backends._choice import (
     choose_backend,
     get_backend,
 )
-from sklearn_keops_gmm.backends._protocol import Backend, Reductions
+from sklearn_keops_gmm.backends._protocol import Backend, Recipe, Reductions
 from sklearn_keops_gmm.backends._threads import single_thread
 
 __all__ = [
     "BACKENDS",
     "Backend",
+    "Recipe",
     "Reductions",
     "choose_backend",
     "get_backend",

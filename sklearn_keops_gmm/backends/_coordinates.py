@@ -6,6 +6,7 @@ terms of the expanded form have no reason to be much larger than their sum.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import torch
@@ -64,8 +65,54 @@ class Coordinates:
             moments = replace(moments, first=first, second=second)
         return moments.from_frame(self._frame)
 
+    def to(self, device: torch.device) -> Coordinates:
+        """Return the same coordinates on another device."""
+        if device == self._centre.device:
+            return self
+        moved = copy(self)
+        moved._frame = self._frame.to(device)
+        moved._centre = self._centre.to(device)
+        if self._basis is not None and self._inverse is not None:
+            moved._basis = self._basis.to(device)
+            moved._inverse = self._inverse.to(device)
+        return moved
+
     def _in_frame(self, points: Tensor) -> Tensor:
         return (points - self._centre) / self._frame.scale
+
+
+class CoordinatesOf:
+    """Coordinates for some points, of either kind, each made when it is asked for.
+
+    Parameters
+    ----------
+    points : Tensor of shape (N, D)
+    frame : Frame
+    """
+
+    def __init__(self, points: Tensor, frame: Frame) -> None:
+        self._points = points
+        self._frame = frame
+        self._made: dict[bool, Coordinates] = {}
+
+    def __call__(self, structure: str) -> Coordinates:
+        """Return the coordinates for components of a structure."""
+        whiten = structure in ("full", "tied")
+        if whiten not in self._made:
+            self._made[whiten] = Coordinates(self._points, self._frame, whiten)
+        return self._made[whiten]
+
+    def settled(self, structure: str) -> CoordinatesOf:
+        """Return the same for one structure, made, and without the points."""
+        found = CoordinatesOf(self._points[:0].clone(), self._frame)
+        found._made = {structure in ("full", "tied"): self(structure)}
+        return found
+
+    def to(self, device: torch.device) -> CoordinatesOf:
+        """Return what was made on another device."""
+        found = CoordinatesOf(self._points, self._frame)
+        found._made = {kind: made.to(device) for kind, made in self._made.items()}
+        return found
 
 
 def _whitening(points: Tensor) -> tuple[Tensor, Tensor]:

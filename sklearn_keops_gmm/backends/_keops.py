@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from math import sqrt
 
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import Components, Frame, Moments
+from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._direct import DIRECT
 from sklearn_keops_gmm.backends._keops_formulas import LAYOUTS, Pairs
 from sklearn_keops_gmm.backends._keops_runtime import (
@@ -25,6 +26,7 @@ from sklearn_keops_gmm.backends._keops_runtime import (
     keops_has_cuda,
     reduce_pairs,
 )
+from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._workspace import Workspace
 
 __all__ = ["KeOpsReductions", "check_keops_available", "keops_has_cuda"]
@@ -81,11 +83,9 @@ class KeOpsReductions:
         part._sample_weight = self._sample_weight[rows]
         return part
 
-    def of_others(
-        self, points: Tensor, sample_weight: Tensor | None
-    ) -> KeOpsReductions:
-        """Return the reductions over other points, in the frame of these."""
-        return KeOpsReductions(points, sample_weight, self._frame)
+    def recipe(self, structure: Structure) -> Recipe:
+        """Return how to make reductions over other points, in the frame of these."""
+        return partial(_in_same_frame, self._frame)
 
     @torch.no_grad()
     def log_density(self, components: Components) -> Tensor:
@@ -215,6 +215,12 @@ class KeOpsReductions:
         for start in range(0, len(self._points), size):
             rows = slice(start, start + size)
             yield rows, direct.logits(framed, self._points[rows].mT, workspace)
+
+
+def _in_same_frame(
+    frame: Frame, points: Tensor, sample_weight: Tensor | None
+) -> KeOpsReductions:
+    return KeOpsReductions(points, sample_weight, frame.to(points.device))
 
 
 def _in_frame(points: Tensor, frame: Frame) -> Tensor:

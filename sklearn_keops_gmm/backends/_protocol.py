@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import Components, Frame, Moments
+from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
 
 
 class Reductions(Protocol):
@@ -29,16 +30,16 @@ class Reductions(Protocol):
             On any device.
         """
 
-    def of_others(self, points: Tensor, sample_weight: Tensor | None) -> Reductions:
-        """Return the reductions over other points, in the same frame.
+    def recipe(self, structure: Structure) -> Recipe:
+        """Return how to make reductions over other points in the same coordinates.
 
-        They are to be asked once: they keep nothing that they derive.
+        It holds no points: it is small, and can be sent to other processes. What it
+        makes is to be asked once, and keeps nothing that it derives.
 
         Parameters
         ----------
-        points : Tensor of shape (n, D)
-            Of the dtype and on the device of these.
-        sample_weight : Tensor of shape (n,) or None
+        structure : {"full", "tied", "diag", "spherical"}
+            Of the components to ask about.
         """
 
     def log_density(self, components: Components) -> Tensor:
@@ -65,3 +66,8 @@ class Backend(Protocol):
     def __call__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
     ) -> Reductions: ...
+
+
+# Makes reductions over points (n, D), on any device but of the dtype of those that it
+# comes from, with weights (n,) or None.
+Recipe = Callable[[Tensor, Tensor | None], Reductions]

@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, reduce
+from functools import partial, reduce
 from operator import add
 
 import torch
 from sklearn import get_config
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import Components, Frame, Moments
-from sklearn_keops_gmm.backends._coordinates import Coordinates
+from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
+from sklearn_keops_gmm.backends._coordinates import CoordinatesOf
 from sklearn_keops_gmm.backends._pairs import Pairs, Sums
+from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 from sklearn_keops_gmm.backends._workspace import Workspaces
 
@@ -47,9 +48,7 @@ class TorchReductions:
         self._points = points
         self._sample_weight = sample_weight
         self._frame = frame
-        self._coordinates = cache(
-            lambda structure: Coordinates(points, frame, whiten=structure == "full")
-        )
+        self._coordinates = CoordinatesOf(points, frame)
         self._workspaces = Workspaces(points)
         self._kept: dict[str, Tensor] = {}
         self._levels: Tensor | None = None
@@ -68,14 +67,10 @@ class TorchReductions:
         part._coordinates = self._coordinates
         return part
 
-    def of_others(
-        self, points: Tensor, sample_weight: Tensor | None
-    ) -> TorchReductions:
-        """Return the reductions over other points, in the coordinates of these."""
-        part = TorchReductions(points, sample_weight, self._frame)
-        part._coordinates = self._coordinates
-        part._keeps = False
-        return part
+    def recipe(self, structure: Structure) -> Recipe:
+        """Return how to make reductions over other points, in the same coordinates."""
+        coordinates = self._coordinates.settled(structure)
+        return partial(_in_same_coordinates, self._frame, coordinates)
 
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
@@ -260,6 +255,19 @@ def _are_safe(totals: Tensor) -> bool:
     low, high = (float(bound) for bound in torch.aminmax(totals))
     safe = _SAFE_SUMS[totals.dtype]
     return 1 / safe < low and high < safe
+
+
+def _in_same_coordinates(
+    frame: Frame,
+    coordinates: CoordinatesOf,
+    points: Tensor,
+    sample_weight: Tensor | None,
+) -> TorchReductions:
+    device = points.device
+    part = TorchReductions(points, sample_weight, frame.to(device))
+    part._coordinates = coordinates.to(device)
+    part._keeps = False
+    return part
 
 
 def _untied(components: Components) -> Components:

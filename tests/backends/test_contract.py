@@ -1,5 +1,6 @@
 """One contract for every backend, covariance structure and dtype."""
 
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -266,6 +267,31 @@ def test_some_rows(name, structure, dtype, weighted, device, rng):
     density = some.log_density(case.components(device)).cpu()
     expected = whole.log_density(case.components(device)).cpu()[rows]
     assert_allclose(density, expected, rtol=tolerance(dtype))
+
+
+@every_backend
+@every_structure
+@every_dtype
+def test_recipes(name, structure, dtype, device, rng):
+    """Other points, weighted or not, in another process: none of these are sent."""
+    case = make_case(rng, structure, dtype, n_samples=5000, centre=3.0)
+    sent = pickle.dumps(case.reductions(name, case.frame()).recipe(structure))
+    assert len(sent) < 5000
+    recipe = pickle.loads(sent)
+    for weighted in (False, True):
+        drawn = make_case(rng, structure, dtype, weighted=weighted, centre=2.0)
+        other = replace(case, points=drawn.points, sample_weight=drawn.sample_weight)
+        weights = None
+        if weighted:
+            weights = torch.tensor(other.sample_weight, device=device)
+        made = recipe(torch.tensor(other.points, device=device), weights)
+        assert made.n_samples == len(other.points)
+        expected = reference.moments(other.points, other.sample_weight, *case.mixture)
+        found = made.moments(case.components(device))
+        assert_same_moments(found, expected, 5 * tolerance(dtype))
+        expected = reference.log_density(other.points, *case.mixture)
+        found = made.log_density(case.components(device)).cpu()
+        assert_allclose(found, expected.astype(float), rtol=5 * tolerance(dtype))
 
 
 @every_backend
