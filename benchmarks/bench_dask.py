@@ -20,8 +20,6 @@ are added up where they are do not move. Seconds on paper are those of processor
 """
 
 import argparse
-import json
-import platform
 import warnings
 from functools import partial
 from pathlib import Path
@@ -29,6 +27,7 @@ from time import perf_counter, process_time
 
 import dask.array as da
 import numpy as np
+from common import add_save, save
 from distributed import Client, LocalCluster, wait
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
@@ -187,7 +186,7 @@ def main():
     parser.add_argument("--components", type=int, default=100)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--partition-rows", type=int, default=2**20)
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write JSON there")
+    add_save(parser)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"{FEATURES} features, {arguments.components} components, per step")
@@ -197,15 +196,8 @@ def main():
     print(f"\non paper: {PAPER_ROWS:,} rows, {PAPER_WORKERS} workers of one thread")
     for name, value in paper.items():
         print(f"{name:<38} {value:>10.4g}")
-    if arguments.save:
-        arguments.save.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            "machine": platform.processor() or platform.machine(),
-            "components": arguments.components,
-            "results": results,
-            "on paper": paper,
-        }
-        arguments.save.write_text(json.dumps(content, indent=1) + "\n")
+    content = {"results": results, "on paper": paper}
+    save(arguments.save, components=arguments.components, **content)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         array([1., 1., 1., 1.])
         """
         check_is_fitted(self)
-        n_columns = len(self.means_)
+        n_columns = self.means_.shape[0]
         question = Question(
             self, "predict_proba", responsibilities, n_columns=n_columns
         )

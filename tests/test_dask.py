@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -116,6 +117,18 @@ def test_all_solvers(parameters):
     with dask.config.set(scheduler="threads"):
         model = KeOpsGaussianMixture(**given).fit(da.from_array(X, chunks=CUTS))
     assert_same_fit(model, whole, 1e-5)
+
+
+def test_threads_are_given_back(many_threads):
+    """Those of dask and those of tiles share the cores, and leave torch its own."""
+    X = blobs(4000)
+    whole = KeOpsGaussianMixture(3, random_state=0).fit(X)
+    parts = da.from_array(X, chunks=(300, 2))
+    with dask.config.set(scheduler="threads", num_workers=4):
+        model = KeOpsGaussianMixture(3, random_state=0).fit(parts)
+        assert_array_equal(model.predict(parts).compute(), whole.predict(X))
+        assert model.score(parts) == pytest.approx(whole.score(X), rel=1e-9)
+    assert torch.get_num_threads() == 3
 
 
 def test_warm_starts_go_on():

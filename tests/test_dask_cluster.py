@@ -32,7 +32,7 @@ def client():
 
 def in_memory(**parameters):
     X = blobs(4000)
-    given = start(X, "full", 3) | {"tol": 1e-9, "max_iter": 300} | parameters
+    given = start(X, "full", 3) | {"tol": 0.0, "max_iter": 12} | parameters
     return KeOpsGaussianMixture(**given).fit(X)
 
 
