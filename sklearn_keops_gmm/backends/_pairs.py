@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -26,9 +27,16 @@ _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 _CHUNK = 256
 
 
-@dataclass(frozen=True)
 class Sums:
-    """Sums over samples, float64.
+    """Sums over samples, float64, in one piece of memory.
+
+    Parameters
+    ----------
+    expanded : tuple of int
+        The shape of that attribute.
+    direct : tuple of int
+        The shape of that attribute.
+    device : torch.device
 
     Attributes
     ----------
@@ -40,16 +48,19 @@ class Sums:
         Of log2 p(x_i).
     """
 
-    expanded: Tensor
-    direct: Tensor
-    log_density: Tensor
+    def __init__(
+        self, expanded: tuple[int, int], direct: tuple[int, int], device: torch.device
+    ) -> None:
+        n_expanded, n_direct = math.prod(expanded), math.prod(direct)
+        size = n_expanded + n_direct + 1
+        self._memory = torch.zeros(size, dtype=torch.float64, device=device)
+        self.expanded = self._memory[:n_expanded].view(expanded)
+        self.direct = self._memory[n_expanded:-1].view(direct)
+        self.log_density = self._memory[-1]
 
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(
-            self.expanded + other.expanded,
-            self.direct + other.direct,
-            self.log_density + other.log_density,
-        )
+    def __iadd__(self, other: Sums) -> Self:
+        self._memory += other._memory
+        return self
 
 
 @dataclass(frozen=True)
@@ -148,9 +159,9 @@ class Pairs:
         """Return the sums over no samples."""
         n_expanded, height = len(self.coefficients), self.height
         shape = (height, n_expanded) if self._features_first else (n_expanded, height)
-        new = self.means.new_zeros
         width = 1 + self.means.shape[1] + math.prod(self._shape_of_second)
-        return Sums(new(shape), new(len(self.order) - n_expanded, width), new(()))
+        direct = len(self.order) - n_expanded, width
+        return Sums(shape, direct, self.means.device)
 
     def add(
         self,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, reduce
-from operator import add
+from operator import iadd
 
 import torch
 from sklearn import get_config
@@ -24,7 +24,7 @@ from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 from sklearn_keops_gmm.backends._workspace import Workspaces
 
-_TILE_BYTES = 2**21
+_TILE_BYTES = 3 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 8192
 _TILES_TO_SHARE, _LINE = 4, 64
 _CACHE_BYTES = 2**28
@@ -106,7 +106,7 @@ class TorchReductions:
         if self._keeps and self._points.device.type == "cpu":
             self._levels = levels
         with single_thread():
-            moments = pairs.collect(reduce(add, parts))
+            moments = pairs.collect(reduce(iadd, parts))
             moments = self._coordinates(pairs.structure).moments_back(moments)
         if components.structure == "tied":
             moments = replace(moments, second=moments.second.sum(0))
