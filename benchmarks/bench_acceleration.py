@@ -16,6 +16,7 @@ from time import process_time
 import numpy as np
 from bench_em_step import load_patches
 from bench_whole_fit import load_pixels
+from common import add_save, save
 from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning
 
@@ -67,7 +68,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tol", type=float, nargs="+", default=[1e-6, 1e-8])
+    add_save(parser)
     arguments = parser.parse_args()
+    rows = []
     warnings.simplefilter("ignore", ConvergenceWarning)
     print(f"{'data':<29} {'tol':>6} {'EM':>6} {'s':>6} {'squarem':>8} {'s':>6}  cost")
     for name, (X, M) in load_data().items():
@@ -80,6 +83,11 @@ def main():
             ]
             row = " ".join(f"{steps or 'never':>6} {s:6.2f}" for steps, s in ways)
             print(f"{name:<29} {tol:6.0e} {row}  {target:.6f}", flush=True)
+            rows.append(
+                {"data": name, "tol": tol, "cost": target}
+                | dict(zip(("EM", "squarem"), ways, strict=True))
+            )
+    save(arguments.save, rows=rows)
 
 
 if __name__ == "__main__":

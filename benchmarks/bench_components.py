@@ -2,7 +2,7 @@
 
     python benchmarks/bench_components.py                         # 48 draws
     python benchmarks/bench_components.py --seeds 1000 1200 --jobs 2 --save found.json
-    python benchmarks/bench_components.py --seeds 0 100 --methods mdl bic icl cv
+    python benchmarks/bench_components.py --seeds 0 100 --methods lic bic icl cv
     python benchmarks/bench_components.py --large
 
 Each seed draws a mixture of K in {2, 3, 5, 8, 12, 20} components in D in {2, 5, 10}
@@ -17,7 +17,7 @@ features and N samples of it, 2,000 for at most 8 components and 4,000 for more:
 
 The methods, all with at most 30 components:
 
-mdl, bic, icl, cv
+lic, bic, icl, cv
     `KeOpsGaussianMixtureCV` with that criterion.
 grid
     `sklearn.mixture.GaussianMixture` for K = 1, ..., 30, the lowest BIC.
@@ -36,18 +36,14 @@ K = 10, 15, ..., 50, wall-clock seconds on all cores.
 """
 
 import argparse
-import json
 import math
-import os
-import platform
 import warnings
-from importlib.metadata import version
 from itertools import combinations
-from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
 import torch
+from common import add_save, save
 from joblib import Parallel, delayed
 from scipy.stats import binomtest
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
@@ -56,8 +52,8 @@ from threadpoolctl import threadpool_limits
 from sklearn_keops_gmm import KeOpsGaussianMixtureCV
 
 MOST = 30
-OURS = ("mdl", "bic", "icl", "cv")
-METHODS = ("mdl", "bic", "icl", "grid", "bayes")
+OURS = ("lic", "bic", "icl", "cv")
+METHODS = ("lic", "bic", "icl", "grid", "bayes")
 
 
 def draw_mixture(rng, K, D, closest):
@@ -171,7 +167,7 @@ def large():
     mixture = draw_mixture(rng, 30, 3, 3.0)
     X, new = (draw_samples(rng, mixture, 200_000) for _ in range(2))
     rows = {}
-    for method in ("mdl", "grid"):
+    for method in ("lic", "grid"):
         begin = perf_counter()
         found, model = fit(method, X, range(10, 51, 5), 60)
         seconds = perf_counter() - begin
@@ -182,18 +178,8 @@ def large():
             f"{rows[method]['held_out']:.4f}, {seconds:.1f} s",
             flush=True,
         )
-    print(f"ratio {rows['grid']['seconds'] / rows['mdl']['seconds']:.1f}")
+    print(f"ratio {rows['grid']['seconds'] / rows['lic']['seconds']:.1f}")
     return rows
-
-
-def machine():
-    """Say what the figures were measured on."""
-    names = ("scikit-learn", "torch", "numpy")
-    return {
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": {name: version(name) for name in names},
-    }
 
 
 def main():
@@ -205,9 +191,9 @@ def main():
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--save", type=Path)
+    add_save(parser)
     arguments = parser.parse_args()
-    results = {"machine": machine()}
+    results = {}
     if arguments.large:
         results["large"] = large()
     else:
@@ -217,9 +203,7 @@ def main():
         )
         report(draws, curve, arguments.methods)
         results |= {"spiral": curve, "draws": draws}
-    if arguments.save:
-        arguments.save.parent.mkdir(parents=True, exist_ok=True)
-        arguments.save.write_text(json.dumps(results, indent=1) + "\n")
+    save(arguments.save, **results)
 
 
 if __name__ == "__main__":

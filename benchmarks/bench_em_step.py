@@ -17,24 +17,18 @@ grey levels from 0 to 255, with uniform noise of half a grey level up or down.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import warnings
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
-import torch
+from common import add_save, describe_machine, save
 from sklearn.datasets import load_sample_images
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_info
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 
@@ -129,34 +123,6 @@ def bench_methods(makers, X, rounds, clock):
     }
 
 
-def describe_machine():
-    """Return the versions and the machine that the times belong to."""
-    packages = ("sklearn-keops-gmm", "scikit-learn", "pykeops", "torch", "numpy")
-    blas = [
-        f"{info['internal_api']} {info['version']} ({info.get('architecture', '')}, "
-        f"{info['num_threads']} threads)"
-        for info in threadpool_info()
-        if info["user_api"] == "blas"
-    ]
-    return {
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-        "machine": f"{processor_name()}, {os.cpu_count()} cores",
-        "blas": ", ".join(blas),
-        "torch threads": torch.get_num_threads(),
-    }
-
-
-def processor_name():
-    """Return the name of the processor, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def parse_arguments():
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -181,7 +147,7 @@ def parse_arguments():
         help="count the processor's time instead of the clock's: for a busy machine, "
         "with OMP_NUM_THREADS=1 and its like set",
     )
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write JSON there")
+    add_save(parser)
     return parser.parse_args()
 
 
@@ -190,8 +156,7 @@ def main():
     arguments = parse_arguments()
     warnings.simplefilter("ignore", ConvergenceWarning)
     clock = process_time if arguments.cpu_time else perf_counter
-    machine = describe_machine()
-    for key, value in machine.items():
+    for key, value in describe_machine().items():
         print(f"{key}: {value}")
     times = "processor" if arguments.cpu_time else "wall-clock"
     print(f"dtype: {arguments.dtype}, {times} times, median of {arguments.rounds}\n")
@@ -242,19 +207,7 @@ def main():
     print()
     for name, ratios in speedups.items():
         print(f"{name}: geometric mean {statistics.geometric_mean(ratios):.2f}")
-    if arguments.save:
-        arguments.save.parent.mkdir(parents=True, exist_ok=True)
-        arguments.save.write_text(
-            json.dumps(
-                {
-                    "machine": machine,
-                    "dtype": arguments.dtype,
-                    "times": times,
-                    "results": results,
-                },
-                indent=1,
-            )
-        )
+    save(arguments.save, dtype=arguments.dtype, times=times, results=results)
 
 
 if __name__ == "__main__":

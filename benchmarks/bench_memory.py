@@ -21,6 +21,7 @@ from pathlib import Path
 from time import process_time
 
 import numpy as np
+from common import add_save, save
 
 # "start": the default start by k-means, and no step of EM
 METHODS = ("start", "fit", "score_samples", "predict")
@@ -95,12 +96,13 @@ def seconds_per_step(N, M):
 
 
 def report_exponent(name, sizes, times):
-    """Print the times, and the slope of their logarithms."""
+    """Print the times; return the slope of their logarithms."""
     exponent = np.polyfit(np.log(sizes), np.log(times), 1)[0]
     row = "  ".join(
         f"{size}: {1e3 * time:.1f} ms" for size, time in zip(sizes, times, strict=True)
     )
     print(f"time of a step ~ {name}^{exponent:.2f}   ({row})", flush=True)
+    return float(exponent)
 
 
 def main():
@@ -111,6 +113,7 @@ def main():
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--components", type=int, default=2000)
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    add_save(parser)
     arguments = parser.parse_args()
     if arguments.measure:
         method, N, M = arguments.measure
@@ -118,16 +121,18 @@ def main():
         return
     N, M = arguments.samples, arguments.components
     print(f"N = {N}, D = 3, M = {M}: all pairs would take {N * M * 8 / 1e6:.0f} MB")
+    found = {}
     for method in METHODS:
-        peak, seconds = in_own_process(method, N, M)
+        peak, seconds = found[method] = in_own_process(method, N, M)
         print(
             f"{method:<14} {peak:7.0f} MB above the data, {seconds:.1f} s", flush=True
         )
     warnings.simplefilter("ignore")
     times = [seconds_per_step(size, 100) for size in SAMPLES]
-    report_exponent("N", SAMPLES, times)
+    exponents = {"N": report_exponent("N", SAMPLES, times)}
     times = [seconds_per_step(50_000, size) for size in COMPONENTS]
-    report_exponent("M", COMPONENTS, times)
+    exponents["M"] = report_exponent("M", COMPONENTS, times)
+    save(arguments.save, N=N, M=M, megabytes_and_seconds=found, exponents=exponents)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ import statistics
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
-from bench_em_step import SHAPES, common_start, describe_machine, load_patches
+from bench_em_step import SHAPES, common_start, load_patches
+from common import add_save, describe_machine, save
 
 REG_COVAR = 0.1
 
@@ -203,16 +203,9 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--timeout", type=float, default=600, help="seconds for each")
     parser.add_argument("--cpu-time", action="store_true", help="not the clock's")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write JSON there")
+    add_save(parser)
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def save(file, content):
-    """Write what there is so far, if a file was named."""
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content, indent=1))
 
 
 def main():
@@ -244,7 +237,7 @@ def main():
                     f"{1e3 * found['step']:9.2f} {1e9 * found['step'] / N / M:8.1f}"
                 )
                 print(f"{shape:<14} {dtype:<8} {name:<22} {times}", flush=True)
-                save(arguments.save, {"machine": machine, "results": results})
+                save(arguments.save, machine=machine, results=results)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ The second compares `sparsity_path` with one fit for each of its knots, and
 """
 
 import argparse
-import json
 import warnings
-from pathlib import Path
 from time import process_time
 
 import numpy as np
 import torch
+from common import add_save, save
 from sklearn.model_selection import GridSearchCV, KFold
 from threadpoolctl import threadpool_limits
 
@@ -96,6 +95,7 @@ def paths(X):
         f"{seconds:.2f} s; a fit at each knot {apart:.2f} s, "
         f"ratio {apart / seconds:.1f}"
     )
+    rows = {"path": {"seconds": seconds, "a fit at each knot": apart}}
     folds = KFold(5, shuffle=True, random_state=0)
     search, seconds = timed(
         lambda: KeOpsGaussianMixtureCV(M, criterion="cv", cv=folds, **given).fit(X)
@@ -110,6 +110,8 @@ def paths(X):
         f"GridSearchCV: {grid.best_estimator_.n_components_} components, "
         f"{apart:.2f} s, ratio {apart / seconds:.1f}"
     )
+    rows["search"] = {"seconds": seconds, "grid search": apart}
+    return rows
 
 
 def main():
@@ -119,19 +121,14 @@ def main():
     )
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--path", action="store_true")
-    parser.add_argument("--save", type=Path)
+    add_save(parser)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     with threadpool_limits(1):
         X = spiral(10_000)
-        if arguments.path:
-            paths(X)
-            return
-        rows = table(X, arguments.seeds)
-    if arguments.save:
-        arguments.save.parent.mkdir(parents=True, exist_ok=True)
-        arguments.save.write_text(json.dumps(rows, indent=1) + "\n")
+        rows = paths(X) if arguments.path else table(X, arguments.seeds)
+    save(arguments.save, rows=rows)
 
 
 if __name__ == "__main__":

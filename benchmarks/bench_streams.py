@@ -19,6 +19,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
+from common import add_save, save
 
 FEATURES = 16
 METHODS = ("fit", "score", "predict")
@@ -71,6 +72,7 @@ def main():
     parser.add_argument("--components", type=int, default=10)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    add_save(parser)
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(measure(arguments.measure, arguments.components)))
@@ -83,8 +85,11 @@ def main():
         command = [sys.executable, __file__, "--measure", str(path)]
         command += ["--components", str(arguments.components)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-    for method, (memory, cpu, wall) in json.loads(done.stdout).items():
+    found = json.loads(done.stdout)
+    for method, (memory, cpu, wall) in found.items():
         print(f"{method:<8} peak {memory:5.0f} MB  {cpu:6.1f} s cpu  {wall:6.1f} s")
+    columns = "peak megabytes, processor seconds, wall-clock seconds"
+    save(arguments.save, rows=n_rows, megabytes=size, columns=columns, methods=found)
 
 
 if __name__ == "__main__":

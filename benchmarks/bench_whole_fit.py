@@ -16,6 +16,7 @@ import warnings
 from time import perf_counter, process_time
 
 import numpy as np
+from common import add_save, save
 from sklearn.datasets import load_sample_image
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -48,6 +49,7 @@ def parse_arguments():
     parser.add_argument("--components", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--init-size", type=int, help="by default the estimator's")
+    add_save(parser)
     return parser.parse_args()
 
 
@@ -89,6 +91,8 @@ def main():
         f"times faster: {theirs[0] / ours[0]:.1f} (processor), "
         f"{theirs[1] / ours[1]:.1f} (wall clock); score {ours[3] - theirs[3]:+.5f}"
     )
+    columns = "processor seconds, wall-clock seconds, steps, score"
+    save(arguments.save, columns=columns, fits=rows, medians=median)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ for low, high in path.sparsities[path.n_components == n_clusters]:
 # %%
 # The choice
 # ----------
-# A description length needs no second look at the data.
+# The default criterion needs no second look at the data.
 found = KeOpsGaussianMixtureCV(30, random_state=0).fit(X)
 print(f"{found.n_components_} components found")
 

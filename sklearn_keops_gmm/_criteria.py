@@ -53,19 +53,19 @@ def icl(evidence: Evidence) -> float:
     return bic(evidence) + 2 * evidence.entropy
 
 
-def mdl(evidence: Evidence) -> float:
-    """Return the description length of a mixture.
+def lic(evidence: Evidence) -> float:
+    """Return the location information criterion.
 
-    As BIC, but the parameters of a component are told with the precision that the
-    samples of one component give them, not all samples: Figueiredo, Leitao and
-    Jain, "On fitting mixture models", EMMCVPR 1999, with equal weights in place of
-    the fitted, so that a speck of a component is not cheap.
+    A component too many gains more likelihood than its parameters alone would: of all
+    places where the samples happen to be dense it can take the best. So it costs
+    2 log N, in units of the deviance, to say at which of N samples it is, and 3 for
+    each of its parameters: those are of AIC3 (Bozdogan, "Mixture-model cluster
+    analysis using model selection criteria and a new informational measure of
+    complexity", 1994).
     """
-    of_one = math.log(evidence.n_samples / evidence.n_components)
-    of_all = math.log(evidence.n_samples)
-    n_own = evidence.n_components * evidence.n_own
-    n_rest = evidence.n_components - 1 + evidence.n_shared
-    return n_own * of_one + n_rest * of_all - 2 * evidence.log_likelihood
+    places = 2 * evidence.n_components * math.log(evidence.n_samples)
+    n_other = evidence.n_components * evidence.n_own + evidence.n_shared
+    return places + 3 * n_other - 2 * evidence.log_likelihood
 
 
-CRITERIA: dict[str, Callable[[Evidence], float]] = {"mdl": mdl, "bic": bic, "icl": icl}
+CRITERIA: dict[str, Callable[[Evidence], float]] = {"lic": lic, "bic": bic, "icl": icl}

@@ -126,6 +126,8 @@ class Moments:
 
     def from_frame(self, frame: Frame) -> Moments:
         """Return the same moments in the original coordinates."""
+        if frame.scale == 1.0:
+            return self
         return replace(
             self,
             first=self.first * frame.scale,

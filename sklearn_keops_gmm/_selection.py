@@ -60,11 +60,11 @@ class KeOpsGaussianMixtureCV(ConditionalMixture):
     covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', \
 'tied_spherical'}, default='full'
         As in :class:`KeOpsGaussianMixture`.
-    criterion : {'mdl', 'bic', 'icl', 'cv'}, default='mdl'
-        'mdl' is the description length of Figueiredo, Leitao and Jain: BIC with the
-        samples of one component in place of all for the parameters of that
-        component. 'bic' is the Bayesian information criterion; 'icl' adds the
-        entropy of the responsibilities to it, against components that overlap.
+    criterion : {'lic', 'bic', 'icl', 'cv'}, default='lic'
+        'lic' is minus twice the log-likelihood, plus 3 for each parameter of a
+        component or covariance, as in AIC3, and 2 log N for each component, for which
+        of N samples it is at. 'bic' is the Bayesian information criterion; 'icl' adds
+        the entropy of the responsibilities to it, against components that overlap.
         'cv' is the mean log-likelihood of samples that were held out.
     cv : int, cross-validation generator or iterable, default=None
         The folds of 'cv'. An integer k, or None for 5, is k shuffled folds.
@@ -117,8 +117,9 @@ default='kmeans'
 
     References
     ----------
-    .. [1] M. A. T. Figueiredo, J. M. N. Leitao and A. K. Jain, "On fitting mixture
-       models", EMMCVPR 1999.
+    .. [1] H. Bozdogan, "Mixture-model cluster analysis using model selection criteria
+       and a new informational measure of complexity", Proceedings of the first US/Japan
+       conference on the frontiers of statistical modeling, 1994.
     .. [2] A. R. Runnalls, "Kullback-Leibler approach to Gaussian mixture
        reduction", IEEE Transactions on Aerospace and Electronic Systems 43, 2007.
 
@@ -148,7 +149,7 @@ default='kmeans'
         n_components: int = 30,
         *,
         covariance_type: CovarianceType = "full",
-        criterion: Literal["mdl", "bic", "icl", "cv"] = "mdl",
+        criterion: Literal["lic", "bic", "icl", "cv"] = "lic",
         cv: int | BaseCrossValidator | Any = None,
         one_standard_error: bool = False,
         tol: float = 1e-3,

@@ -36,8 +36,8 @@ def test_criteria(structure, weighted, rng):
         bic = fitted.bic(X, sample_weight=weights)
         own = {"full": 5, "diag": 4, "spherical": 3}.get(structure, 2)
         shared = {"tied": 3, "tied_diag": 2, "tied_spherical": 1}.get(structure, 0)
-        lengths = K * own * np.log(total / K) + (K - 1 + shared) * np.log(total)
-        expected = {"bic": bic, "icl": bic + 2 * entropy, "mdl": deviance + lengths}
+        lic = deviance + 3 * (K * own + shared) + 2 * K * np.log(total)
+        expected = {"bic": bic, "icl": bic + 2 * entropy, "lic": lic}
         assert member.evidence.entropy == pytest.approx(entropy, abs=1e-7)
         for name, criterion in CRITERIA.items():
             assert criterion(member.evidence) == pytest.approx(expected[name], rel=1e-9)

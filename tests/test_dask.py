@@ -471,13 +471,13 @@ def test_paths(parts):
     path = sparsity_path(parts, 6, random_state=0)
     assert_array_equal(path.n_components, whole.n_components)
     assert_allclose(path.scores, whole.scores, rtol=1e-8)
-    for criterion in ("mdl", "bic", "icl"):
+    for criterion in ("lic", "bic", "icl"):
         model = KeOpsGaussianMixtureCV(6, criterion=criterion, random_state=0)
         found = KeOpsGaussianMixtureCV(**model.get_params()).fit(parts)
         assert_allclose(found.criterion_, model.fit(blobs()).criterion_, rtol=1e-8)
         assert found.n_components_ == 3
         assert_array_equal(np.asarray(found.predict(parts)), model.predict(blobs()))
-    with pytest.raises(ValueError, match=r"criterion='cv' .*Use criterion='mdl'"):
+    with pytest.raises(ValueError, match=r"criterion='cv' .*Use criterion='lic'"):
         KeOpsGaussianMixtureCV(6, criterion="cv").fit(parts)
 
 

@@ -33,6 +33,14 @@ def test_html_links_to_the_documentation(published, cls):
     assert f'href="{link}"' in cls()._repr_html_()
 
 
+def test_the_package_names_an_address():
+    """As it is installed: in its metadata."""
+    _documentation.documentation_address.cache_clear()
+    link = KeOpsGaussianMixture()._get_doc_link()
+    assert link.startswith("https://sklearn-keops-gmm.")
+    assert link.endswith("/api.html#sklearn_keops_gmm.KeOpsGaussianMixture")
+
+
 @pytest.mark.parametrize("addresses", [(), ("Source, https://source.test",)])
 def test_no_link_without_an_address(published, addresses):
     """Least of all one to scikit-learn's documentation of another class."""

@@ -36,7 +36,7 @@ def test_conformance(estimator, check):
 
 @pytest.mark.parametrize(
     ("structure", "criterion"),
-    [(structure, "mdl") for structure in COVARIANCE_TYPES]
+    [(structure, "lic") for structure in COVARIANCE_TYPES]
     + [("full", criterion) for criterion in ("bic", "icl", "cv")],
 )
 def test_the_number_is_found(structure, criterion, rng):
@@ -123,7 +123,7 @@ def test_jobs_do_not_matter(rng):
     assert one.scores_ == pytest.approx(two.scores_, abs=1e-12)
 
 
-@pytest.mark.parametrize("criterion", ["mdl", "cv"])
+@pytest.mark.parametrize("criterion", ["lic", "cv"])
 def test_weights(criterion, rng):
     """With weights of 0 the rows might as well not be there."""
     X = clusters(rng, n_samples=300)

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._covariances._structure import (
@@ -149,14 +148,14 @@ class _MatrixCovariance(CovarianceStructure):
             regularized = (vectors * floored[..., None, :]) @ vectors.mT
         return regularized
 
-    def _draw_one(
-        self,
-        random_state: RandomState,
-        mean: np.ndarray,
-        covariance: np.ndarray,
-        count: int,
+    def _coloured(
+        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
     ) -> np.ndarray:
-        return random_state.multivariate_normal(mean, covariance, count)
+        # The root that RandomState.multivariate_normal takes.
+        _, variances, axes = np.linalg.svd(covariances)
+        roots = np.sqrt(variances)[:, :, None] * axes
+        groups = np.split(normal, np.cumsum(counts)[:-1])
+        return np.vstack([g @ root for g, root in zip(groups, roots, strict=True)])
 
 
 class FullCovariance(_MatrixCovariance):

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._covariances._structure import (
@@ -58,15 +57,11 @@ class _ScaleCovariance(CovarianceStructure):
     ) -> Tensor:
         return factors.new_zeros(1, len(features), len(others))
 
-    def _draw_one(
-        self,
-        random_state: RandomState,
-        mean: np.ndarray,
-        covariance: np.ndarray,
-        count: int,
+    def _coloured(
+        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
     ) -> np.ndarray:
-        normal = random_state.standard_normal((count, len(mean)))
-        return mean + normal * np.sqrt(covariance)
+        roots = np.sqrt(covariances).reshape(len(counts), -1)
+        return normal * roots.repeat(counts, axis=0)
 
 
 class DiagonalCovariance(_ScaleCovariance):

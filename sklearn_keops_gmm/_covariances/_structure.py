@@ -342,27 +342,20 @@ class CovarianceStructure(Steps):
         counts: np.ndarray,
     ) -> np.ndarray:
         """Draw ``counts[j]`` points of each component, grouped: (sum(counts), D)."""
+        # One call draws the numbers that a call for each component would.
+        normal = random_state.standard_normal((counts.sum(), means.shape[1]))
         own = self._of_each(covariances, len(means))
-        return np.vstack(
-            [
-                self._draw_one(random_state, mean, covariance, int(count))
-                for mean, covariance, count in zip(means, own, counts, strict=True)
-            ]
-        )
+        return means.repeat(counts, axis=0) + self._coloured(normal, own, counts)
 
     def _of_each(self, covariances: np.ndarray, n_components: int) -> np.ndarray:
         """Return one covariance per component."""
         return covariances
 
     @abstractmethod
-    def _draw_one(
-        self,
-        random_state: RandomState,
-        mean: np.ndarray,
-        covariance: np.ndarray,
-        count: int,
+    def _coloured(
+        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
     ) -> np.ndarray:
-        """Draw points of one component, (count, D)."""
+        """Give groups of `counts[j]` standard normal points one covariance each."""
 
 
 class SharedCovariance(SharedSteps, CovarianceStructure):

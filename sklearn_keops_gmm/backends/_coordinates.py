@@ -95,9 +95,9 @@ class CoordinatesOf:
         self._frame = frame
         self._made: dict[bool, Coordinates] = {}
 
-    def __call__(self, structure: str, bare: bool = False) -> Coordinates:
+    def __call__(self, structure: str) -> Coordinates:
         """Return the coordinates for components of a structure."""
-        whiten = structure == "full" and not bare
+        whiten = structure in ("full", "tied")
         if whiten not in self._made:
             self._made[whiten] = Coordinates(self._points, self._frame, whiten)
         return self._made[whiten]
@@ -105,8 +105,7 @@ class CoordinatesOf:
     def settled(self, structure: str) -> CoordinatesOf:
         """Return the same for one structure, made, and without the points."""
         found = CoordinatesOf(self._points[:0].clone(), self._frame)
-        whitens = {False, structure in ("full", "tied")}
-        found._made = {whiten: self("full", bare=not whiten) for whiten in whitens}
+        found._made = {structure in ("full", "tied"): self(structure)}
         return found
 
     def to(self, device: torch.device) -> CoordinatesOf:

@@ -8,57 +8,80 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components
+from sklearn_keops_gmm.backends._workspace import Workspace
 
 
 class Direct(ABC):
     """Whitened differences and their second moments."""
 
     @abstractmethod
-    def _whiten(self, factors: Tensor, differences: Tensor) -> Tensor:
-        """Return ``A_j^T (x_i - m_j)``, (M, D, n)."""
+    def _whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
+        """Write ``A_j^T (x_i - m_j)``, (M, D, n), into `out`."""
 
     @abstractmethod
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:
         """Return second moments from differences, one factor of them weighted."""
 
-    def logits(self, components: Components, points: Tensor) -> Tensor:
-        """Return log p_ij, (M, n), of (n, D) points."""
-        differences = points.mT - components.means[:, :, None]  # (M, D, n)
-        whitened = self._whiten(components.factors, differences)
+    def logits(
+        self, components: Components, points: Tensor, workspace: Workspace
+    ) -> Tensor:
+        """Return log p_ij, (M, n), of (D, n) points."""
+        differences, out = _arrays(components, points, workspace)
+        whitened = self._whiten(components.factors, differences, out)
         return components.offsets[:, None] - 0.5 * whitened.square_().sum(1)
 
     def moments(
-        self, components: Components, points: Tensor, responsibilities: Tensor
+        self,
+        components: Components,
+        points: Tensor,
+        responsibilities: Tensor,
+        workspace: Workspace,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return mass, first and second moments about the means."""
-        differences = points.mT - components.means[:, :, None]  # (M, D, n)
-        weighted = differences * responsibilities[:, None, :]
+        differences, out = _arrays(components, points, workspace)
+        weighted = torch.mul(differences, responsibilities[:, None, :], out=out)
         second = self.second(weighted, differences)
         return responsibilities.sum(1), weighted.sum(2), second
 
 
+def _arrays(
+    components: Components, points: Tensor, workspace: Workspace
+) -> tuple[Tensor, Tensor]:
+    """Return x_i - m_j, (M, D, n), and memory for another such array."""
+    n_components, n_features = components.means.shape
+    differences, out = (
+        workspace.array(name, n_components * n_features, points.shape[1]).view(
+            n_components, n_features, -1
+        )
+        for name in ("differences", "of differences")
+    )
+    torch.sub(points, components.means[:, :, None], out=differences)
+    return differences, out
+
+
 class _FullDirect(Direct):
-    def _whiten(self, factors: Tensor, differences: Tensor) -> Tensor:
-        return factors.mT @ differences
+    def _whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
+        return torch.matmul(factors.mT, differences, out=out)
 
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:
         return weighted @ differences.mT
 
 
 class _DiagonalDirect(Direct):
-    def _whiten(self, factors: Tensor, differences: Tensor) -> Tensor:
-        return factors[:, :, None] * differences
+    def _whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
+        return torch.mul(factors[:, :, None], differences, out=out)
 
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:
         return (weighted * differences).sum(2)
 
 
 class _SphericalDirect(Direct):
-    def _whiten(self, factors: Tensor, differences: Tensor) -> Tensor:
-        return factors[:, None, None] * differences
+    def _whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
+        return torch.mul(factors[:, None, None], differences, out=out)
 
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:
         return (weighted * differences).sum((1, 2))

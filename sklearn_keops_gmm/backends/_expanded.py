@@ -4,7 +4,7 @@
 so one product of matrices gives it for all pairs of a tile, and another gives the
 moments. It is the fastest form, and it cancels: its rounding error is that of its
 largest terms, those of ``m^T A A^T m`` with m measured from the origin of the frame.
-`cancellation` returns their sum, by which tiles choose this form or the direct one.
+it is known beforehand, and by it tiles choose this form or the direct one.
 
 Arrays are component-major, features (F, n) and logits (M, n), so that the long
 axis of samples is contiguous.
@@ -13,11 +13,17 @@ axis of samples is contiguous.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components
+
+Steps = list[Callable[[], Tensor]]
 
 
 class Expansion(ABC):
@@ -28,12 +34,21 @@ class Expansion(ABC):
         """Count the features F of a point with that many coordinates."""
 
     @abstractmethod
-    def features(self, points: Tensor) -> Tensor:
-        """Return (F, n) features of (n, D) points."""
+    def products(self, features: Tensor, n_features: int) -> Steps:
+        """Return how to make features (F, n) of the D coordinates among them."""
 
     @abstractmethod
-    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
-        """Return precision times means, (M, D), and coefficients of the squares."""
+    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what makes coefficients, and `cancellation`.
+
+        Returns
+        -------
+        linear : Tensor of shape (M, D)
+            Precisions times means.
+        squares : Tensor of shape (M, P)
+            Coefficients of the products.
+        cancellation : Tensor of shape (M,)
+        """
 
     @abstractmethod
     def second(self, sums: Tensor, n_features: int) -> Tensor:
@@ -45,67 +60,151 @@ class Expansion(ABC):
     ) -> Tensor:
         """Move second moments from the origin to `means`."""
 
-    def coefficients(self, components: Components) -> Tensor:
-        """Return (M, F) coefficients: their product with features is log p_ij."""
-        linear, squares = self._quadratic(components)
+    def coefficients(self, components: Components) -> tuple[Tensor, Tensor]:
+        """Return coefficients, and how much of their terms cancels.
+
+        Returns
+        -------
+        coefficients : Tensor of shape (M, F)
+            Their product with features is log p_ij.
+        cancellation : Tensor of shape (M,)
+            ``|m_j|^T |A_j A_j^T| |m_j|``.
+        """
+        linear, squares, cancellation = self._quadratic(components)
         constant = components.offsets - 0.5 * (linear * components.means).sum(1)
-        return torch.cat((constant[:, None], linear, squares), 1)
-
-    @abstractmethod
-    def cancellation(self, components: Components) -> Tensor:
-        """Return ``|m_j|^T |A_j A_j^T| |m_j|``, of shape (M,)."""
+        return torch.cat((constant[:, None], linear, squares), 1), cancellation
 
 
-def _triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    rows, columns = torch.triu_indices(n_features, n_features, device=device)
-    return rows, columns
+@dataclass(frozen=True)
+class Features:
+    """The features of n points, in memory that is used for others after them.
+
+    Attributes
+    ----------
+    memory : Tensor of shape (1 + F, n)
+        A level for each point, which is no feature, above its features.
+    level : Tensor of shape (n,)
+    features : Tensor of shape (F, n)
+    ones : Tensor of shape (n,)
+    coordinates : Tensor of shape (D, n)
+    products : list of callable
+        What makes the rest.
+    """
+
+    memory: Tensor
+    level: Tensor
+    features: Tensor
+    ones: Tensor
+    coordinates: Tensor
+    products: Steps
+
+    @classmethod
+    def within(cls, memory: Tensor, expansion: Expansion, n_features: int) -> Features:
+        """Lay out memory of shape (1 + F, n) for points of D coordinates."""
+        features = memory[1:]
+        return cls(
+            memory,
+            memory[0],
+            features,
+            features[0],
+            features[1 : 1 + n_features],
+            expansion.products(features, n_features),
+        )
+
+    def fill(self, points: Tensor) -> None:
+        """Make the features of points, (D, n)."""
+        self.ones.fill_(1.0)
+        self.coordinates.copy_(points)
+        for make in self.products:
+            make()
+
+
+class _Products(NamedTuple):
+    """Which products of two coordinates are features, in their order.
+
+    Attributes
+    ----------
+    rows, columns : Tensor of shape (P,), int64
+        Of each product in the matrix x x^T.
+    upper : Tensor of shape (P,), bool
+        Whether that is in the upper triangle.
+    coefficients : Tensor of shape (P,)
+        What to multiply entries of the precision with.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    upper: Tensor
+    coefficients: Tensor
+
+
+# From so many coordinates on, so many rows of the matrix x x^T are made at a time:
+# the few products that are then there twice cost less than as many calls.
+_MANY, _BLOCK = 16, 4
+
+
+def _blocks(n_features: int) -> list[tuple[int, int]]:
+    """Return the bounds of the rows of x x^T that are made together."""
+    size = _BLOCK if n_features >= _MANY else 1
+    starts = range(0, n_features, size)
+    return [(start, min(start + size, n_features)) for start in starts]
+
+
+@cache
+def _products(n_features: int, device: torch.device) -> _Products:
+    there = torch.zeros(n_features, n_features, dtype=torch.bool)
+    for start, stop in _blocks(n_features):
+        there[start:stop, start:] = True
+    rows, columns = there.nonzero(as_tuple=True)
+    # A product that is there once stands for two entries of the matrix.
+    coefficients = torch.where(there[columns, rows], -0.5, -1.0).double()
+    found = rows, columns, rows <= columns, coefficients
+    return _Products(*(part.to(device) for part in found))
 
 
 class _FullExpansion(Expansion):
-    """Features 1, x and the upper triangle of x x^T."""
+    """Features 1, x and the upper triangle of x x^T, or a little more of it."""
 
     def n_features(self, n_features: int) -> int:
-        return 1 + n_features + n_features * (n_features + 1) // 2
+        squares = sum((b - a) * (n_features - a) for a, b in _blocks(n_features))
+        return 1 + n_features + squares
 
-    def features(self, points: Tensor) -> Tensor:
-        n, n_features = points.shape
-        out = points.new_empty(self.n_features(n_features), n)
-        out[0] = 1.0
-        coordinates = out[1 : 1 + n_features]
-        coordinates.copy_(points.mT)
-        start = 1 + n_features
-        for d in range(n_features):
-            stop = start + n_features - d
-            torch.mul(coordinates[d:], coordinates[d], out=out[start:stop])
-            start = stop
-        return out
+    def products(self, features: Tensor, n_features: int) -> Steps:
+        coordinates, at = features[1 : 1 + n_features], 1 + n_features
+        recipe: Steps = []
+        for start, stop in _blocks(n_features):
+            shape = stop - start, n_features - start, features.shape[1]
+            out = features[at : at + shape[0] * shape[1]].view(shape)
+            left, right = coordinates[start:stop, None], coordinates[None, start:]
+            recipe.append(partial(torch.mul, left, right, out=out))
+            at += shape[0] * shape[1]
+        return recipe
 
-    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
-        factors = components.factors
+    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+        means, factors = components.means[:, :, None], components.factors
         precisions = factors @ factors.mT
-        rows, columns = _triangle(precisions.shape[-1], precisions.device)
-        # A product of different coordinates stands for two entries of the matrix.
-        twice = torch.where(rows == columns, -0.5, -1.0)
-        linear = (precisions @ components.means[:, :, None])[:, :, 0]
-        return linear, precisions[:, rows, columns] * twice
-
-    def cancellation(self, components: Components) -> Tensor:
-        factors, sizes = components.factors, components.means.abs()
-        precisions = (factors @ factors.mT).abs()
-        return ((precisions @ sizes[:, :, None])[:, :, 0] * sizes).sum(1)
+        products = _products(len(factors[0]), factors.device)
+        linear = precisions @ means
+        squares = precisions[:, products.rows, products.columns]
+        squares *= products.coefficients
+        cancellation = means.abs().mT @ precisions.abs_() @ means.abs()
+        return linear[:, :, 0], squares, cancellation[:, 0, 0]
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
-        rows, columns = _triangle(n_features, sums.device)
+        products = _products(n_features, sums.device)
+        rows, columns = products.rows[products.upper], products.columns[products.upper]
+        upper = sums[:, products.upper]
         full = sums.new_empty(len(sums), n_features, n_features)
-        full[:, rows, columns] = sums
-        full[:, columns, rows] = sums
+        full[:, rows, columns] = upper
+        full[:, columns, rows] = upper
         return full
 
     def recentre(
         self, second: Tensor, mass: Tensor, means: Tensor, first: Tensor
     ) -> Tensor:
-        cross = means[:, :, None] * (first - 0.5 * mass[:, None] * means)[:, None, :]
-        return second - cross - cross.mT
+        half = first - 0.5 * mass[:, None] * means
+        both = torch.stack((means, half), 2), torch.stack((half, means), 1)
+        return torch.baddbmm(second, *both, alpha=-1)
 
 
 class _DiagonalExpansion(Expansion):
@@ -114,21 +213,14 @@ class _DiagonalExpansion(Expansion):
     def n_features(self, n_features: int) -> int:
         return 1 + 2 * n_features
 
-    def features(self, points: Tensor) -> Tensor:
-        n, n_features = points.shape
-        out = points.new_empty(self.n_features(n_features), n)
-        out[0] = 1.0
-        coordinates = out[1 : 1 + n_features]
-        coordinates.copy_(points.mT)
-        torch.mul(coordinates, coordinates, out=out[1 + n_features :])
-        return out
+    def products(self, features: Tensor, n_features: int) -> Steps:
+        coordinates, squares = features[1:].split(n_features)
+        return [partial(torch.mul, coordinates, coordinates, out=squares)]
 
-    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
-        precisions = components.factors**2
-        return precisions * components.means, -0.5 * precisions
-
-    def cancellation(self, components: Components) -> Tensor:
-        return (components.factors * components.means).square().sum(1)
+    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+        means, precisions = components.means, components.factors**2
+        linear = precisions * means
+        return linear, -0.5 * precisions, (linear * means).sum(1)
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums
@@ -145,20 +237,18 @@ class _SphericalExpansion(Expansion):
     def n_features(self, n_features: int) -> int:
         return 2 + n_features
 
-    def features(self, points: Tensor) -> Tensor:
-        n, n_features = points.shape
-        out = points.new_empty(self.n_features(n_features), n)
-        out[0] = 1.0
-        out[1 : 1 + n_features].copy_(points.mT)
-        torch.sum(points * points, 1, out=out[-1])
-        return out
+    def products(self, features: Tensor, n_features: int) -> Steps:
+        coordinates = features[1:-1]
+        squares = torch.empty_like(coordinates)
+        return [
+            partial(torch.mul, coordinates, coordinates, out=squares),
+            partial(torch.sum, squares, 0, out=features[-1]),
+        ]
 
-    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor]:
-        precisions = components.factors[:, None] ** 2
-        return precisions * components.means, -0.5 * precisions
-
-    def cancellation(self, components: Components) -> Tensor:
-        return (components.factors[:, None] * components.means).square().sum(1)
+    def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+        means, precisions = components.means, components.factors[:, None] ** 2
+        linear = precisions * means
+        return linear, -0.5 * precisions, (linear * means).sum(1)
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums[:, 0]

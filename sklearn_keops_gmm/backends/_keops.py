@@ -27,6 +27,7 @@ from sklearn_keops_gmm.backends._keops_runtime import (
     reduce_pairs,
 )
 from sklearn_keops_gmm.backends._protocol import Recipe
+from sklearn_keops_gmm.backends._workspace import Workspace
 
 __all__ = ["KeOpsReductions", "check_keops_available", "keops_has_cuda"]
 
@@ -209,10 +210,11 @@ class KeOpsReductions:
             means=framed.means.to(dtype),
             factors=layout.kernel.as_array(factors, n_features).to(dtype),
         )
+        direct, workspace = DIRECT[framed.structure], Workspace(self._points)
         size = max(1, _TILE_ELEMENTS // (n_components * n_features))
         for start in range(0, len(self._points), size):
             rows = slice(start, start + size)
-            yield rows, DIRECT[framed.structure].logits(framed, self._points[rows])
+            yield rows, direct.logits(framed, self._points[rows].mT, workspace)
 
 
 def _in_same_frame(

@@ -9,41 +9,58 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Moments
 from sklearn_keops_gmm.backends._direct import DIRECT, Direct
-from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion
+from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion, Features
+from sklearn_keops_gmm.backends._workspace import Workspace
 
 # Rounding error of a log-density that the expanded form may leave, per dtype.
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
-# Features from which differences are multiplied as fast as anything.
-_WIDE = 32
 # Coordinates of direct components that are worth a call, even of a short tile.
 _CHUNK = 256
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Some rows of the data, in the frame.
+class Sums:
+    """Sums over samples, float64, in one piece of memory.
+
+    Parameters
+    ----------
+    expanded : tuple of int
+        The shape of that attribute.
+    direct : tuple of int
+        The shape of that attribute.
+    device : torch.device
 
     Attributes
     ----------
-    rows : slice
-    features : Tensor of shape (F, n)
-        One, the coordinates and, if they are needed, their squares.
+    expanded : Tensor of shape (E, F) or (F, E)
+        Of the features, for expanded components.
+    direct : Tensor of shape (M - E, 1 + D + ...)
+        Mass, first and second moments about the means, side by side, for the others.
+    log_density : Tensor of shape ()
+        Of log2 p(x_i).
     """
 
-    rows: slice
-    features: Tensor
+    def __init__(
+        self, expanded: tuple[int, int], direct: tuple[int, int], device: torch.device
+    ) -> None:
+        n_expanded, n_direct = math.prod(expanded), math.prod(direct)
+        size = n_expanded + n_direct + 1
+        self._memory = torch.zeros(size, dtype=torch.float64, device=device)
+        self.expanded = self._memory[:n_expanded].view(expanded)
+        self.direct = self._memory[n_expanded:-1].view(direct)
+        self.log_density = self._memory[-1]
 
-    def points(self, n_features: int) -> Tensor:
-        """Return the coordinates, (n, D)."""
-        return self.features[1 : 1 + n_features].mT
+    def __iadd__(self, other: Sums) -> Self:
+        self._memory += other._memory
+        return self
 
 
 @dataclass(frozen=True)
@@ -54,14 +71,12 @@ class Pairs:
     ----------
     order : Tensor of shape (M,)
         The expanded components, then the direct ones.
-    coefficients : Tensor of shape (E, F)
-        Of the expanded components.
+    coefficients : Tensor of shape (E, 1 + F)
+        Of the expanded components: of the level, which is -1, and the features.
     direct : Components
         The other M - E, in the dtype of the tiles.
     means : Tensor of shape (M, D), float64
     structure : str
-    bare : bool
-        Whether tiles need no features but the coordinates.
     """
 
     order: Tensor
@@ -69,7 +84,6 @@ class Pairs:
     direct: Components
     means: Tensor
     structure: str
-    bare: bool
 
     @property
     def _expansion(self) -> Expansion:
@@ -80,116 +94,143 @@ class Pairs:
         return DIRECT[self.structure]
 
     @classmethod
-    def prepare(
-        cls, components: Components, dtype: torch.dtype, bare: bool = False
-    ) -> Pairs:
-        """Choose a form for each of `components`, which are given in the frame.
-
-        The direct one for all, if they are to be `bare` of features.
-        """
+    def prepare(cls, components: Components, dtype: torch.dtype) -> Pairs:
+        """Choose a form for each of `components`, which are given in the frame."""
         expansion = EXPANSIONS[components.structure]
-        error = expansion.cancellation(components) * torch.finfo(dtype).eps
-        exact = error <= _TOLERANCES[dtype]  # also False for NaN
-        if bare:
-            exact = torch.zeros_like(exact)
-        order = torch.cat((exact.nonzero()[:, 0], (~exact).nonzero()[:, 0]))
+        coefficients, cancellation = expansion.coefficients(components)
+        # Also False for NaN.
+        exact = cancellation * torch.finfo(dtype).eps <= _TOLERANCES[dtype]
         n_expanded = int(exact.sum())
-        components = _to_base_2(components)
+        order = torch.arange(len(exact), device=exact.device)
+        means, direct = components.means, _take(components, slice(n_expanded, None))
+        if n_expanded < len(exact):
+            order = torch.cat((order[exact], order[~exact]))
+            coefficients, means = coefficients[order[:n_expanded]], means[order]
+            direct = _cast(_to_base_2(_take(components, order[n_expanded:])), dtype)
+        of_level = coefficients.new_full((n_expanded, 1), -1.0)
+        coefficients *= math.log2(math.e)
         return cls(
             order,
-            expansion.coefficients(_take(components, order[:n_expanded])).to(dtype),
-            _cast(_take(components, order[n_expanded:]), dtype),
-            components.means[order],
+            torch.cat((of_level, coefficients), 1).to(dtype),
+            direct,
+            means,
             components.structure,
-            bare,
         )
 
     @property
     def height(self) -> int:
-        """How many numbers a sample makes, its pairs left out."""
-        n_features = self.means.shape[1]
-        if self.bare:
-            return 1 + n_features + 2 * max(len(self.order), _CHUNK)
-        return self._expansion.n_features(n_features)
+        """How many features a sample has."""
+        return self._expansion.n_features(self.means.shape[1])
 
-    def tile(self, rows: slice, points: Tensor) -> Tile:
-        """Return a tile of (n, D) `points`, with the features that are needed."""
-        if self.bare:
-            ones = points.new_ones(1, len(points))
-            return Tile(rows, torch.cat((ones, points.mT)))
-        return Tile(rows, self._expansion.features(points))
+    def features(self, points: Tensor, workspace: Workspace) -> Features:
+        """Return the features of (D, n) `points`, in the workspace."""
+        n_features, n = points.shape
+        found = workspace.made(
+            (self.structure, n_features),
+            partial(Features.within, expansion=self._expansion, n_features=n_features),
+            "features",
+            1 + self.height,
+            n,
+        )
+        found.fill(points)
+        return found
 
-    def logits(self, tile: Tile, out: Tensor, level: Tensor | None = None) -> Tensor:
-        """Write log2 p_ij, less the `level` of sample i, into `out`, (M, n).
+    def logits(
+        self, points: Features, workspace: Workspace, level: Tensor | None = None
+    ) -> Tensor:
+        """Return log2 p_ij, less the `level` of sample i, (M, n), in the workspace.
 
         Rows are in `order`; the levels are of shape (n,).
         """
+        out = workspace.array("logits", len(self.order), len(points.ones))
         expanded = out[: len(self.coefficients)]
-        if not self.bare and level is None:
-            torch.mm(self.coefficients, tile.features, out=expanded)
-        elif not self.bare and level is not None:
-            torch.addmm(level, self.coefficients, tile.features, beta=-1, out=expanded)
+        if level is None:
+            torch.mm(self.coefficients[:, 1:], points.features, out=expanded)
+        else:
+            points.level.copy_(level)
+            torch.mm(self.coefficients, points.memory, out=expanded)
         for rows, some in self._direct_chunks:
-            points = tile.points(self.means.shape[1])
-            out[rows] = self._direct.logits(some, points)
+            out[rows] = self._direct.logits(some, points.coordinates, workspace)
             if level is not None:
                 out[rows] -= level
         return out
 
-    def moments(
-        self, tile: Tile, shares: Tensor, scale: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sums that a tile adds to the expanded and direct moments.
+    def no_sums(self) -> Sums:
+        """Return the sums over no samples."""
+        n_expanded, height = len(self.coefficients), self.height
+        shape = (height, n_expanded) if self._features_first else (n_expanded, height)
+        width = 1 + self.means.shape[1] + math.prod(self._shape_of_second)
+        direct = len(self.order) - n_expanded, width
+        return Sums(shape, direct, self.means.device)
+
+    def add(
+        self,
+        sums: Sums,
+        points: Features,
+        shares: Tensor,
+        scale: Tensor,
+        workspace: Workspace,
+    ) -> None:
+        """Add some points to the `sums`.
 
         Parameters
         ----------
-        tile : Tile
+        sums : Sums
+        points : Features
+            Overwritten.
         shares : Tensor of shape (M, n)
-            Responsibilities up to a factor per sample, rows in `order`.
+            Responsibilities up to a factor per sample, rows in `order`; overwritten.
         scale : Tensor of shape (n,)
             That factor, times the sample weight.
-
-        Returns
-        -------
-        expanded : Tensor of shape (E, F), float64
-            Sums of features.
-        direct : Tensor of shape (M - E, 1 + D + ...), float64
-            Mass, first and second moments about the means, side by side.
+        workspace : Workspace
         """
-        n_expanded, features = len(self.coefficients), tile.features
-        # The smaller matrix gets the factors, and goes first: that suits BLAS.
-        if len(features) < n_expanded:
-            expanded = ((features * scale) @ shares[:n_expanded].mT).mT
-        else:
-            expanded = (shares[:n_expanded] * scale) @ features.mT
-        points = tile.points(self.means.shape[1])
-        direct = [
-            torch.cat([part.reshape(len(part), -1) for part in parts], 1).double()
-            for parts in (
-                self._direct.moments(some, points, shares[rows] * scale)
-                for rows, some in self._direct_chunks
+        offset = len(self.coefficients)
+        for rows, some in self._direct_chunks:
+            parts = self._direct.moments(
+                some, points.coordinates, shares[rows] * scale, workspace
             )
-        ]
-        return expanded.double(), torch.cat(direct) if direct else expanded[:0].double()
+            row = torch.cat([part.reshape(len(part), -1) for part in parts], 1)
+            sums.direct[rows.start - offset : rows.stop - offset] += row
+        left, right = shares[:offset], points.features
+        # The smaller matrix gets the factors.
+        (left if len(left) <= len(right) else right).mul_(scale)
+        if self._features_first:
+            left, right = right, left
+        if left.dtype == sums.expanded.dtype:
+            sums.expanded.addmm_(left, right.mT)
+        else:
+            product = workspace.array("product", len(left), len(right))
+            sums.expanded.add_(torch.mm(left, right.mT, out=product))
 
-    def collect(
-        self, expanded: Tensor, direct: Tensor, log_likelihood: float
-    ) -> Moments:
+    @property
+    def _features_first(self) -> bool:
+        """Which of two matrices goes first, as suits BLAS."""
+        return self.height < 2 * len(self.coefficients)
+
+    def collect(self, sums: Sums) -> Moments:
         """Return the moments about the means, components in their own order."""
         n_features = self.means.shape[1]
+        expanded = sums.expanded.mT if self._features_first else sums.expanded
         means = self.means[: len(expanded)]
         mass, first = expanded[:, 0], expanded[:, 1 : 1 + n_features]
         second = self._expansion.second(expanded[:, 1 + n_features :], n_features)
         second = self._expansion.recentre(second, mass, means, first)
         first = first - mass[:, None] * means
-        if len(direct):
-            mass = torch.cat((mass, direct[:, 0]))
-            first = torch.cat((first, direct[:, 1 : 1 + n_features]))
-            rest = direct[:, 1 + n_features :].reshape(-1, *second.shape[1:])
-            second = torch.cat((second, rest))
+        log_likelihood = float(sums.log_density) * math.log(2)
+        if len(sums.direct) == 0:
+            return Moments(mass, first, second, log_likelihood)
+        mass = torch.cat((mass, sums.direct[:, 0]))
+        first = torch.cat((first, sums.direct[:, 1 : 1 + n_features]))
+        rest = sums.direct[:, 1 + n_features :].reshape(-1, *self._shape_of_second)
+        second = torch.cat((second, rest))
         back = torch.empty_like(self.order)
         back[self.order] = torch.arange(len(back), device=back.device)
         return Moments(mass[back], first[back], second[back], log_likelihood)
+
+    @property
+    def _shape_of_second(self) -> tuple[int, ...]:
+        """The shape of one component's second moments."""
+        return self.direct.factors.shape[1:]
 
     @cached_property
     def _direct_chunks(self) -> list[tuple[slice, Components]]:
@@ -204,17 +245,6 @@ class Pairs:
             )
             for start in range(0, n_direct, size)
         ]
-
-
-def worth_no_features(components: Components) -> bool:
-    """Tell whether features that are used once cost more than they save.
-
-    So it is where they are more numbers than all differences of a sample, and these
-    are enough for products of matrices as fast as any.
-    """
-    n_features = components.means.shape[1]
-    n_expanded = EXPANSIONS[components.structure].n_features(n_features)
-    return n_features >= _WIDE and n_expanded > components.means.numel()
 
 
 def _take(components: Components, which: Tensor | slice) -> Components:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
@@ -87,10 +87,52 @@ class _Callers:
                 self._count -= 1
 
 
+class _Helpers:
+    """Threads that are kept: to start one takes as long as a tile."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from none."""
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._size = 0
+
+    def submit(self, work: Callable[[], None], count: int) -> list[Future[None]]:
+        """Let `count` threads do the `work` as soon as they are free."""
+        with self._lock:
+            if self._pool is None or self._size < count:
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False)
+                self._pool, self._size = _started(count), count
+            return [self._pool.submit(work) for _ in range(count)]
+
+
+def _started(count: int) -> ThreadPoolExecutor:
+    """Return a pool whose threads are there and held to one thread of torch's.
+
+    A thread that came later would change torch's number for others when the caller
+    has given it back already.
+    """
+    pool = ThreadPoolExecutor(count, "tiles", initializer=_hold_for_ever)
+    together = threading.Barrier(count)
+    for started in [pool.submit(together.wait) for _ in range(count)]:
+        started.result()
+    return pool
+
+
+def _hold_for_ever() -> None:
+    torch.get_num_threads()  # a new thread takes torch's number when it first asks
+    torch.set_num_threads(1)
+
+
 _callers = _Callers()
+_helpers = _Helpers()
 if hasattr(os, "register_at_fork"):
-    # The threads that were counted do not exist in a forked child.
+    # The threads of the parent do not exist in a forked child.
     os.register_at_fork(after_in_child=_callers.forget)
+    os.register_at_fork(after_in_child=_helpers.forget)
 
 
 def map_threads(
@@ -107,7 +149,21 @@ def map_threads(
         n_threads = min(max(1, _budget() // n_callers), len(items))
         if device.type != "cpu" or n_threads == 1:
             return [function(item) for item in items]
-        with ThreadPoolExecutor(
-            n_threads, initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            return list(pool.map(function, items))
+        results: dict[int, Result] = {}
+        left = iter(range(len(items)))
+
+        def work() -> None:
+            # Each number goes to one thread: an iterator's step is atomic.
+            for i in left:
+                results[i] = function(items[i])
+
+        helpers = _helpers.submit(work, n_threads - 1)
+        try:
+            work()
+        finally:
+            # Those that found no thread free are not needed any more.
+            busy = [helper for helper in helpers if not helper.cancel()]
+            wait(busy)
+        for helper in busy:
+            helper.result()
+        return [results[i] for i in range(len(items))]

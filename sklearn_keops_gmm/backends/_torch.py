@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from functools import partial, reduce
+from operator import iadd
 
 import torch
 from sklearn import get_config
@@ -18,12 +19,14 @@ from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._coordinates import CoordinatesOf
-from sklearn_keops_gmm.backends._pairs import Pairs, Tile, worth_no_features
+from sklearn_keops_gmm.backends._pairs import Pairs, Sums
 from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
+from sklearn_keops_gmm.backends._workspace import Workspaces
 
-_TILE_BYTES = 2**21
+_TILE_BYTES = 3 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 8192
+_TILES_TO_SHARE, _LINE = 4, 64
 _CACHE_BYTES = 2**28
 # Sums of shares, or their inverses, with which nothing that counts leaves the range.
 _SAFE_SUMS = {torch.float64: 2.0**500, torch.float32: 2.0**50}
@@ -46,7 +49,8 @@ class TorchReductions:
         self._sample_weight = sample_weight
         self._frame = frame
         self._coordinates = CoordinatesOf(points, frame)
-        self._cache: dict[tuple[str, int], list[Tile]] = {}
+        self._workspaces = Workspaces(points)
+        self._kept: dict[str, Tensor] = {}
         self._levels: Tensor | None = None
         self._keeps = True
 
@@ -72,8 +76,10 @@ class TorchReductions:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
 
-        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
-            out[tile.rows] = _exponentiate(logits).log_density().mul_(math.log(2))
+        def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
+            level = _largest(logits)
+            total = logits.sub_(level).exp2_().sum(0)
+            out[rows] = total.log2_().add_(level).mul_(math.log(2))
 
         self._for_each(components, fill)
         return out
@@ -81,42 +87,27 @@ class TorchReductions:
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
         pairs = self._pairs(components)
-        # Log-densities change little from one step of a fit to the next: those of
-        # the step before save the search for the largest term of each sum.
-        found = self._levels
-        levels = self._points.new_empty(len(self._points)) if found is None else found
+        if self._keeps:
+            self._keep_points(pairs)
+        levels, found = self._levels, self._levels is not None
+        if levels is None:
+            levels = self._points.new_empty(len(self._points))
 
-        def add(tiles: Sequence[slice | Tile]) -> list[Tensor]:
-            sums: list[Tensor] = []
-            memory = _Memory(self._points)
-            for rows in tiles:
-                tile = self._tile(rows, pairs)
-                level = None if found is None else levels[tile.rows]
-                shares = _shares(tile, pairs, memory.for_logits(tile, pairs), level)
-                levels[tile.rows] = shares.log_density()
-                parts = self._tile_sums(tile, pairs, shares, levels[tile.rows])
-                if sums:
-                    for total, part in zip(sums, parts, strict=True):
-                        total += part
-                else:
-                    sums = list(parts)
+        def sums_of(tiles: Sequence[slice]) -> Sums:
+            sums = self._sums(tiles, pairs, levels, found) if found else None
+            sums = sums or self._sums(tiles, pairs, levels)
+            assert sums is not None
             return sums
 
-        tiles = self._tiles(pairs, keep=self._keeps)
         # Each chunk has sums of its own.
         fit = self._budget() // (8 * len(pairs.order) * pairs.height)
-        parts = map_threads(add, chunks(tiles, at_most=fit), self._points.device)
-        if self._points.device.type == "cpu":
+        tiles = self._tiles(pairs)
+        parts = map_threads(sums_of, chunks(tiles, at_most=fit), self._points.device)
+        if self._keeps and self._points.device.type == "cpu":
             self._levels = levels
-        expanded, direct, log_likelihood = (
-            sum(part) for part in zip(*parts, strict=True)
-        )
         with single_thread():
-            moments = pairs.collect(
-                expanded, direct, float(log_likelihood) * math.log(2)
-            )
-            coordinates = self._coordinates(pairs.structure, pairs.bare)
-            moments = coordinates.moments_back(moments)
+            moments = pairs.collect(reduce(iadd, parts))
+            moments = self._coordinates(pairs.structure).moments_back(moments)
         if components.structure == "tied":
             moments = replace(moments, second=moments.second.sum(0))
         return moments
@@ -127,8 +118,8 @@ class TorchReductions:
             len(self._points), dtype=torch.int64, device=self._points.device
         )
 
-        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
-            out[tile.rows] = order[logits.argmax(0)]
+        def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
+            out[rows] = order[logits.argmax(0)]
 
         self._for_each(components, fill)
         return out
@@ -137,145 +128,133 @@ class TorchReductions:
         """Return ``softmax_j log p_ij``, of shape (N, M)."""
         out = self._points.new_empty(len(self._points), len(components.offsets))
 
-        def fill(tile: Tile, logits: Tensor, order: Tensor) -> None:
-            shares = _exponentiate(logits)
-            out[tile.rows, order] = shares.values.mul_(shares.scale()).mT
+        def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
+            shares = logits.sub_(_largest(logits)).exp2_()
+            out[rows, order] = shares.mul_(_inverse(shares.sum(0))).mT
 
         self._for_each(components, fill)
         return out
 
     # -- one tile --------------------------------------------------------------------
 
-    def _tile_sums(
-        self, tile: Tile, pairs: Pairs, shares: _Shares, log_density: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what a tile adds to the moments and the log-likelihood."""
-        scale = shares.scale()
-        if self._sample_weight is not None:
-            weight = self._sample_weight[tile.rows]
-            scale *= weight
+    def _sums(
+        self,
+        tiles: Sequence[slice],
+        pairs: Pairs,
+        levels: Tensor,
+        found: bool = False,
+    ) -> Sums | None:
+        """Return what successive tiles add to the moments and the log-likelihood.
+
+        Shares are relative to a level for each sample. Log-densities change little
+        from one step of a fit to the next, so those that were `found` by the step
+        before save the search for the largest term of each sum; where they will not
+        do there is no result. `levels`, (N,), then hold the new ones.
+        """
+        rows = slice(tiles[0].start, tiles[-1].stop)
+        level, weights = levels[rows], self._sample_weight
+        total = torch.empty_like(level)
+        sums = pairs.no_sums()
+        with self._workspaces.one() as workspace:
+            size = tiles[0].stop - tiles[0].start
+            parts = level.split(size), total.split(size)
+            for part, tile_level, tile_total in zip(tiles, *parts, strict=True):
+                points = pairs.features(self._located(part, pairs), workspace)
+                logits = pairs.logits(points, workspace, tile_level if found else None)
+                if not found:
+                    tile_level.copy_(_largest(logits))
+                    logits -= tile_level
+                torch.sum(logits.exp2_(), 0, out=tile_total)
+                scale = _inverse(tile_total)
+                if weights is not None:
+                    scale *= weights[part]
+                pairs.add(sums, points, logits, scale, workspace)
+        if found and not _are_safe(total):
+            return None
+        level += total.log2_()
+        if weights is not None:
             # A row without weight has no say, however unlikely it is.
-            log_density = torch.where(weight > 0, log_density * weight, 0.0)
-        expanded, direct = pairs.moments(tile, shares.values, scale)
-        return expanded, direct, log_density.sum(dtype=torch.float64)
+            level = torch.where(weights[rows] > 0, level * weights[rows], 0.0)
+        sums.log_density.add_(level.sum(dtype=torch.float64))
+        return sums
 
     @single_thread()
-    def _pairs(self, components: Components, once: bool = False) -> Pairs:
+    def _pairs(self, components: Components) -> Pairs:
         components = _untied(components)
-        bare = once and worth_no_features(components)
-        coordinates = self._coordinates(components.structure, bare)
+        coordinates = self._coordinates(components.structure)
         components = coordinates.of_components(components)
-        return Pairs.prepare(components, self._points.dtype, bare)
+        return Pairs.prepare(components, self._points.dtype)
 
     # -- all tiles -------------------------------------------------------------------
 
     def _for_each(
-        self, components: Components, visit: Callable[[Tile, Tensor, Tensor], None]
+        self, components: Components, visit: Callable[[slice, Tensor, Tensor], None]
     ) -> None:
-        """Show each tile, its logits and the components of their rows to `visit`."""
-        pairs = self._pairs(components, once=not self._cache)
+        """Show `visit` each tile of rows, its logits, and the components of those."""
+        pairs = self._pairs(components)
 
-        def run(tiles: Sequence[slice | Tile]) -> None:
-            memory = _Memory(self._points)
-            for rows in tiles:
-                tile = self._tile(rows, pairs)
-                logits = pairs.logits(tile, memory.for_logits(tile, pairs))
-                visit(tile, logits, pairs.order)
+        def run(tiles: Sequence[slice]) -> None:
+            with self._workspaces.one() as workspace:
+                for rows in tiles:
+                    points = pairs.features(self._located(rows, pairs), workspace)
+                    visit(rows, pairs.logits(points, workspace), pairs.order)
 
-        tiles = self._tiles(pairs, keep=False)
-        map_threads(run, chunks(tiles), self._points.device)
+        map_threads(run, chunks(self._tiles(pairs)), self._points.device)
 
-    def _tiles(self, pairs: Pairs, keep: bool) -> Sequence[slice | Tile]:
-        """Split the data into rows, or into tiles that were kept.
+    def _tiles(self, pairs: Pairs) -> list[slice]:
+        """Split the rows into tiles, as many as threads can share evenly."""
+        n = len(self._points)
+        per_row = self._points.element_size() * (pairs.height + len(pairs.order))
+        most = min(max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
+        most = max(1, min(most, self._budget() // per_row))
+        count = -(-n // most)
+        if count > 2:
+            count = _TILES_TO_SHARE * -(-count // _TILES_TO_SHARE)
+        # BLAS is up to twice as slow where rows are not whole lines of the cache.
+        rows = min(most, _LINE * -(-n // (count * _LINE)))
+        return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
 
-        They are to be kept for reductions that are asked again and again, if the
-        features of all samples fit the memory.
-        """
-        n, height, budget = len(self._points), pairs.height, self._budget()
-        item = self._points.element_size()
-        per_row = item * (height + len(pairs.order))
-        rows = min(max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
-        rows = max(1, min(rows, budget // per_row))
-        slices = [slice(i, i + rows) for i in range(0, n, rows)]
-        key = (pairs.structure, rows)
-        if key not in self._cache:
-            if not keep or n * item * height > budget:
-                return slices
-            tiles = map_threads(
-                lambda rows: self._tile(rows, pairs), slices, self._points.device
-            )
-            self._cache = {key: tiles}
-        return self._cache[key]
+    def _keep_points(self, pairs: Pairs) -> None:
+        """Keep the points in coordinates, for steps to come, if the memory is there."""
+        points = self._points
+        if pairs.structure in self._kept or points.nbytes > self._budget():
+            return
+        out = points.new_empty(points.shape[::-1])
+
+        def fill(rows: slice) -> None:
+            out[:, rows] = self._located(rows, pairs)
+
+        map_threads(fill, self._tiles(pairs), points.device)
+        self._kept = {pairs.structure: out}
+
+    def _located(self, rows: slice, pairs: Pairs) -> Tensor:
+        """Return points of some rows in coordinates, (D, n)."""
+        if pairs.structure in self._kept:
+            return self._kept[pairs.structure][:, rows]
+        return self._coordinates(pairs.structure).of_points(self._points[rows]).mT
 
     def _budget(self) -> int:
-        """Return how many bytes tiles, kept features or sums may take."""
+        """Return how many bytes tiles, kept points or sums may take."""
         return min(_CACHE_BYTES, int(get_config()["working_memory"] * 2**20))
 
-    def _tile(self, tile: slice | Tile, pairs: Pairs) -> Tile:
-        if isinstance(tile, Tile):
-            return tile
-        coordinates = self._coordinates(pairs.structure, pairs.bare)
-        return pairs.tile(tile, coordinates.of_points(self._points[tile]))
 
-
-@dataclass(frozen=True)
-class _Shares:
-    """Terms of the sums over components: ``p_ij = 2^(level_i) value_ji``.
-
-    Attributes
-    ----------
-    level : Tensor of shape (n,)
-    values : Tensor of shape (M, n)
-    total : Tensor of shape (n,)
-        Their sums over components.
-    """
-
-    level: Tensor
-    values: Tensor
-    total: Tensor
-
-    def log_density(self) -> Tensor:
-        """Return log2 p(x_i), of shape (n,)."""
-        return self.total.log2().add_(self.level)
-
-    def scale(self) -> Tensor:
-        """Return the factors, (n,), that make responsibilities of the values."""
-        return self.total.clamp_min(torch.finfo(self.total.dtype).tiny).reciprocal_()
-
-
-def _shares(tile: Tile, pairs: Pairs, memory: Tensor, level: Tensor | None) -> _Shares:
-    """Return the shares of a tile, relative to the `level` if that will do."""
-    if level is not None:
-        values = pairs.logits(tile, memory, level).exp2_()
-        total = values.sum(0)
-        low, high = (float(bound) for bound in torch.aminmax(total))
-        safe = _SAFE_SUMS[total.dtype]
-        if 1 / safe < low and high < safe:
-            return _Shares(level.clone(), values, total)
-    return _exponentiate(pairs.logits(tile, memory))
-
-
-def _exponentiate(logits: Tensor) -> _Shares:
-    """Return shares relative to the largest of each sample, in the logits' place."""
-    top = logits.amax(0)
+def _largest(logits: Tensor) -> Tensor:
+    """Return the largest of each sample, (n,), or 0 where all are -inf."""
+    largest = logits.amax(0)
     # A point infinitely unlikely under every component belongs to none.
-    level = torch.where(top == -torch.inf, 0.0, top)
-    values = logits.sub_(level).exp2_()
-    return _Shares(level, values, values.sum(0))
+    return largest.masked_fill_(largest == -torch.inf, 0.0)
 
 
-class _Memory:
-    """Memory that the tiles of one thread take turns to use."""
+def _inverse(total: Tensor) -> Tensor:
+    """Return the factors, (n,), that make responsibilities of shares."""
+    return total.clamp_min(torch.finfo(total.dtype).tiny).reciprocal_()
 
-    def __init__(self, like: Tensor) -> None:
-        self._memory = like.new_empty(0)
 
-    def for_logits(self, tile: Tile, pairs: Pairs) -> Tensor:
-        """Return an array of shape (M, n), for the logits of a tile."""
-        n_components, n = len(pairs.order), tile.features.shape[1]
-        if len(self._memory) < n_components * n:
-            self._memory = self._memory.new_empty(n_components * n)
-        return self._memory[: n_components * n].view(n_components, n)
+def _are_safe(totals: Tensor) -> bool:
+    """Tell whether no sum of shares, nor its inverse, has left the range."""
+    low, high = (float(bound) for bound in torch.aminmax(totals))
+    safe = _SAFE_SUMS[totals.dtype]
+    return 1 / safe < low and high < safe
 
 
 def _in_same_coordinates(

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pickle
+import platform
 import subprocess
 import sys
 import threading
@@ -122,16 +123,28 @@ def test_denormal_numbers_survive(rng):
     assert "fast" not in flags
 
 
-@pytest.mark.slow
-def test_flags_of_the_user_are_kept():
+FLAGS = """
+given = os.environ.get("CXXFLAGS")
+check_keops_available()
+import pykeops
+print(pykeops.config.pykeops_base.get_cpp_flags())
+assert os.environ.get("CXXFLAGS") == given
+"""
+
+
+def test_compiled_for_this_processor():
+    code, flags, error = run(FLAGS)
+    assert (code, error) == (0, "")
+    assert ("-march=native" in flags) == (platform.machine() in ("x86_64", "AMD64"))
+
+
+@pytest.mark.parametrize("given", ["", "-DTHE_USERS"])
+def test_flags_of_the_user_are_kept(given):
     """CXXFLAGS is KeOps' own hook, and it is left as it was set."""
-    code = """
-    check_keops_available()
-    import pykeops
-    assert "-DTHE_USERS" in pykeops.config.pykeops_base.get_cpp_flags()
-    assert os.environ["CXXFLAGS"] == "-DTHE_USERS"
-    """
-    assert run(strip(code), CXXFLAGS="-DTHE_USERS") == (0, "", "")
+    code, flags, error = run(FLAGS, CXXFLAGS=given)
+    assert (code, error) == (0, "")
+    assert given in flags
+    assert "native" not in flags
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """Threads: as many as torch may use, one core each, and everything given back."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +96,48 @@ def test_given_back_after_an_error(many_threads):
     watch = Watch()
     map_threads(watch, range(6), CPU)
     assert watch.most == 3
+
+
+def test_threads_are_kept(many_threads):
+    """The caller and the same two helpers, however often they are asked."""
+    watch = Watch()
+    for _ in range(5):
+        map_threads(watch, range(6), CPU)
+    assert len(watch.threads) == 3
+    assert watch.torch_threads == {1}
+    assert torch.get_num_threads() == torch_threads_of_a_new_thread() == 3
+
+
+def test_more_threads_when_torch_has_more(many_threads):
+    map_threads(Watch(), range(6), CPU)
+    torch.set_num_threads(5)
+    watch = Watch()
+    map_threads(watch, range(10), CPU)
+    assert watch.most == len(watch.threads) == 5
+    assert torch.get_num_threads() == 5
+
+
+FORKS = """
+import os, warnings, torch
+from sklearn_keops_gmm.backends._threads import map_threads
+
+warnings.simplefilter("ignore")  # Python warns of a fork where there are threads
+torch.set_num_threads(2)
+squares = [map_threads(lambda i: i * i, range(4), torch.device("cpu"))]
+child = os.fork()
+squares += [map_threads(lambda i: i * i, range(4), torch.device("cpu"))]
+assert squares == [[0, 1, 4, 9]] * 2
+if child:
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+def test_a_forked_child_starts_threads_of_its_own():
+    command = [sys.executable, "-c", FORKS]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_callers_share_the_threads(many_threads):

@@ -1,0 +1,71 @@
+"""Memory that tiles use again and again: to ask for it anew costs as much as a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+Made = TypeVar("Made")
+
+
+class Workspace:
+    """Arrays for one tile at a time, of the dtype and on the device of `like`."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._memory: dict[str, Tensor] = {}
+        self._views: dict[tuple[str, int, int], dict[Any, Any]] = {}
+
+    def array(self, name: str, height: int, n: int) -> Tensor:
+        """Return the array of that name, (height, n), with whatever is in it."""
+        array: Tensor = self._of(name, height, n)[None]
+        return array
+
+    def made(
+        self, key: Hashable, make: Callable[[Tensor], Made], name: str, *shape: int
+    ) -> Made:
+        """Return what `make` makes of an array: once for each `key` and shape."""
+        found = self._of(name, *shape)
+        if key not in found:
+            found[key] = make(found[None])
+        made: Made = found[key]
+        return made
+
+    def _of(self, name: str, height: int, n: int) -> dict[Any, Any]:
+        """Return an array, under None, with what was made of it."""
+        found = self._views.get((name, height, n))
+        if found is not None:
+            return found
+        size = height * n
+        memory = self._memory.get(name)
+        if memory is None or len(memory) < size:
+            memory = self._memory[name] = self._like.new_empty(size)
+            self._views = {
+                key: self._views[key] for key in self._views if key[0] != name
+            }
+        found = {None: memory[:size].view(height, n)}
+        self._views[name, height, n] = found
+        return found
+
+
+class Workspaces:
+    """As many workspaces as threads ask for at a time."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like.new_empty(0)
+        self._free: list[Workspace] = []
+
+    @contextmanager
+    def one(self) -> Iterator[Workspace]:
+        """Lend a workspace."""
+        try:
+            workspace = self._free.pop()
+        except IndexError:
+            workspace = Workspace(self._like)
+        try:
+            yield workspace
+        finally:
+            self._free.append(workspace)
