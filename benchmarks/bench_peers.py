@@ -108,9 +108,14 @@ def gmmx(X, start):
         weights=start["weights_init"],
     )
     points = jax.numpy.asarray(X)
-    return lambda max_iter: EMFitter(max_iter, tol=0.0, reg_covar=REG_COVAR).fit(
-        points, mixture
-    )
+
+    def fit(max_iter):
+        fitter = EMFitter(max_iter, tol=0.0, reg_covar=REG_COVAR)
+        found = fitter.fit(points, mixture)
+        if found.n_iter < max_iter:
+            raise ArithmeticError(f"log-likelihood {found.log_likelihood}: it stopped")
+
+    return fit
 
 
 def pomegranate(X, start):
