@@ -267,9 +267,21 @@ def solve(
         result = SOLVERS[mixture.solver](task.objective, start, settings, on_step)
         if mixture.max_iter > 0:
             reporter.end(result.log_likelihoods[-1], result.converged)
-        if best is None or not result.costs or result.costs[-1] < best.costs[-1]:
+        if best is None or _is_lower(result, best, task.problem.points.dtype):
             best = result
         if tasks.end_start(result.parameters):
             break
     assert best is not None
     return best
+
+
+def _is_lower(result: SolverResult, best: SolverResult, dtype: torch.dtype) -> bool:
+    """Tell whether a start has ended lower than the best before, or took no step.
+
+    By more than rounding: of starts that end in the same optimum the first is kept.
+    """
+    if not result.costs:
+        return True
+    cost, least = result.costs[-1], best.costs[-1]
+    rounding = 4 * torch.finfo(dtype).eps * abs(least) if np.isfinite(least) else 0.0
+    return cost < least - rounding
