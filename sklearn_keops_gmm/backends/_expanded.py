@@ -126,16 +126,16 @@ class _Products(NamedTuple):
     ----------
     rows, columns : Tensor of shape (P,), int64
         Of each product in the matrix x x^T.
-    upper : Tensor of shape (P,), bool
-        Whether that is in the upper triangle.
     coefficients : Tensor of shape (P,)
         What to multiply entries of the precision with.
+    of_entries : Tensor of shape (D * D,), int64
+        Which of them is each entry of the matrix.
     """
 
     rows: Tensor
     columns: Tensor
-    upper: Tensor
     coefficients: Tensor
+    of_entries: Tensor
 
 
 # From so many coordinates on, so many rows of the matrix x x^T are made at a time:
@@ -158,7 +158,11 @@ def _products(n_features: int, device: torch.device) -> _Products:
     rows, columns = there.nonzero(as_tuple=True)
     # A product that is there once stands for two entries of the matrix.
     coefficients = torch.where(there[columns, rows], -0.5, -1.0).double()
-    found = rows, columns, rows <= columns, coefficients
+    numbers = torch.zeros(n_features, n_features, dtype=torch.int64)
+    numbers[rows, columns] = torch.arange(len(rows))
+    upper = numbers.triu()
+    of_entries = (upper + upper.triu(1).mT).flatten()
+    found = rows, columns, coefficients, of_entries
     return _Products(*(part.to(device) for part in found))
 
 
@@ -171,14 +175,14 @@ class _FullExpansion(Expansion):
 
     def products(self, features: Tensor, n_features: int) -> Steps:
         coordinates, at = features[1 : 1 + n_features], 1 + n_features
-        recipe: Steps = []
+        steps: Steps = []
         for start, stop in _blocks(n_features):
             shape = stop - start, n_features - start, features.shape[1]
             out = features[at : at + shape[0] * shape[1]].view(shape)
             left, right = coordinates[start:stop, None], coordinates[None, start:]
-            recipe.append(partial(torch.mul, left, right, out=out))
+            steps.append(partial(torch.mul, left, right, out=out))
             at += shape[0] * shape[1]
-        return recipe
+        return steps
 
     def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
         means, factors = components.means[:, :, None], components.factors
@@ -192,12 +196,8 @@ class _FullExpansion(Expansion):
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
         products = _products(n_features, sums.device)
-        rows, columns = products.rows[products.upper], products.columns[products.upper]
-        upper = sums[:, products.upper]
-        full = sums.new_empty(len(sums), n_features, n_features)
-        full[:, rows, columns] = upper
-        full[:, columns, rows] = upper
-        return full
+        entries = sums.index_select(1, products.of_entries)
+        return entries.view(-1, n_features, n_features)
 
     def recentre(
         self, second: Tensor, mass: Tensor, means: Tensor, first: Tensor
