@@ -81,3 +81,10 @@ def start(X, structure, n_components, *, scale=1.0, seed=0):
 def mixture_of(model):
     """The fitted attributes that define a mixture."""
     return reference.Mixture(model.weights_, model.means_, model.covariances_)
+
+
+def sorted_far_blobs(weighted, rng):
+    """Blobs one after another, far from the origin, and weights of 0, 1 and 2."""
+    X = blobs()
+    X = X[np.argsort(X @ [1.0, -1.0])] + 1e4
+    return X, rng.integers(0, 3, len(X)).astype(float) if weighted else None

@@ -20,7 +20,7 @@ from sklearn_keops_gmm import (
     sparsity_path,
 )
 from sklearn_keops_gmm._partitioned import ReadPartitions
-from tests.data import blobs, every_backend, start
+from tests.data import blobs, every_backend, sorted_far_blobs, start
 from tests.test_pieces import TYPES, assert_same_fit
 
 dask = pytest.importorskip("dask")
@@ -85,9 +85,7 @@ def test_arrays(scheduler, backend):
 @pytest.mark.parametrize("structure", TYPES)
 def test_sorted_partitions_of_all_structures(structure, weighted, rng):
     """Partitions that hold one blob each, far from the origin."""
-    X = blobs()
-    X = X[np.argsort(X @ [1.0, -1.0])] + 1e4
-    weights = rng.integers(0, 3, len(X)).astype(float) if weighted else None
+    X, weights = sorted_far_blobs(weighted, rng)
     model = KeOpsGaussianMixture(**start(X, structure, 3), tol=1e-6, max_iter=300)
     whole = model.fit(X, sample_weight=weights)
     twin = KeOpsGaussianMixture(**model.get_params())

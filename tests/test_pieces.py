@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, _pieces
 from sklearn_keops_gmm._streaming import Reservoir
-from tests.data import blobs, every_backend, start
+from tests.data import blobs, every_backend, sorted_far_blobs, start
 
 TYPES = ["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"]
 CUTS = [0, 130, 130, 131, 400]
@@ -80,9 +80,7 @@ def test_sequences_fit_as_arrays(container, backend):
 @pytest.mark.parametrize("structure", TYPES)
 def test_sorted_pieces_of_all_structures(structure, weighted, rng):
     """Pieces that hold one blob each, far from the origin."""
-    X = blobs()
-    X = X[np.argsort(X @ [1.0, -1.0])] + 1e4
-    weights = rng.integers(0, 3, len(X)).astype(float) if weighted else None
+    X, weights = sorted_far_blobs(weighted, rng)
     model = KeOpsGaussianMixture(**start(X, structure, 3), tol=1e-6, max_iter=300)
     whole = model.fit(X, sample_weight=weights)
     twin = KeOpsGaussianMixture(**model.get_params())
