@@ -207,6 +207,25 @@ def test_longest_axis(structure, n_features, rng):
 
 
 @every_structure
+@pytest.mark.parametrize(("width", "kept"), [(1e-15, False), (1e-10, True)])
+def test_rounding_of_means_is_no_width(structure, width, kept):
+    """A variance that the last digit of the mean explains is none."""
+    room = COVARIANCES[structure]
+    mass = torch.tensor([300.0, 400.0], dtype=torch.float64)
+    means = torch.full((2, 2), 62.0, dtype=torch.float64)
+    second = torch.tensor(precisions(room.structure, width**2, 2, 2))
+    second *= 700 if room.structure == "tied" else 400
+    moments = Moments(mass, torch.zeros_like(means), second, 0.0)
+    _, covariances = room.m_step(moments, means, 0.0)
+    if kept:
+        assert bool((room.matrices(covariances, means).diagonal(0, 1, 2) > 0).all())
+        room.factors(covariances)
+    else:
+        with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+            room.factors(covariances)
+
+
+@every_structure
 def test_collapse(structure):
     """A width of zero is regularised where it may be, and an error where not."""
     room = COVARIANCES[structure]

@@ -189,9 +189,21 @@ class CovarianceStructure(Steps):
         shift = new_means - means  # (M, D)
         correction = 0.5 * moments.mass[:, None] * shift - moments.first
         second = moments.second + self._cross(shift, correction)
+        if reg_covar == 0.0:
+            second = self._resolved(second, mass, new_means)
         second = second + self.padding(new_means, moments.mass)
         n_features = means.shape[1]
         return new_means, self._normalize(second, mass, reg_covar, n_features)
+
+    def _resolved(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
+        """Return second moments, with zero for what the rounding of means explains.
+
+        Samples that all are equal have a variance of the square of that rounding, or
+        of zero, as chance will have it.
+        """
+        roundings = torch.finfo(means.dtype).eps * means.abs()
+        least = self.pool(self.outer(mass.sqrt()[:, None] * roundings))
+        return torch.where(second.abs() < least, 0.0, second)
 
     def select_second(self, second: Tensor, alive: Tensor) -> Tensor:
         """Keep the second moments of the components in `alive`."""
