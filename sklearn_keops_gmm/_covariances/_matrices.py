@@ -62,7 +62,9 @@ class _MatrixCovariance(CovarianceStructure):
         return covariances.expand(n_components, n_features, n_features)
 
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
-        return torch.linalg.slogdet(factors).logabsdet
+        if factors.requires_grad or factors.tril(-1).any():
+            return torch.linalg.slogdet(factors).logabsdet
+        return torch.diagonal(factors, dim1=-2, dim2=-1).abs().log().sum(-1)
 
     def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
         return (factors * factors).sum((-2, -1))
