@@ -138,7 +138,10 @@ def parse_arguments():
     )
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     parser.add_argument(
-        "--backends", nargs="+", choices=("torch", "keops"), default=["torch"]
+        "--backends",
+        nargs="+",
+        choices=("native", "torch", "keops"),
+        default=["native"],
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(

@@ -352,7 +352,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         array: Any = validate_data(
             self, X, reset=False, dtype=kind.float_dtypes, order="C"
         )
-        device = resolve_device(self.device, array, self.means_.shape[0])
+        device = resolve_device(self.device, array, self.means_.shape[0], self.backend)
         backend = get_backend(choose_backend(self.backend, device, array.shape[1]))
         fitted = self._fitted_parameters()
         frame = frame_of_mixture(fitted.weights, fitted.means, fitted.covariances)

@@ -152,7 +152,9 @@ def read_data(
         order="C",
         ensure_min_samples=2 if reset else 1,
     )
-    device = resolve_device(mixture.device, array, mixture.n_components)
+    device = resolve_device(
+        mixture.device, array, mixture.n_components, mixture.backend
+    )
     weights = None
     if sample_weight is not None:
         checked = _check_sample_weight(

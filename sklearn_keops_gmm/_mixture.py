@@ -110,9 +110,10 @@ default='kmeans'
         Exponent, in (0.5, 1], by which steps of `partial_fit` shrink with their number.
     learning_offset : float, default=10.0
         What is added to that number: the more, the smaller are the first steps.
-    backend : {'auto', 'torch', 'keops'}, default='auto'
-        What computes the sums over pairs. 'auto' is 'torch' on a CPU; on CUDA it is
-        'keops' for at most 8 features, else 'torch'.
+    backend : {'auto', 'native', 'torch', 'keops'}, default='auto'
+        What computes the sums over pairs. 'auto' is 'native' on a CPU (or 'torch',
+        if the package was installed without a compiler); on CUDA it is 'keops' for at
+        most 8 features, else 'torch'.
     device : {'auto', 'cpu', 'cuda'} or torch.device, default='auto'
         Where to compute. 'auto' is CUDA if there is one and samples times
         components times features reach 1e8, else the CPU.
@@ -239,7 +240,7 @@ default='kmeans'
         batch_size: int | None = None,
         learning_decay: float = 0.7,
         learning_offset: float = 10.0,
-        backend: Literal["auto", "torch", "keops"] = "auto",
+        backend: Literal["auto", "native", "torch", "keops"] = "auto",
         device: str | torch.device = "auto",
         random_state: int | RandomState | None = None,
         warm_start: bool = False,

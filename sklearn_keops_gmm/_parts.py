@@ -222,7 +222,11 @@ class Reader:
         if len(array.shape) != 2:
             array = np.empty((0, 0))  # an error to come
         return cls(
-            mixture, kind, resolve_device(mixture.device, array, mixture.n_components)
+            mixture,
+            kind,
+            resolve_device(
+                mixture.device, array, mixture.n_components, mixture.backend
+            ),
         )
 
     def read(self, piece: Piece, *, first: bool = False, checked: bool = False) -> Rows:

@@ -82,7 +82,7 @@ default='kmeans'
         How the path starts.
     init_size : 'auto', int or None, default='auto'
         As in :class:`KeOpsGaussianMixture`.
-    backend : {'auto', 'torch', 'keops'}, default='auto'
+    backend : {'auto', 'native', 'torch', 'keops'}, default='auto'
         What computes the sums over pairs.
     device : {'auto', 'cpu', 'cuda'} or torch.device, default='auto'
         Where to compute.
@@ -159,7 +159,7 @@ default='kmeans'
             "kmeans", "k-means++", "random", "random_from_data"
         ] = "kmeans",
         init_size: int | Literal["auto"] | None = "auto",
-        backend: Literal["auto", "torch", "keops"] = "auto",
+        backend: Literal["auto", "native", "torch", "keops"] = "auto",
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
         random_state: int | RandomState | None = None,

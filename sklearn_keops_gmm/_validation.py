@@ -123,7 +123,7 @@ def resolve_init_size(
 
 
 def resolve_device(
-    device: str | torch.device, X: Any, n_components: int
+    device: str | torch.device, X: Any, n_components: int, backend: str
 ) -> torch.device:
     """Return the device to compute on.
 
@@ -134,6 +134,8 @@ def resolve_device(
         and samples times components times features reach 1e8, else the CPU.
     X : array of shape (n_samples, n_features)
     n_components : int
+    backend : str
+        ``"native"`` knows the CPU only.
 
     Raises
     ------
@@ -145,9 +147,8 @@ def resolve_device(
     cuda = torch.cuda.is_available()
     if device == "auto":
         n_numbers = X.shape[0] * X.shape[1] * n_components
-        return torch.device(
-            "cuda" if cuda and n_numbers >= _WORTH_A_TRANSFER else "cpu"
-        )
+        worth_it = backend != "native" and n_numbers >= _WORTH_A_TRANSFER
+        return torch.device("cuda" if cuda and worth_it else "cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError:

@@ -11,7 +11,7 @@ from sklearn.utils.fixes import parse_version
 
 from tests import reference
 
-BACKENDS = ["torch", pytest.param("keops", marks=pytest.mark.slow)]
+BACKENDS = ["native", "torch", pytest.param("keops", marks=pytest.mark.slow)]
 SOLVERS = ["em", "adam", "lbfgs"]
 
 # The package works with older versions, but is held to the numbers, the messages and

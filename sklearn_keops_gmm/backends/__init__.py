@@ -1,8 +1,9 @@
 """Backends: the only code that touches pairs of samples and components.
 
 A backend binds a data set and then answers, for any components, the reductions
-of `Reductions`. ``"torch"`` computes tile by tile and works everywhere;
-``"keops"`` compiles one kernel per formula, number of features and dtype.
+of `Reductions`. ``"native"`` is loops in C++, for CPUs; ``"torch"`` multiplies
+matrices tile by tile and works everywhere; ``"keops"`` compiles one kernel per
+formula, number of features and dtype.
 """
 
 from sklearn_keops_gmm.backends._choice import (

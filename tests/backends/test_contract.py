@@ -21,6 +21,8 @@ DTYPES = [np.float64, np.float32]
 PLAIN = Frame(torch.zeros(2, dtype=torch.float64))
 
 every_backend = pytest.mark.parametrize("name", BACKENDS)
+# KeOps compiles for each number of features, and has threads of its own.
+every_backend_but_keops = pytest.mark.parametrize("name", ["native", "torch"])
 every_structure = pytest.mark.parametrize("structure", STRUCTURES)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda kind: kind.__name__)
 
@@ -177,14 +179,14 @@ def test_own_frame(name, structure, dtype, rng):
     assert_same_answers(case, name, tolerance(dtype), case.frame())
 
 
+@every_backend_but_keops
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("n_features", [1, 3, 6, 40])
-def test_other_dimensions(structure, dtype, n_features, rng):
-    """On the torch backend only: KeOps compiles for each number of features."""
+def test_other_dimensions(name, structure, dtype, n_features, rng):
     case = make_case(rng, structure, dtype, n_features=n_features)
     frame = Frame(torch.zeros(n_features, dtype=torch.float64))
-    assert_same_answers(case, "torch", 3 * tolerance(dtype), frame)
+    assert_same_answers(case, name, 3 * tolerance(dtype), frame)
 
 
 @every_backend
@@ -405,16 +407,16 @@ def test_float32_is_summed_in_float64(name, rng):
     assert float(moments.mass[0]) == pytest.approx(expected, rel=3e-7)
 
 
+@every_backend_but_keops
 @every_dtype
-def test_threads_change_nothing(dtype, many_threads, rng):
-    """On the torch backend only: KeOps has its own threads."""
+def test_threads_change_nothing(name, dtype, many_threads, rng):
     case = make_case(rng, "full", dtype, n_samples=40_003)
-    found = [case.reductions("torch").moments(case.components()) for _ in range(3)]
+    found = [case.reductions(name).moments(case.components()) for _ in range(3)]
     torch.set_num_threads(1)
-    found.append(case.reductions("torch").moments(case.components()))
+    found.append(case.reductions(name).moments(case.components()))
     for moments in found[1:]:
         assert_same_moments(moments, found[0], 0.0)
-    assert_same_answers(case, "torch", tolerance(dtype))
+    assert_same_answers(case, name, tolerance(dtype))
 
 
 @every_backend

@@ -1,0 +1,220 @@
+// Matrices: the factor is upper triangular, second moments are an upper triangle.
+#pragma once
+
+#include <algorithm>
+
+#include "structures.h"
+
+// Shared by the two below: how many sums, and how they move.
+template <class T>
+class Full : public Structure<T> {
+  public:
+    explicit Full(int n_features) : D(n_features) {}
+
+    int factor_size() const override { return D * D; }
+    int sums_size() const override { return 1 + D + D * (D + 1) / 2; }
+
+    void move(const double* shift, double* sums) const override {
+        const double mass = sums[0];
+        double *first = sums + 1, *second = first + D;
+        for (int a = 0; a < D; a++)
+            for (int b = a; b < D; b++)
+                *second++ += first[a] * shift[b] + shift[a] * first[b] +
+                             mass * shift[a] * shift[b];
+        for (int a = 0; a < D; a++) first[a] += mass * shift[a];
+    }
+
+  protected:
+    const int D;
+};
+
+// So few features that everything about a component stays in registers.
+template <class T, int D>
+class SmallFull final : public Full<T> {
+    using V = Vector<T>;
+    static constexpr int TRIANGLE = D * (D + 1) / 2;
+
+  public:
+    SmallFull() : Full<T>(D) {}
+
+    int width() const override { return 1 + D + TRIANGLE; }
+
+    void pack(double offset, const double* mean, const double* factor, double unit,
+              T* packed) const override {
+        *packed++ = offset;
+        for (int a = 0; a < D; a++) *packed++ = mean[a];
+        for (int b = 0; b < D; b++)
+            for (int a = 0; a <= b; a++) *packed++ = factor[a * D + b] * unit;
+    }
+
+    void log_densities(const T* packed, const Tile<T>& tile, V* out) const override {
+        const int n = tile.n_vectors;
+        const V* x = tile.coordinates;
+        const T *mean = packed + 1, *factor = mean + D;
+        for (int i = 0; i < n; i++) {
+            V z[D], log_density = all<T>(packed[0]);
+            UNROLL for (int a = 0; a < D; a++) z[a] = x[a * n + i] - mean[a];
+            int at = 0;
+            UNROLL for (int b = 0; b < D; b++) {
+                V y = z[0] * factor[at++];
+                UNROLL for (int a = 1; a <= b; a++) y += z[a] * factor[at++];
+                log_density -= y * y;
+            }
+            out[i] = log_density;
+            tile.level[i] = largest(log_density, tile.level[i]);
+        }
+    }
+
+    void add_moments(const T* packed, const Tile<T>& tile, const V* shares,
+                     const V* scale, double* sums) const override {
+        const int n = tile.n_vectors;
+        const V* x = tile.coordinates;
+        const T* mean = packed + 1;
+        V found[1 + D + TRIANGLE] = {};
+        for (int i = 0; i < n; i++) {
+            const V share = shares[i] * scale[i];
+            V z[D];
+            UNROLL for (int a = 0; a < D; a++) z[a] = x[a * n + i] - mean[a];
+            found[0] += share;
+            int at = 1 + D;
+            UNROLL for (int a = 0; a < D; a++) {
+                const V first = share * z[a];
+                found[1 + a] += first;
+                UNROLL for (int b = a; b < D; b++) found[at++] += first * z[b];
+            }
+        }
+        double added[1 + D + TRIANGLE];
+        sum_each<T>(found, added);
+        for (int k = 0; k < 1 + D + TRIANGLE; k++) sums[k] += added[k];
+    }
+};
+
+// Any number of features, a square of B x B of the matrix at a time.
+template <class T, int B>
+class BlockedFull final : public Full<T> {
+    using V = Vector<T>;
+    using Full<T>::D;
+    // Rows of a square for which registers hold sums.
+    static constexpr int ROWS = GROUP == 4 ? B : B % 2 ? 1 : 2;
+
+  public:
+    using Full<T>::Full;
+
+    int width() const override {
+        int size = 1 + D;
+        for (int b = 0; b < D; b += B) size += B * (b + B);
+        return size;
+    }
+
+    // The factor is cut into bands of B columns, each down to the diagonal.
+    void pack(double offset, const double* mean, const double* factor, double unit,
+              T* packed) const override {
+        *packed++ = offset;
+        for (int a = 0; a < D; a++) *packed++ = mean[a];
+        for (int b = 0; b < D; b += B)
+            for (int a = 0; a < b + B; a++)
+                for (int k = b; k < b + B; k++)
+                    *packed++ = a <= k && k < D ? factor[a * D + k] * unit : 0.0;
+    }
+
+    void log_densities(const T* packed, const Tile<T>& tile, V* out) const override {
+        const int n = tile.n_vectors;
+        V* z = tile.scratch;  // (padded D, GROUP)
+        std::fill(z + D * GROUP, z + padded(D, B) * GROUP, V{});
+        for (int i = 0; i < n; i += GROUP) {
+            const V* x = tile.coordinates + i;
+            V log_density[GROUP];
+            for (int a = 0; a < D; a++)
+                UNROLL for (int v = 0; v < GROUP; v++)
+                    z[a * GROUP + v] = x[a * n + v] - packed[1 + a];
+            UNROLL for (int v = 0; v < GROUP; v++) log_density[v] = all<T>(packed[0]);
+            const T* factor = packed + 1 + D;
+            for (int b = 0; b < D; b += B, factor += b * B)
+                lower(z, b, factor, log_density);
+            UNROLL for (int v = 0; v < GROUP; v++) {
+                out[i + v] = log_density[v];
+                tile.level[i + v] = largest(log_density[v], tile.level[i + v]);
+            }
+        }
+    }
+
+    void add_moments(const T* packed, const Tile<T>& tile, const V* shares,
+                     const V* scale, double* sums) const override {
+        const int n = tile.n_vectors, rows = padded(D, B);
+        const V* x = tile.coordinates;
+        V *z = tile.scratch, *weighted = z + rows * n, *share = weighted + B * n;
+        V mass = {};
+        for (int i = 0; i < n; i++) mass += share[i] = shares[i] * scale[i];
+        sums[0] += sum<T>(mass);
+        std::fill(z + D * n, z + rows * n, V{});
+        // From the last rows up: those that a square needs are there by then.
+        for (int a = rows - B; a >= 0; a -= B) {
+            for (int k = a; k < std::min(a + B, D); k++)
+                for (int i = 0; i < n; i++) z[k * n + i] = x[k * n + i] - packed[1 + k];
+            on_diagonal(a, n, z, share, weighted, sums);
+            for (int b = a + B; b < D; b += B)
+                off_diagonal(a, b, n, z, weighted, sums);
+        }
+    }
+
+  private:
+    // Takes B coordinates of factor^T z, from b on, off the log-densities.
+    static void lower(const V* z, int b, const T* factor, V* log_density) {
+        V y[B][GROUP] = {};
+        for (int a = 0; a < b; a++, z += GROUP, factor += B)
+            UNROLL for (int k = 0; k < B; k++)
+                UNROLL for (int v = 0; v < GROUP; v++) y[k][v] += factor[k] * z[v];
+        UNROLL for (int a = 0; a < B; a++, z += GROUP, factor += B)
+            UNROLL for (int k = a; k < B; k++)
+                UNROLL for (int v = 0; v < GROUP; v++) y[k][v] += factor[k] * z[v];
+        UNROLL for (int k = 0; k < B; k++)
+            UNROLL for (int v = 0; v < GROUP; v++) log_density[v] -= y[k][v] * y[k][v];
+    }
+
+    // Rows a to a + B: first moments, their square of the second, and `weighted`.
+    void on_diagonal(int a, int n, const V* z, const V* share, V* weighted,
+                     double* sums) const {
+        constexpr int TRIANGLE = B * (B + 1) / 2;
+        V found[B + TRIANGLE] = {};
+        z += a * n;
+        for (int i = 0; i < n; i++) {
+            V row[B];
+            UNROLL for (int k = 0; k < B; k++) row[k] = z[k * n + i];
+            int to = B;
+            UNROLL for (int k = 0; k < B; k++) {
+                const V product = weighted[k * n + i] = share[i] * row[k];
+                found[k] += product;
+                UNROLL for (int l = k; l < B; l++) found[to++] += product * row[l];
+            }
+        }
+        double added[B + TRIANGLE];
+        sum_each<T>(found, added);
+        int from = B;
+        for (int k = 0; k < B; k++)
+            for (int l = k; l < B; l++, from++)
+                if (a + l < D) sums[at(a + k, a + l)] += added[from];
+        for (int k = 0; k < std::min(B, D - a); k++) sums[1 + a + k] += added[k];
+    }
+
+    // Rows a to a + B, which are `weighted`, with rows b to b + B.
+    void off_diagonal(int a, int b, int n, const V* z, const V* weighted,
+                      double* sums) const {
+        z += b * n;
+        for (int k = 0; k < B; k += ROWS) {
+            V found[ROWS * B] = {};
+            const V* left = weighted + k * n;
+            for (int i = 0; i < n; i++)
+                UNROLL for (int l = 0; l < B; l++)
+                    UNROLL for (int m = 0; m < ROWS; m++)
+                        found[m * B + l] += left[m * n + i] * z[l * n + i];
+            double added[ROWS * B];
+            sum_each<T>(found, added);
+            for (int m = 0; m < ROWS; m++)
+                for (int l = 0; l < std::min(B, D - b); l++)
+                    sums[at(a + k + m, b + l)] += added[m * B + l];
+        }
+    }
+
+    // Where the second moment of features a <= b is among the sums.
+    int at(int a, int b) const { return 1 + D + a * D - a * (a - 1) / 2 + b - a; }
+};

@@ -1,0 +1,107 @@
+// Components as the loops over a tile read them.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "full.h"
+#include "scales.h"
+#include "structures.h"
+
+template <class T>
+std::unique_ptr<Structure<T>> small_full(int n_features) {
+    switch (n_features) {
+        case 1: return std::make_unique<SmallFull<T, 1>>();
+        case 2: return std::make_unique<SmallFull<T, 2>>();
+        case 3: return std::make_unique<SmallFull<T, 3>>();
+        case 4: return std::make_unique<SmallFull<T, 4>>();
+        case 5: return std::make_unique<SmallFull<T, 5>>();
+        case 6: return std::make_unique<SmallFull<T, 6>>();
+        case 7: return std::make_unique<SmallFull<T, 7>>();
+        default: return std::make_unique<SmallFull<T, 8>>();
+    }
+}
+
+template <class T, bool spherical>
+std::unique_ptr<Structure<T>> scales(int n_features) {
+    switch (n_features) {
+        case 1: return std::make_unique<Scales<T, 1, spherical>>(n_features);
+        case 2: return std::make_unique<Scales<T, 2, spherical>>(n_features);
+        case 3: return std::make_unique<Scales<T, 3, spherical>>(n_features);
+        default: return std::make_unique<Scales<T, 4, spherical>>(n_features);
+    }
+}
+
+enum class Kind { full, diag, spherical };
+
+template <class T>
+std::unique_ptr<Structure<T>> make_structure(Kind kind, int n_features) {
+    switch (kind) {
+        case Kind::diag: return scales<T, false>(n_features);
+        case Kind::spherical: return scales<T, true>(n_features);
+        default: break;
+    }
+    if (n_features <= 8) return small_full<T>(n_features);
+    if (padded(n_features, 5) < padded(n_features, 4))
+        return std::make_unique<BlockedFull<T, 5>>(n_features);
+    return std::make_unique<BlockedFull<T, 4>>(n_features);
+}
+
+// M components in the frame, with log-densities offset - 0.5 ||factor^T (x - mean)||^2.
+struct Components {
+    Kind kind;
+    long count;
+    int n_features;
+    const double* offsets;  // (M)
+    const double* means;    // (M, D)
+    const double* factors;  // (M, D, D), (M, D) or (M)
+};
+
+// The same in the precision of the samples, and to base 2.
+template <class T>
+class Mixture {
+  public:
+    explicit Mixture(const Components& given)
+        : structure(make_structure<T>(given.kind, given.n_features)),
+          given(given),
+          packed(given.count * structure->width()) {
+        const double to_base_2 = 1 / std::log(2.0), unit = std::sqrt(0.5 * to_base_2);
+        for (long j = 0; j < given.count; j++)
+            structure->pack(given.offsets[j] * to_base_2, mean(j),
+                            given.factors + j * structure->factor_size(), unit,
+                            packed.data() + j * structure->width());
+    }
+
+    long count() const { return given.count; }
+    int n_features() const { return given.n_features; }
+    int sums_size() const { return structure->sums_size(); }
+
+    // Writes log-densities of component j, and raises the level of the tile.
+    void log_densities(long j, const Tile<T>& tile, Vector<T>* out) const {
+        structure->log_densities(component(j), tile, out);
+    }
+
+    void add_moments(long j, const Tile<T>& tile, const Vector<T>* shares,
+                     const Vector<T>* scale, double* sums) const {
+        structure->add_moments(component(j), tile, shares, scale,
+                               sums + j * structure->sums_size());
+    }
+
+    // Moves moments from the means as they were rounded to those that were given.
+    void settle(double* sums) const {
+        std::vector<double> shift(given.n_features);
+        for (long j = 0; j < given.count; j++) {
+            for (int a = 0; a < given.n_features; a++)
+                shift[a] = component(j)[1 + a] - mean(j)[a];
+            structure->move(shift.data(), sums + j * structure->sums_size());
+        }
+    }
+
+  private:
+    const double* mean(long j) const { return given.means + j * given.n_features; }
+    const T* component(long j) const { return packed.data() + j * structure->width(); }
+
+    const std::unique_ptr<const Structure<T>> structure;
+    const Components given;
+    std::vector<T> packed;
+};

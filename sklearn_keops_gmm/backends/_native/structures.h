@@ -1,0 +1,52 @@
+// What differs from one structure of covariances to another, for one component.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "vectors.h"
+
+// Vectors of samples that go together through a loop over coordinates: as many as
+// registers hold.
+constexpr int GROUP = VECTOR_BYTES == 64 ? 4 : 2;
+
+// Features that go together where not all do; arrays over a tile have rows of zeros
+// up to a multiple of either.
+constexpr int MAX_BLOCK = 5;
+
+inline int padded(int rows, int block) { return (rows + block - 1) / block * block; }
+
+// Some samples in the frame, feature by feature.
+template <class T>
+struct Tile {
+    int n_vectors;                 // a multiple of GROUP, padded with zeros
+    const Vector<T>* coordinates;  // (D + MAX_BLOCK, n)
+    Vector<T>* level;              // (n): the largest log-density so far
+    Vector<T>* scratch;            // (D + 3 MAX_BLOCK, n)
+};
+
+// A component is kept as `width` numbers: offset, mean, factor. Its log-densities
+// offset - ||factor^T (x - mean)||^2 are to whatever base the factor is made for.
+template <class T>
+class Structure {
+  public:
+    virtual ~Structure() = default;
+
+    virtual int width() const = 0;
+    virtual void pack(double offset, const double* mean, const double* factor,
+                      double unit, T* packed) const = 0;
+    // How many numbers `factor` has, and how many sums the moments are: the mass, the
+    // first moments and the second ones.
+    virtual int factor_size() const = 0;
+    virtual int sums_size() const = 0;
+
+    // Writes the log-densities of a tile, (n), and raises its level to them.
+    virtual void log_densities(const T* packed, const Tile<T>& tile,
+                               Vector<T>* out) const = 0;
+    // Adds the moments about the mean, with responsibilities shares * scale.
+    virtual void add_moments(const T* packed, const Tile<T>& tile,
+                             const Vector<T>* shares, const Vector<T>* scale,
+                             double* sums) const = 0;
+    // Moves the moments by `shift`, (D): from the mean as it was packed.
+    virtual void move(const double* shift, double* sums) const = 0;
+};
