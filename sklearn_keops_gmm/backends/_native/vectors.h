@@ -20,6 +20,7 @@ template <>
 struct Format<double> {
     typedef double Vector __attribute__((vector_size(VECTOR_BYTES)));
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
+    typedef uint64_t Bits __attribute__((vector_size(VECTOR_BYTES)));
     static constexpr int mantissa_bits = 52, bias = 1023;
     static constexpr int64_t mantissa_mask = (int64_t(1) << 52) - 1;
     static constexpr double to_integer = 0x1.8p52, lowest_exponent = -1022;
@@ -36,6 +37,7 @@ template <>
 struct Format<float> {
     typedef float Vector __attribute__((vector_size(VECTOR_BYTES)));
     typedef int32_t Integers __attribute__((vector_size(VECTOR_BYTES)));
+    typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES)));
     static constexpr int mantissa_bits = 23, bias = 127;
     static constexpr int32_t mantissa_mask = (int32_t(1) << 23) - 1;
     static constexpr float to_integer = 0x1.8p23f, lowest_exponent = -126;
@@ -50,6 +52,8 @@ template <class T>
 using Vector = typename Format<T>::Vector;
 template <class T>
 using Integers = typename Format<T>::Integers;
+template <class T>
+using Bits = typename Format<T>::Bits;
 template <class T>
 constexpr int LANES = VECTOR_BYTES / sizeof(T);
 
@@ -112,9 +116,8 @@ inline Vector<T> exp2(Vector<T> x) {
     UNROLL for (int i = F::exp2_degree - 2; i >= 0; i--)
         power = power * f + F::exp2_terms[i];
     power = power * f + T(1);
-    const Integers<T> exponent = (Integers<T>)shifted << F::mantissa_bits;
-    const Integers<T> scaled = (Integers<T>)power + exponent;
-    return (Vector<T>)(scaled & (x > F::lowest_exponent));
+    const Bits<T> scaled = (Bits<T>)power + ((Bits<T>)shifted << F::mantissa_bits);
+    return (Vector<T>)(scaled & (Bits<T>)(x > F::lowest_exponent));
 }
 
 // log2(x) of normal x > 0, by the series of atanh; -inf where x is 0.
