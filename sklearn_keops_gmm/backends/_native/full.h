@@ -24,7 +24,28 @@ class Full : public Structure<T> {
         for (int a = 0; a < D; a++) first[a] += mass * shift[a];
     }
 
+    void log_densities(const T* packed, long count, const Tile<T>& tile,
+                       Vector<T>* out) const override {
+        for (long j = 0; j < count; j++)
+            log_density(packed + j * this->width(), tile, out + j * tile.n_vectors);
+    }
+
+    void add_moments(const T* packed, long count, const Tile<T>& tile,
+                     const Vector<T>* shares, const Vector<T>* scale,
+                     double* sums) const override {
+        for (long j = 0; j < count; j++)
+            add_moments(packed + j * this->width(), tile, shares + j * tile.n_vectors,
+                        scale, sums + j * sums_size());
+    }
+
   protected:
+    // The same of one component.
+    virtual void log_density(const T* packed, const Tile<T>& tile,
+                             Vector<T>* out) const = 0;
+    virtual void add_moments(const T* packed, const Tile<T>& tile,
+                             const Vector<T>* shares, const Vector<T>* scale,
+                             double* sums) const = 0;
+
     const int D;
 };
 
@@ -47,21 +68,21 @@ class SmallFull final : public Full<T> {
             for (int a = 0; a <= b; a++) *packed++ = factor[a * D + b] * unit;
     }
 
-    void log_densities(const T* packed, const Tile<T>& tile, V* out) const override {
+    void log_density(const T* packed, const Tile<T>& tile, V* out) const override {
         const int n = tile.n_vectors;
         const V* x = tile.coordinates;
         const T *mean = packed + 1, *factor = mean + D;
         for (int i = 0; i < n; i++) {
-            V z[D], log_density = all<T>(packed[0]);
+            V z[D], found = all<T>(packed[0]);
             UNROLL for (int a = 0; a < D; a++) z[a] = x[a * n + i] - mean[a];
             int at = 0;
             UNROLL for (int b = 0; b < D; b++) {
                 V y = z[0] * factor[at++];
                 UNROLL for (int a = 1; a <= b; a++) y += z[a] * factor[at++];
-                log_density -= y * y;
+                found -= y * y;
             }
-            out[i] = log_density;
-            tile.level[i] = largest(log_density, tile.level[i]);
+            out[i] = found;
+            tile.level[i] = largest(found, tile.level[i]);
         }
     }
 
@@ -117,23 +138,25 @@ class BlockedFull final : public Full<T> {
                     *packed++ = a <= k && k < D ? factor[a * D + k] * unit : 0.0;
     }
 
-    void log_densities(const T* packed, const Tile<T>& tile, V* out) const override {
+    void log_density(const T* packed, const Tile<T>& tile, V* out) const override {
         const int n = tile.n_vectors;
         V* z = tile.scratch;  // (padded D, GROUP)
         std::fill(z + D * GROUP, z + padded(D, B) * GROUP, V{});
         for (int i = 0; i < n; i += GROUP) {
             const V* x = tile.coordinates + i;
-            V log_density[GROUP];
+            V found[GROUP];
             for (int a = 0; a < D; a++)
                 UNROLL for (int v = 0; v < GROUP; v++)
                     z[a * GROUP + v] = x[a * n + v] - packed[1 + a];
-            UNROLL for (int v = 0; v < GROUP; v++) log_density[v] = all<T>(packed[0]);
+            UNROLL for (int v = 0; v < GROUP; v++) found[v] = all<T>(packed[0]);
             const T* factor = packed + 1 + D;
-            for (int b = 0; b < D; b += B, factor += b * B)
-                lower(z, b, factor, log_density);
+            for (int b = 0; b < D; b += B) {
+                lower(z, b, factor, found);
+                factor += B * (b + B);
+            }
             UNROLL for (int v = 0; v < GROUP; v++) {
-                out[i + v] = log_density[v];
-                tile.level[i + v] = largest(log_density[v], tile.level[i + v]);
+                out[i + v] = found[v];
+                tile.level[i + v] = largest(found[v], tile.level[i + v]);
             }
         }
     }

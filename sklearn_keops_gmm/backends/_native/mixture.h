@@ -76,30 +76,30 @@ class Mixture {
     int n_features() const { return given.n_features; }
     int sums_size() const { return structure->sums_size(); }
 
-    // Writes log-densities of component j, and raises the level of the tile.
-    void log_densities(long j, const Tile<T>& tile, Vector<T>* out) const {
-        structure->log_densities(component(j), tile, out);
+    // Writes the log-densities of a tile, (M, n), and raises its level.
+    void log_densities(const Tile<T>& tile, Vector<T>* out) const {
+        structure->log_densities(packed.data(), given.count, tile, out);
     }
 
-    void add_moments(long j, const Tile<T>& tile, const Vector<T>* shares,
+    // Adds to sums, (M, S), moments about the means as they were rounded.
+    void add_moments(const Tile<T>& tile, const Vector<T>* shares,
                      const Vector<T>* scale, double* sums) const {
-        structure->add_moments(component(j), tile, shares, scale,
-                               sums + j * structure->sums_size());
+        structure->add_moments(packed.data(), given.count, tile, shares, scale, sums);
     }
 
-    // Moves moments from the means as they were rounded to those that were given.
+    // Moves them to the means that were given.
     void settle(double* sums) const {
         std::vector<double> shift(given.n_features);
         for (long j = 0; j < given.count; j++) {
+            const T* rounded = packed.data() + j * structure->width() + 1;
             for (int a = 0; a < given.n_features; a++)
-                shift[a] = component(j)[1 + a] - mean(j)[a];
+                shift[a] = rounded[a] - mean(j)[a];
             structure->move(shift.data(), sums + j * structure->sums_size());
         }
     }
 
   private:
     const double* mean(long j) const { return given.means + j * given.n_features; }
-    const T* component(long j) const { return packed.data() + j * structure->width(); }
 
     const std::unique_ptr<const Structure<T>> structure;
     const Components given;

@@ -7,9 +7,8 @@
 #include "mixture.h"
 
 // What the log-densities of a tile should take of the cache, and bounds of a row of
-// them. Rows of 4096 bytes would compete for the same lines of the cache.
-constexpr long TILE_BYTES = 512 * 1024;
-constexpr long MIN_ROW = 1024 / VECTOR_BYTES, MAX_ROW = 3072 / VECTOR_BYTES;
+// them in bytes.
+constexpr long TILE_BYTES = 512 * 1024, MIN_ROW = 1024, MAX_ROW = 3072;
 
 template <class T>
 struct Samples {
@@ -68,8 +67,7 @@ class Tiles {
         read();
         const V lowest = all<T>(-std::numeric_limits<T>::infinity());
         std::fill(levels + 0, levels + n, lowest);
-        for (long j = 0; j < mixture.count(); j++)
-            mixture.log_densities(j, tile, row(j));
+        mixture.log_densities(tile, logits);
         // A sample infinitely unlikely under every component belongs to none.
         for (int i = 0; i < n; i++)
             levels[i] = levels[i] == lowest ? V{} : levels[i];
@@ -109,8 +107,7 @@ class Tiles {
     // Adds the moments of weighted responsibilities.
     void add_moments(double* sums) {
         scale();
-        for (long j = 0; j < mixture.count(); j++)
-            mixture.add_moments(j, tile, row(j), totals, sums);
+        mixture.add_moments(tile, logits, totals, sums);
     }
 
     // Writes responsibilities, (count, M), of samples without weights.
@@ -135,8 +132,10 @@ class Tiles {
 
   private:
     long vectors_of_tile() const {
-        const long fit = TILE_BYTES / ((mixture.count() + rows) * VECTOR_BYTES);
-        return std::clamp(fit / GROUP * GROUP, MIN_ROW, MAX_ROW);
+        const long fit = TILE_BYTES / (mixture.count() + rows);
+        const long groups = std::clamp(fit, MIN_ROW, MAX_ROW) / (GROUP * VECTOR_BYTES);
+        // Rows that are a power of two apart would compete for the same cache lines.
+        return (groups - 1) / 2 * 2 * GROUP + GROUP;
     }
 
     V* row(long j) const { return logits + j * n; }

@@ -27,49 +27,23 @@ class Scales final : public Structure<T> {
         }
     }
 
-    void log_densities(const T* packed, const Tile<T>& tile, V* out) const override {
+    // All components of some samples, whose coordinates stay in the nearest cache.
+    void log_densities(const T* packed, long count, const Tile<T>& tile,
+                       V* out) const override {
         const int n = tile.n_vectors;
-        const T *mean = packed + 1, *factor = mean + rows;
-        for (int i = 0; i < n; i += GROUP) {
-            V log_density[GROUP];
-            UNROLL for (int v = 0; v < GROUP; v++) log_density[v] = all<T>(packed[0]);
-            for (int a = 0; a < D; a++) {
-                const V* x = tile.coordinates + a * n + i;
-                UNROLL for (int v = 0; v < GROUP; v++) {
-                    const V y = (x[v] - mean[a]) * factor[a];
-                    log_density[v] -= y * y;
-                }
-            }
-            UNROLL for (int v = 0; v < GROUP; v++) {
-                out[i + v] = log_density[v];
-                tile.level[i + v] = largest(log_density[v], tile.level[i + v]);
-            }
-        }
+        for (int i = 0; i < n; i += GROUP)
+            for (long j = 0; j < count; j++)
+                log_density(packed + j * width(), tile, i, out + j * n);
     }
 
-    void add_moments(const T* packed, const Tile<T>& tile, const V* shares,
+    // All components for some features, for the same reason.
+    void add_moments(const T* packed, long count, const Tile<T>& tile, const V* shares,
                      const V* scale, double* sums) const override {
         const int n = tile.n_vectors;
-        V *share = tile.scratch, mass = {};
-        for (int i = 0; i < n; i++) mass += share[i] = shares[i] * scale[i];
-        sums[0] += sum<T>(mass);
-        for (int a = 0; a < D; a += B) {
-            const V* x = tile.coordinates + a * n;
-            V found[2 * B] = {};  // first and second moments
-            for (int i = 0; i < n; i++)
-                UNROLL for (int k = 0; k < B; k++) {
-                    const V z = x[k * n + i] - packed[1 + a + k];
-                    const V weighted = share[i] * z;
-                    found[k] += weighted;
-                    found[B + k] += weighted * z;
-                }
-            double added[2 * B];
-            sum_each<T>(found, added);
-            for (int k = 0; k < std::min(B, D - a); k++) {
-                sums[1 + a + k] += added[k];
-                sums[1 + D + (spherical ? 0 : a + k)] += added[B + k];
-            }
-        }
+        for (int a = 0; a < D; a += B)
+            for (long j = 0; j < count; j++)
+                add_moments(packed + j * width(), tile, a, shares + j * n, scale,
+                            sums + j * sums_size());
     }
 
     void move(const double* shift, double* sums) const override {
@@ -82,5 +56,46 @@ class Scales final : public Structure<T> {
     }
 
   private:
+    void log_density(const T* packed, const Tile<T>& tile, int i, V* out) const {
+        const T *mean = packed + 1, *factor = mean + rows;
+        V squares[GROUP] = {};
+        for (int a = 0; a < D; a++) {
+            const V* x = tile.coordinates + a * tile.n_vectors + i;
+            UNROLL for (int v = 0; v < GROUP; v++) {
+                const V z = x[v] - mean[a], y = spherical ? z : z * factor[a];
+                squares[v] += y * y;
+            }
+        }
+        UNROLL for (int v = 0; v < GROUP; v++) {
+            if (spherical) squares[v] = squares[v] * factor[0] * factor[0];
+            out[i + v] = packed[0] - squares[v];
+            tile.level[i + v] = largest(out[i + v], tile.level[i + v]);
+        }
+    }
+
+    // Of features a to a + B; with the first of them the mass.
+    void add_moments(const T* packed, const Tile<T>& tile, int a, const V* shares,
+                     const V* scale, double* sums) const {
+        const int n = tile.n_vectors;
+        const V* x = tile.coordinates + a * n;
+        V found[1 + 2 * B] = {};
+        for (int i = 0; i < n; i++) {
+            const V share = shares[i] * scale[i];
+            found[0] += share;
+            UNROLL for (int k = 0; k < B; k++) {
+                const V z = x[k * n + i] - packed[1 + a + k], weighted = share * z;
+                found[1 + k] += weighted;
+                found[1 + B + k] += weighted * z;
+            }
+        }
+        double added[1 + 2 * B];
+        sum_each<T>(found, added);
+        if (a == 0) sums[0] += added[0];
+        for (int k = 0; k < std::min(B, D - a); k++) {
+            sums[1 + a + k] += added[1 + k];
+            sums[1 + D + (spherical ? 0 : a + k)] += added[1 + B + k];
+        }
+    }
+
     const int D, rows;
 };

@@ -1,4 +1,4 @@
-// What differs from one structure of covariances to another, for one component.
+// What differs from one structure of covariances to another.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 // registers hold.
 constexpr int GROUP = VECTOR_BYTES == 64 ? 4 : 2;
 
-// Features that go together where not all do; arrays over a tile have rows of zeros
-// up to a multiple of either.
+// Where not all features go together, blocks of at most so many do. Arrays over a tile
+// have room for rows of zeros up to a multiple of any block.
 constexpr int MAX_BLOCK = 5;
 
 inline int padded(int rows, int block) { return (rows + block - 1) / block * block; }
@@ -40,11 +40,12 @@ class Structure {
     virtual int factor_size() const = 0;
     virtual int sums_size() const = 0;
 
-    // Writes the log-densities of a tile, (n), and raises its level to them.
-    virtual void log_densities(const T* packed, const Tile<T>& tile,
+    // Writes the log-densities of `count` components, (M, n), and raises the level.
+    virtual void log_densities(const T* packed, long count, const Tile<T>& tile,
                                Vector<T>* out) const = 0;
-    // Adds the moments about the mean, with responsibilities shares * scale.
-    virtual void add_moments(const T* packed, const Tile<T>& tile,
+    // Adds to sums, (M, S), the moments about the means; responsibilities are shares,
+    // (M, n), times scale, (n).
+    virtual void add_moments(const T* packed, long count, const Tile<T>& tile,
                              const Vector<T>* shares, const Vector<T>* scale,
                              double* sums) const = 0;
     // Moves the moments by `shift`, (D): from the mean as it was packed.
