@@ -15,6 +15,7 @@ from sklearn_keops_gmm.backends._native import _modules, _reductions
 from tests import reference
 from tests.backends.test_contract import (
     assert_same_answers,
+    assert_same_moments,
     every_dtype,
     every_structure,
     make_case,
@@ -90,6 +91,17 @@ def test_weights_of_zero_outweigh_impossible_samples(module, rng):
     moments = case.reductions("native").moments(case.components())
     assert np.isfinite(moments.log_likelihood)
     assert torch.isfinite(moments.second).all()
+
+
+@every_dtype
+def test_columns_of_tables(dtype, rng):
+    """Points and weights that do not lie side by side."""
+    case = make_case(rng, "full", dtype)
+    table = torch.tensor(np.column_stack([case.points, case.sample_weight]))
+    reductions = get_backend("native")(table[:, :2], table[:, 2], frame_of(2))
+    expected = reference.moments(case.points, case.sample_weight, *case.mixture)
+    found = reductions.moments(case.components())
+    assert_same_moments(found, expected, 5 * tolerance(dtype))
 
 
 def test_the_fastest_module_is_taken():

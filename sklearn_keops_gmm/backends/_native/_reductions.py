@@ -55,7 +55,10 @@ class NativeReductions:
                 "Use device='cpu', or backend='auto', 'torch' or 'keops'."
             )
         self._points = points.contiguous()
-        self._sample_weight = sample_weight
+        # A column of a table has a stride, which addresses do not tell.
+        self._sample_weight = (
+            None if sample_weight is None else sample_weight.contiguous()
+        )
         self._frame = frame
 
     @property
