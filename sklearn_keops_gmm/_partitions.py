@@ -22,7 +22,7 @@ from sklearn_keops_gmm._pieces import Piece, mean_of_sums, sums_of
 # How many sums of partitions one task adds up.
 FAN_IN = 8
 # What partitions need of a mixture to be read, and to be asked about.
-_TO_READ = {"n_components", "device", "n_features_in_", "feature_names_in_"}
+_TO_READ = {"n_components", "device", "backend", "n_features_in_", "feature_names_in_"}
 _TO_ASK = _TO_READ | {
     "covariance_type",
     "backend",
