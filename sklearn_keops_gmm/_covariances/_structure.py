@@ -196,11 +196,8 @@ class CovarianceStructure(Steps):
         return new_means, self._normalize(second, mass, reg_covar, n_features)
 
     def _resolved(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
-        """Return second moments, with zero for what the rounding of means explains.
-
-        Samples that all are equal have a variance of the square of that rounding, or
-        of zero, as chance will have it.
-        """
+        """Return second moments, with zero for what the rounding of means explains."""
+        # Of equal samples the variance is that or zero, as chance will have it.
         roundings = torch.finfo(means.dtype).eps * means.abs()
         least = self.pool(self.outer(mass.sqrt()[:, None] * roundings))
         return torch.where(second.abs() < least, 0.0, second)
