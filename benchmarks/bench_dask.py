@@ -105,7 +105,7 @@ def measure(arguments):
     many = [(n_rows, arguments.partitions[0]) for n_rows in arguments.rows]
     for n_workers in arguments.workers:
         cluster = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=None
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
         )
         with cluster, Client(cluster) as client:
             for n_rows, n_partitions in few + many:

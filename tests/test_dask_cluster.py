@@ -24,7 +24,7 @@ CHUNKS = (500, 2)
 def client():
     """Two workers, each a process with one thread."""
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
+        n_workers=2, threads_per_worker=1, dashboard_address=":0"
     )
     with cluster, distributed.Client(cluster) as client:
         yield client

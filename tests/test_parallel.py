@@ -25,7 +25,7 @@ def two_workers(request):
         return
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
+        n_workers=2, threads_per_worker=1, dashboard_address=":0"
     )
     # joblib finds the client by itself.
     with cluster, distributed.Client(cluster):
