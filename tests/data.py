@@ -9,9 +9,14 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
+from sklearn_keops_gmm.backends._native import native_is_available
 from tests import reference
 
-BACKENDS = ["native", "torch", pytest.param("keops", marks=pytest.mark.slow)]
+needs_compiled = pytest.mark.skipif(
+    not native_is_available(), reason="the package was installed without a compiler"
+)
+DENSE_BACKENDS = [pytest.param("native", marks=needs_compiled), "torch"]
+BACKENDS = [*DENSE_BACKENDS, pytest.param("keops", marks=pytest.mark.slow)]
 SOLVERS = ["em", "adam", "lbfgs"]
 
 # The package works with older versions, but is held to the numbers, the messages and
