@@ -5,7 +5,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._parameters import Components, Frame
@@ -14,13 +14,18 @@ from sklearn_keops_gmm.backends import _choice, choose_backend, get_backend
 from sklearn_keops_gmm.backends._native import _modules, _reductions
 from tests import reference
 from tests.backends.test_contract import (
+    Case,
     assert_same_answers,
     assert_same_moments,
     every_dtype,
     every_structure,
     make_case,
+    shape_of_factors,
     tolerance,
 )
+from tests.data import needs_compiled
+
+pytestmark = needs_compiled
 
 MODULES = ["_baseline", "_avx2", "_avx512"]
 CPU = torch.device("cpu")
@@ -35,8 +40,9 @@ def module(request, monkeypatch):
     """Each compiled module that this processor can run, in place of the fastest."""
     if request.param not in _modules.modules_for_this_processor():
         pytest.skip(f"this processor cannot run {request.param}")
-    reduce = import_module(f"{_modules.__package__}.{request.param}").reduce
-    monkeypatch.setattr(_reductions, "native_reduce", lambda: reduce)
+    compiled = import_module(f"{_modules.__package__}.{request.param}")
+    monkeypatch.setattr(_reductions, "native_module", lambda: compiled)
+    return compiled
 
 
 # Those kept in registers, those in squares of 4 and of 5, and what is left over.
@@ -75,14 +81,82 @@ def test_responsibilities_to_the_last_digits(module, rng):
     assert_allclose(found, log_density, rtol=1e-15, atol=1e-15)
 
 
+@every_dtype
+def test_powers_and_logarithms_to_the_last_digit(module, dtype):
+    """Of equal squared distances, which are 0, only offsets are left."""
+    offsets = -np.geomspace(1e-8, 20, 401)
+    means, factors = np.zeros((401, 1)), np.ones((401, 1, 1))
+    case = Case(np.zeros((7, 1), dtype), None, "full", offsets, means, factors)
+    reductions = case.reductions("native", frame_of(1))
+    eps = np.finfo(dtype).eps
+    found = reductions.responsibilities(case.components())
+    expected = reference.responsibilities(case.points, *case.mixture).astype(float)
+    # The offsets are rounded to base 2, the largest to half of 32 eps.
+    assert_allclose(found, expected, rtol=12 * eps)
+    near = offsets > -1
+    assert_allclose(found[:, near], expected[:, near], rtol=2 * eps)
+    ends = means[:2], factors[:2]
+    for offset in offsets[::4]:
+        pair = Case(case.points, None, "full", np.array([0, offset]), *ends)
+        found = reductions.log_density(pair.components())
+        assert_allclose(found, np.logaddexp(0, offset), rtol=0, atol=2 * eps)
+
+
 @every_structure
 def test_rounded_means_are_made_good(module, structure, rng):
     """float32 cannot hold the means, but moments are about those that were given."""
-    case = make_case(rng, structure, np.float32, n_features=3, n_components=1)
-    frame = Frame(torch.full((3,), 1 / 3, dtype=torch.float64), 2.0)
-    moments = case.reductions("native", frame).moments(case.components())
-    expected = reference.moments(case.points, case.sample_weight, *case.mixture)
-    assert_allclose(moments.first, expected.first.astype(float), rtol=2e-6)
+    points = (1e6 + rng.normal(size=(1000, 3))).astype(np.float32)
+    means = np.array([[1e6 + 0.02, 1e6 - 0.025, 1e6 + 0.31]])
+    factors = np.ones(shape_of_factors(structure, 1, 3))
+    case = Case(points, None, structure, np.zeros(1), means, factors)
+    moments = case.reductions("native", frame_of(3)).moments(case.components())
+    expected = reference.moments(points, None, *case.mixture)
+    assert_allclose(moments.first, expected.first.astype(float), rtol=1e-6)
+    assert_allclose(moments.second, expected.second.astype(float), rtol=1e-6)
+
+
+def test_many_shares_sum_to_one(module, rng):
+    case = make_case(rng, "diag", np.float32, n_components=5000, width=10.0)
+    pulls = case.reductions("native").responsibilities(case.components())
+    assert_allclose(pulls.double().sum(dim=1), 1, atol=1e-6)
+
+
+def test_log_likelihoods_are_summed_in_float64(module, rng):
+    case = make_case(rng, "full", np.float32, weighted=False, n_samples=5003)
+    reductions, components = case.reductions("native"), case.components()
+    expected = float(reductions.log_density(components).double().sum())
+    found = reductions.moments(components).log_likelihood
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@every_structure
+@every_dtype
+@pytest.mark.parametrize("n_features", [3, 9])
+def test_impossible_samples(module, structure, dtype, n_features, rng):
+    """Where each log-density overflows, or is a difference of infinities."""
+    case = make_case(rng, structure, dtype, n_features=n_features, weighted=False)
+    reductions = case.reductions("native", frame_of(n_features))
+    log_density = reductions.log_density(case.components())
+    far = np.full(n_features, np.finfo(dtype).max, dtype)
+    far[::2] *= -1
+    case.points[[5, 100]] = 1e-15 * far, 0.9 * far
+    reductions = case.reductions("native", frame_of(n_features))
+    for row in (5, 100):
+        assert reductions.log_density(case.components())[row] == -np.inf
+        assert not reductions.responsibilities(case.components())[row].any()
+        assert 0 <= reductions.labels(case.components())[row] < 5
+    others = np.delete(np.arange(len(case.points)), [5, 100])
+    found = reductions.log_density(case.components())[others]
+    assert_array_equal(found, log_density[others])
+
+
+def test_the_first_of_equal_components(module, rng):
+    case = make_case(rng, "full", np.float64, n_components=3)
+    twice = Components(
+        "full", *(torch.tensor(a).repeat_interleave(2, 0) for a in case.mixture[1:])
+    )
+    labels = case.reductions("native").labels(twice)
+    assert_array_equal(labels, 2 * case.reductions("native").labels(case.components()))
 
 
 def test_weights_of_zero_outweigh_impossible_samples(module, rng):
@@ -105,10 +179,65 @@ def test_columns_of_tables(dtype, rng):
 
 
 def test_the_fastest_module_is_taken():
-    found = _modules.native_reduce()
-    assert found is not None
     fastest = _modules.modules_for_this_processor()[0]
-    assert found is import_module(f"{_modules.__package__}.{fastest}").reduce
+    assert _modules.native_module() is import_module(
+        f"{_modules.__package__}.{fastest}"
+    )
+
+
+def arguments(n_samples=6, n_components=2):
+    """What the modules' functions take, of diagonal covariances of 3 features."""
+    return {
+        "structure": "diag",
+        "offsets": np.zeros(n_components),
+        "means": np.zeros((n_components, 3)),
+        "factors": np.ones((n_components, 3)),
+        "centre": np.zeros(3),
+        "scale": 1.0,
+        "points": np.ones((n_samples, 3), np.float32),
+        "sample_weight": np.ones(n_samples, np.float32),
+        "tile_bytes": 2**20,
+        "out": np.zeros(n_samples, np.float32),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("structure", "round"),
+        ("offsets", np.zeros(2, np.float32)),
+        ("means", np.zeros((2, 2))),
+        ("factors", np.zeros((2, 3, 3))),
+        ("centre", np.zeros(0)),
+        ("centre", np.zeros(4)),
+        ("points", np.zeros((6, 3), np.int32)),
+        ("points", np.zeros((6, 3), np.complex64)),
+        ("points", np.zeros((5, 4), np.float32)),
+        ("points", None),
+        ("sample_weight", np.ones(6)),
+        ("sample_weight", np.ones(5, np.float32)),
+        ("out", np.zeros(6)),
+        ("out", np.zeros(5, np.float32)),
+        ("out", None),
+    ],
+)
+def test_no_wrong_memory(module, name, wrong):
+    """The loops trust their arrays; so these are checked, whoever calls."""
+    module.log_density(*arguments().values())
+    given = {**arguments(), name: wrong}
+    with pytest.raises(ValueError, match=r"expected"):
+        module.log_density(*given.values())
+    with pytest.raises(ValueError, match=r"expected"):
+        module.moments(*arguments().values())  # whose results are others
+
+
+def test_no_strides_and_no_constants(module):
+    given = arguments()
+    with pytest.raises(ValueError, match="not C-contiguous"):
+        module.log_density(*{**given, "points": np.ones((3, 6), "f").T}.values())
+    given["out"].flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        module.log_density(*given.values())
 
 
 def test_only_the_cpu():
@@ -133,5 +262,18 @@ def test_installed_without_a_compiler(monkeypatch, rng):
         monkeypatch.setattr(module, "native_is_available", lambda: False)
     assert choose_backend("auto", CPU, 2) == "torch"
     KeOpsGaussianMixture(2, random_state=0).fit(X)
-    with pytest.raises(ImportError, match=r"backend='native'.*compiler"):
+    with pytest.raises(ImportError, match=r"backend='native'.*compiler.*no-cache-dir"):
         KeOpsGaussianMixture(2, backend="native").fit(X)
+
+
+def test_a_module_that_does_not_load_is_no_missing_one(monkeypatch):
+    """As one that was compiled for another machine: the reason is not hidden."""
+    monkeypatch.setattr(_modules, "modules_for_this_processor", lambda: ("_broken",))
+    assert _modules.native_module.__wrapped__() is None
+
+    def fail(name):
+        raise ImportError("undefined symbol")
+
+    monkeypatch.setattr(_modules, "import_module", fail)
+    with pytest.raises(ImportError, match="undefined symbol"):
+        _modules.native_module.__wrapped__()

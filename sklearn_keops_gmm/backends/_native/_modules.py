@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 import torch
 
@@ -22,21 +22,25 @@ def modules_for_this_processor() -> tuple[str, ...]:
 
 
 @cache
-def native_reduce() -> Callable[..., None] | None:
-    """Return the function of the fastest module, or None if none was compiled."""
+def native_module() -> ModuleType | None:
+    """Return the fastest module, or None if none was compiled.
+
+    Raises
+    ------
+    ImportError
+        If there is one that does not load.
+    """
     for name in modules_for_this_processor():
         try:
-            module = import_module(f"{__package__}.{name}")
-        except ImportError:
+            return import_module(f"{__package__}.{name}")
+        except ModuleNotFoundError:
             continue
-        reduce: Callable[..., None] = module.reduce
-        return reduce
     return None
 
 
 def native_is_available() -> bool:
     """Tell whether the package was installed with a compiled module."""
-    return native_reduce() is not None
+    return native_module() is not None
 
 
 def check_native_available() -> None:
@@ -51,5 +55,7 @@ def check_native_available() -> None:
         raise ImportError(
             "backend='native' needs modules that are compiled when sklearn-keops-gmm "
             "is installed, and there are none. Install a C++ compiler and then the "
-            "package once more, or use backend='torch' or backend='auto'."
+            "package once more, with pip's --force-reinstall --no-deps --no-cache-dir "
+            "(pip would install the wheel that it has kept), or use backend='torch' "
+            "or backend='auto'."
         )

@@ -14,18 +14,16 @@ from torch import Tensor
 from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
-    native_reduce,
+    native_module,
 )
 from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._threads import MAX_CHUNKS, map_threads, single_thread
 
-# As module.cpp and mixture.h number them.
-_LOG_DENSITY, _LABELS, _RESPONSIBILITIES, _MOMENTS = range(4)
-_KINDS = {"full": 0, "tied": 0, "diag": 1, "spherical": 2}
 # What a chunk has at least: sums over pairs, about a tenth of a millisecond, for which
 # it is worth to wake a thread; and rows, about a tile, which its own sums are for.
 _GRAIN, _ROWS = 2**20, 384
-_SUMS_BYTES = 2**28
+# What the sums of all chunks may take, and the tiles of all threads.
+_SUMS_BYTES = _TILES_BYTES = 2**27
 
 
 class NativeReductions:
@@ -43,6 +41,12 @@ class NativeReductions:
         If the package was installed without a C++ compiler.
     ValueError
         If the points are not on the CPU.
+
+    Notes
+    -----
+    A component whose mean is NaN, say, makes all results NaN, as in the dense formulas.
+    A sample that is infinitely unlikely under every component has a log-density of
+    -inf and belongs to none: its label says nothing.
     """
 
     def __init__(
@@ -78,24 +82,24 @@ class NativeReductions:
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
-        self._write(_LOG_DENSITY, components, out)
+        self._write("log_density", components, out)
         return out
 
     def labels(self, components: Components) -> Tensor:
         """Return ``argmax_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points), dtype=torch.int64)
-        self._write(_LABELS, components, out)
+        self._write("labels", components, out)
         return out
 
     def responsibilities(self, components: Components) -> Tensor:
         """Return ``softmax_j log p_ij``, of shape (N, M)."""
         out = self._points.new_empty(len(self._points), len(components.offsets))
-        self._write(_RESPONSIBILITIES, components, out)
+        self._write("responsibilities", components, out)
         return out
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
-        visit = self._visit(_MOMENTS, components)
+        visit = self._visit("moments", components)
         size = _size_of_sums(components)
 
         def sums_of(rows: slice) -> Tensor:
@@ -105,22 +109,21 @@ class NativeReductions:
             return sums
 
         # Each chunk has sums of its own.
-        fit = min(_SUMS_BYTES, int(get_config()["working_memory"] * 2**20))
-        chunks = self._chunks(size, at_most=fit // (8 * size))
+        chunks = self._chunks(size, at_most=_within(_SUMS_BYTES) // (8 * size))
         with single_thread():
             parts = map_threads(sums_of, chunks, self._points.device)
             sums = reduce(iadd, parts)
             moments = _moments(sums, components)
             return moments.from_frame(self._frame)
 
-    def _write(self, reduction: int, components: Components, out: Tensor) -> None:
+    def _write(self, reduction: str, components: Components, out: Tensor) -> None:
         """Fill `out`, which has a row for each sample."""
         visit = self._visit(reduction, components)
         chunks = self._chunks(_size_of_sums(components))
         map_threads(lambda rows: visit(rows, out[rows]), chunks, self._points.device)
 
     def _chunks(self, size: int, at_most: int = MAX_CHUNKS) -> list[slice]:
-        """Split the rows for threads, the same way on every machine.
+        """Split the rows for threads, into as many chunks for any number of them.
 
         `size` is how many sums a row adds to.
         """
@@ -131,46 +134,31 @@ class NativeReductions:
 
     @single_thread()
     def _visit(
-        self, reduction: int, components: Components
+        self, reduction: str, components: Components
     ) -> Callable[[slice, Tensor], None]:
         """Return what reduces some rows to an array for the results."""
-        run = native_reduce()
-        assert run is not None
-        structure, points = components.structure, self._points
-        weights = self._sample_weight if reduction == _MOMENTS else None
-        components = _untied(components.in_frame(self._frame))
-        n_components, n_features = components.means.shape
-        arrays = [
-            array.double().contiguous()
-            for array in (
-                components.offsets,
-                components.means,
-                components.factors,
-                self._frame.centre,
-            )
-        ]
-        offsets, means, factors, centre = (array.data_ptr() for array in arrays)
+        run = getattr(native_module(), reduction)
+        points, weights = self._points.numpy(), None
+        if reduction == "moments" and self._sample_weight is not None:
+            weights = self._sample_weight.numpy()
+        components = _triangular(components.in_frame(self._frame))
+        parts = components.offsets, components.means, components.factors
+        arrays = [part.double().contiguous().numpy() for part in parts]
+        frame = self._frame.centre.numpy(), self._frame.scale
+        # As many tiles as chunks are there at once, at most.
+        tile_bytes = _within(_TILES_BYTES) // MAX_CHUNKS
 
         def visit(rows: slice, out: Tensor) -> None:
-            assert len(arrays) == 4  # they have to live as long as their addresses
-            run(
-                reduction,
-                points.dtype == torch.float64,
-                _KINDS[structure],
-                n_components,
-                n_features,
-                offsets,
-                means,
-                factors,
-                points[rows].data_ptr(),
-                0 if weights is None else weights[rows].data_ptr(),
-                rows.stop - rows.start,
-                centre,
-                self._frame.scale,
-                out.data_ptr(),
-            )
+            part = points[rows], None if weights is None else weights[rows]
+            result = out.numpy()
+            run(components.structure, *arrays, *frame, *part, tile_bytes, result)
 
         return visit
+
+
+def _within(most: int) -> int:
+    """Return how many bytes to take of so many: half of scikit-learn's at most."""
+    return min(most, int(get_config()["working_memory"] * 2**19))
 
 
 def _in_same_frame(
@@ -179,18 +167,14 @@ def _in_same_frame(
     return NativeReductions(points, sample_weight, frame.to(points.device))
 
 
-def _untied(components: Components) -> Components:
-    """Return factors that are triangular, and one for each component."""
+def _triangular(components: Components) -> Components:
+    """Return the same components, their factors upper triangular if matrices."""
     factors = components.factors
-    if components.structure not in ("full", "tied"):
+    if components.structure not in ("full", "tied") or not factors.tril(-1).any():
         return components
-    if factors.tril(-1).any():
-        # Of A A^T = U U^T, by a QR decomposition with rows and columns reversed.
-        lower = torch.linalg.qr(factors.flip(-2).mT, mode="r").R.mT
-        factors = lower.flip(-2, -1)
-    if components.structure == "tied":
-        factors = factors.expand(len(components.offsets), -1, -1)
-    return replace(components, factors=factors)
+    # Of A A^T = U U^T, by a QR decomposition with rows and columns reversed.
+    lower = torch.linalg.qr(factors.flip(-2).mT, mode="r").R.mT
+    return replace(components, factors=lower.flip(-2, -1))
 
 
 def _size_of_sums(components: Components) -> int:

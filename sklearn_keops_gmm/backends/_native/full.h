@@ -9,7 +9,8 @@
 template <class T>
 class Full : public Structure<T> {
   public:
-    explicit Full(int n_features) : D(n_features) {}
+    using Structure<T>::Structure;
+    using Structure<T>::D;
 
     int factor_size() const override { return D * D; }
     int sums_size() const override { return 1 + D + D * (D + 1) / 2; }
@@ -45,8 +46,6 @@ class Full : public Structure<T> {
     virtual void add_moments(const T* packed, const Tile<T>& tile,
                              const Vector<T>* shares, const Vector<T>* scale,
                              double* sums) const = 0;
-
-    const int D;
 };
 
 // So few features that everything about a component stays in registers.
@@ -113,6 +112,7 @@ class SmallFull final : public Full<T> {
 // Any number of features, a square of B x B of the matrix at a time.
 template <class T, int B>
 class BlockedFull final : public Full<T> {
+    static_assert(B <= MAX_BLOCK);
     using V = Vector<T>;
     using Full<T>::D;
     // Rows of a square for which registers hold sums.

@@ -1,7 +1,10 @@
 // Components as the loops over a tile read them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "full.h"
@@ -32,15 +35,13 @@ std::unique_ptr<Structure<T>> scales(int n_features) {
     }
 }
 
-enum class Kind { full, diag, spherical };
-
 template <class T>
-std::unique_ptr<Structure<T>> make_structure(Kind kind, int n_features) {
-    switch (kind) {
-        case Kind::diag: return scales<T, false>(n_features);
-        case Kind::spherical: return scales<T, true>(n_features);
-        default: break;
-    }
+std::unique_ptr<Structure<T>> make_structure(const std::string& name, int n_features) {
+    if (name == "diag") return scales<T, false>(n_features);
+    if (name == "spherical") return scales<T, true>(n_features);
+    if (name != "full" && name != "tied")
+        throw std::invalid_argument("structure: got '" + name +
+                                    "', expected 'full', 'tied', 'diag' or 'spherical'");
     if (n_features <= 8) return small_full<T>(n_features);
     if (padded(n_features, 5) < padded(n_features, 4))
         return std::make_unique<BlockedFull<T, 5>>(n_features);
@@ -49,59 +50,63 @@ std::unique_ptr<Structure<T>> make_structure(Kind kind, int n_features) {
 
 // M components in the frame, with log-densities offset - 0.5 ||factor^T (x - mean)||^2.
 struct Components {
-    Kind kind;
     long count;
-    int n_features;
     const double* offsets;  // (M)
     const double* means;    // (M, D)
     const double* factors;  // (M, D, D), (M, D) or (M)
+    long stride;            // from one factor to the next; 0 if all share one
 };
 
 // The same in the precision of the samples, and to base 2.
 template <class T>
 class Mixture {
   public:
-    explicit Mixture(const Components& given)
-        : structure(make_structure<T>(given.kind, given.n_features)),
-          given(given),
-          packed(given.count * structure->width()) {
+    Mixture(const Structure<T>& structure, const Components& given)
+        : structure(structure), given(given), packed(given.count * structure.width()) {
         const double to_base_2 = 1 / std::log(2.0), unit = std::sqrt(0.5 * to_base_2);
         for (long j = 0; j < given.count; j++)
-            structure->pack(given.offsets[j] * to_base_2, mean(j),
-                            given.factors + j * structure->factor_size(), unit,
-                            packed.data() + j * structure->width());
+            structure.pack(given.offsets[j] * to_base_2, mean(j),
+                           given.factors + j * given.stride, unit, component(j));
     }
 
     long count() const { return given.count; }
-    int n_features() const { return given.n_features; }
-    int sums_size() const { return structure->sums_size(); }
+    int n_features() const { return structure.D; }
+    int sums_size() const { return structure.sums_size(); }
+
+    // Returns the first component of which a number is NaN, or M if there is none.
+    long first_nan() const {
+        const auto is_nan = [](T x) { return std::isnan(x); };
+        const auto found = std::find_if(packed.begin(), packed.end(), is_nan);
+        return (found - packed.begin()) / structure.width();
+    }
 
     // Writes the log-densities of a tile, (M, n), and raises its level.
     void log_densities(const Tile<T>& tile, Vector<T>* out) const {
-        structure->log_densities(packed.data(), given.count, tile, out);
+        structure.log_densities(packed.data(), given.count, tile, out);
     }
 
     // Adds to sums, (M, S), moments about the means as they were rounded.
     void add_moments(const Tile<T>& tile, const Vector<T>* shares,
                      const Vector<T>* scale, double* sums) const {
-        structure->add_moments(packed.data(), given.count, tile, shares, scale, sums);
+        structure.add_moments(packed.data(), given.count, tile, shares, scale, sums);
     }
 
     // Moves them to the means that were given.
     void settle(double* sums) const {
-        std::vector<double> shift(given.n_features);
+        std::vector<double> shift(n_features());
         for (long j = 0; j < given.count; j++) {
-            const T* rounded = packed.data() + j * structure->width() + 1;
-            for (int a = 0; a < given.n_features; a++)
-                shift[a] = rounded[a] - mean(j)[a];
-            structure->move(shift.data(), sums + j * structure->sums_size());
+            for (int a = 0; a < n_features(); a++)
+                shift[a] = component(j)[1 + a] - mean(j)[a];
+            structure.move(shift.data(), sums + j * sums_size());
         }
     }
 
   private:
-    const double* mean(long j) const { return given.means + j * given.n_features; }
+    const double* mean(long j) const { return given.means + j * n_features(); }
+    T* component(long j) { return packed.data() + j * structure.width(); }
+    const T* component(long j) const { return packed.data() + j * structure.width(); }
 
-    const std::unique_ptr<const Structure<T>> structure;
+    const Structure<T>& structure;
     const Components given;
     std::vector<T> packed;
 };

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <new>
+#include <type_traits>
 
 #include "mixture.h"
 
 // What the log-densities of a tile should take of the cache, and bounds of a row of
-// them in bytes.
+// them, in bytes.
 constexpr long TILE_BYTES = 512 * 1024, MIN_ROW = 1024, MAX_ROW = 3072;
+constexpr long TERMS = 32;
 
 template <class T>
 struct Samples {
@@ -45,11 +48,12 @@ class Tiles {
   public:
     long start = 0, count = 0;  // the samples of this tile
 
-    Tiles(const Samples<T>& samples, const Mixture<T>& mixture)
+    // A tile has at least a group of vectors, whatever is `fit` for it in bytes.
+    Tiles(const Samples<T>& samples, const Mixture<T>& mixture, long fit)
         : samples(samples),
           mixture(mixture),
           rows(mixture.n_features() + MAX_BLOCK),
-          most(vectors_of_tile()),
+          most(std::min(vectors_of_tile(fit), vectors_of(samples.count))),
           coordinates(rows * most),
           logits(mixture.count() * most),
           levels(most),
@@ -63,26 +67,29 @@ class Tiles {
         start += count;
         count = std::min(samples.count - start, most * LANES<T>);
         if (count <= 0) return false;
-        n = tile.n_vectors = (count - 1) / (GROUP * LANES<T>) * GROUP + GROUP;
+        n = tile.n_vectors = vectors_of(count);
         read();
-        const V lowest = all<T>(-std::numeric_limits<T>::infinity());
-        std::fill(levels + 0, levels + n, lowest);
+        std::fill(levels + 0, levels + n, all<T>(-std::numeric_limits<T>::infinity()));
         mixture.log_densities(tile, logits);
-        // A sample infinitely unlikely under every component belongs to none.
-        for (int i = 0; i < n; i++)
-            levels[i] = levels[i] == lowest ? V{} : levels[i];
         return true;
     }
 
-    // Turns log-densities into shares, which are relative to the largest.
+    // Turns log-densities into shares, which are relative to the largest. They are 0 of
+    // a sample that is infinitely unlikely under every component.
     void share() {
+        V* part = scratch;  // of few terms, for the rounding of a sum of many
         std::fill(totals + 0, totals + n, V{});
-        for (long j = 0; j < mixture.count(); j++)
-            for (int i = 0; i < n; i++)
-                totals[i] += row(j)[i] = exp2<T>(row(j)[i] - levels[i]);
+        for (long first = 0; first < mixture.count(); first += TERMS) {
+            std::fill(part, part + n, V{});
+            const long end = std::min(first + TERMS, mixture.count());
+            for (long j = first; j < end; j++)
+                for (int i = 0; i < n; i++)
+                    part[i] += row(j)[i] = exp2<T>(row(j)[i] - levels[i]);
+            for (int i = 0; i < n; i++) totals[i] += part[i];
+        }
     }
 
-    // Returns ln p(x) of the samples, (n).
+    // Returns ln p(x) of the samples, (n); -inf, as the level is, where shares are 0.
     const T* log_density() {
         for (int i = 0; i < n; i++)
             levels[i] = (levels[i] + log2<T>(totals[i])) * T(std::log(2.0));
@@ -121,19 +128,29 @@ class Tiles {
     }
 
     // Writes the first component of the largest log-density, (count).
-    void labels(int64_t* out) const {
-        std::fill(out, out + count, 0);
+    void labels(int64_t* out) {
+        Integers<T>* best = reinterpret_cast<Integers<T>*>(totals + 0);
+        std::fill(best, best + n, Integers<T>{});
         for (long j = mixture.count(); j-- > 0;) {
-            const T* log_density = reinterpret_cast<const T*>(row(j));
-            for (long i = 0; i < count; i++)
-                out[i] = log_density[i] == levels.numbers()[i] ? j : out[i];
+            const Integers<T> label = Integers<T>{} + static_cast<Integer<T>>(j);
+            for (int i = 0; i < n; i++)
+                best[i] = row(j)[i] == levels[i] ? label : best[i];
         }
+        std::copy_n(reinterpret_cast<const Integer<T>*>(best), count, out);
     }
 
   private:
-    long vectors_of_tile() const {
-        const long fit = TILE_BYTES / (mixture.count() + rows);
-        const long groups = std::clamp(fit, MIN_ROW, MAX_ROW) / (GROUP * VECTOR_BYTES);
+    // Returns in how many vectors, a multiple of GROUP, so many samples go.
+    static long vectors_of(long count) {
+        return (count - 1) / (GROUP * LANES<T>) * GROUP + GROUP;
+    }
+
+    long vectors_of_tile(long fit) const {
+        const long columns = mixture.count() + rows;
+        const long best = std::clamp(TILE_BYTES / columns, MIN_ROW, MAX_ROW);
+        // All the arrays below: coordinates are there twice.
+        const long row = std::min(best, fit / (columns + rows + 2 * MAX_BLOCK + 3));
+        const long groups = std::max(row / (GROUP * VECTOR_BYTES), 1L);
         // Rows that are a power of two apart would compete for the same cache lines.
         return (groups - 1) / 2 * 2 * GROUP + GROUP;
     }
@@ -173,38 +190,73 @@ class Tiles {
     int n = 0;
 };
 
-template <class T>
-void log_density(const Samples<T>& samples, const Mixture<T>& mixture, T* out) {
-    Tiles<T> tiles(samples, mixture);
-    while (tiles.next()) {
-        tiles.share();
-        std::copy_n(tiles.log_density(), tiles.count, out + tiles.start);
+struct LogDensity {
+    template <class T>
+    using Result = T;
+    static long size(long n_samples, long, long) { return n_samples; }
+    template <class T>
+    static void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit,
+                       T* out) {
+        Tiles<T> tiles(samples, mixture, fit);
+        while (tiles.next()) {
+            tiles.share();
+            std::copy_n(tiles.log_density(), tiles.count, out + tiles.start);
+        }
     }
-}
+};
 
-// Adds to sums, (M, S), and to the log-likelihood that is kept after them.
-template <class T>
-void moments(const Samples<T>& samples, const Mixture<T>& mixture, double* sums) {
-    Tiles<T> tiles(samples, mixture);
-    while (tiles.next()) {
-        tiles.share();
-        sums[mixture.count() * mixture.sums_size()] += tiles.log_likelihood();
-        tiles.add_moments(sums);
+struct Labels {
+    template <class T>
+    using Result = int64_t;
+    static long size(long n_samples, long, long) { return n_samples; }
+    template <class T>
+    static void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit,
+                       int64_t* out) {
+        Tiles<T> tiles(samples, mixture, fit);
+        while (tiles.next()) tiles.labels(out + tiles.start);
     }
-    mixture.settle(sums);
-}
+};
 
-template <class T>
-void labels(const Samples<T>& samples, const Mixture<T>& mixture, int64_t* out) {
-    Tiles<T> tiles(samples, mixture);
-    while (tiles.next()) tiles.labels(out + tiles.start);
-}
-
-template <class T>
-void responsibilities(const Samples<T>& samples, const Mixture<T>& mixture, T* out) {
-    Tiles<T> tiles(samples, mixture);
-    while (tiles.next()) {
-        tiles.share();
-        tiles.responsibilities(out + tiles.start * mixture.count());
+struct Responsibilities {
+    template <class T>
+    using Result = T;
+    static long size(long n_samples, long n_components, long) {
+        return n_samples * n_components;
     }
+    template <class T>
+    static void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit,
+                       T* out) {
+        Tiles<T> tiles(samples, mixture, fit);
+        while (tiles.next()) {
+            tiles.share();
+            tiles.responsibilities(out + tiles.start * mixture.count());
+        }
+    }
+};
+
+// Adds to the moments, (M, S), and to the log-likelihood that is kept after them.
+struct Sums {
+    template <class T>
+    using Result = double;
+    static long size(long, long n_components, long n_sums) {
+        return n_components * n_sums + 1;
+    }
+    template <class T>
+    static void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit,
+                       double* sums) {
+        Tiles<T> tiles(samples, mixture, fit);
+        while (tiles.next()) {
+            tiles.share();
+            sums[mixture.count() * mixture.sums_size()] += tiles.log_likelihood();
+            tiles.add_moments(sums);
+        }
+        mixture.settle(sums);
+    }
+};
+
+// Returns what all results are where a component is NaN.
+template <class Result>
+Result of_nan(long component) {
+    if constexpr (std::is_integral_v<Result>) return component;
+    return std::numeric_limits<Result>::quiet_NaN();
 }

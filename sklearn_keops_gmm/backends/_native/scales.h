@@ -8,11 +8,13 @@
 // Blocks of B features, of which a padded number is kept.
 template <class T, int B, bool spherical>
 class Scales final : public Structure<T> {
+    static_assert(B <= MAX_BLOCK);
     using V = Vector<T>;
+    using Structure<T>::D;
 
   public:
     explicit Scales(int n_features)
-        : D(n_features), rows(padded(n_features, B)) {}
+        : Structure<T>(n_features), rows(padded(n_features, B)) {}
 
     int width() const override { return 1 + 2 * rows; }
     int factor_size() const override { return spherical ? 1 : D; }
@@ -97,5 +99,5 @@ class Scales final : public Structure<T> {
         }
     }
 
-    const int D, rows;
+    const int rows;
 };

@@ -30,7 +30,10 @@ struct Tile {
 template <class T>
 class Structure {
   public:
+    explicit Structure(int n_features) : D(n_features) {}
     virtual ~Structure() = default;
+
+    const int D;
 
     virtual int width() const = 0;
     virtual void pack(double offset, const double* mean, const double* factor,

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <utility>
 
 // In bytes; each extension module is compiled for one kind of processor.
@@ -19,6 +18,7 @@ struct Format;
 template <>
 struct Format<double> {
     typedef double Vector __attribute__((vector_size(VECTOR_BYTES)));
+    typedef int64_t Integer;
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
     typedef uint64_t Bits __attribute__((vector_size(VECTOR_BYTES)));
     static constexpr int mantissa_bits = 52, bias = 1023;
@@ -30,12 +30,13 @@ struct Format<double> {
         0x1.3b2ab6fba1ddap-7,  0x1.5d87fe78a5276p-10, 0x1.430913096fd9fp-13,
         0x1.ffcbfc670dcd4p-17, 0x1.62bfd47773353p-20, 0x1.b524fae627834p-24,
         0x1.e6063f7217bc6p-28, 0x1.e9d3fe3952179p-32};
-    static constexpr int exp2_degree = 11, log2_degree = 11;
+    static constexpr int exp2_degree = 11, log2_degree = 9;
 };
 
 template <>
 struct Format<float> {
     typedef float Vector __attribute__((vector_size(VECTOR_BYTES)));
+    typedef int32_t Integer;
     typedef int32_t Integers __attribute__((vector_size(VECTOR_BYTES)));
     typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES)));
     static constexpr int mantissa_bits = 23, bias = 127;
@@ -45,11 +46,13 @@ struct Format<float> {
     static constexpr float exp2_terms[] = {0x1.62e430p-1f, 0x1.ebfbe0p-3f,
                                            0x1.c6af6cp-5f, 0x1.3b2a54p-7f,
                                            0x1.5f0890p-10f, 0x1.44138ap-13f};
-    static constexpr int exp2_degree = 6, log2_degree = 6;
+    static constexpr int exp2_degree = 6, log2_degree = 4;
 };
 
 template <class T>
 using Vector = typename Format<T>::Vector;
+template <class T>
+using Integer = typename Format<T>::Integer;
 template <class T>
 using Integers = typename Format<T>::Integers;
 template <class T>
@@ -73,12 +76,22 @@ inline V largest(V a, V b) {
     return a > b ? a : b;  // b where a is NaN
 }
 
+// Returns the numbers of two vectors, one after the other, at so many places.
+template <class T, size_t... places>
+inline Vector<T> pick(Vector<T> a, Vector<T> b) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, places...);
+#else
+    return __builtin_shuffle(a, b, Integers<T>{places...});
+#endif
+}
+
 // Returns the sums of pairs of the B / 2 numbers in each block of two vectors' B.
 template <class T, int B, size_t... I>
 inline Vector<T> fold(Vector<T> a, Vector<T> b, std::index_sequence<I...>) {
     constexpr int H = B / 2;
-    return __builtin_shufflevector(a, b, (I / H * B + I % H)...) +
-           __builtin_shufflevector(a, b, (I / H * B + I % H + H)...);
+    return pick<T, (I / H * B + I % H)...>(a, b) +
+           pick<T, (I / H * B + I % H + H)...>(a, b);
 }
 
 // Writes the sum of each of K vectors, of blocks of B numbers that are left to add.
@@ -106,7 +119,8 @@ inline double sum(Vector<T> vector) {
     return sums[0];
 }
 
-// 2^x for x <= 0; 0 where that is no normal number or x is NaN.
+// 2^x for x <= 0; 0 where that is below the normal numbers, or the least of them, or x
+// is NaN.
 template <class T>
 inline Vector<T> exp2(Vector<T> x) {
     using F = Format<T>;
@@ -120,7 +134,7 @@ inline Vector<T> exp2(Vector<T> x) {
     return (Vector<T>)(scaled & (Bits<T>)(x > F::lowest_exponent));
 }
 
-// log2(x) of normal x > 0, by the series of atanh; -inf where x is 0.
+// log2(x) of normal x > 0, by the series of atanh.
 template <class T>
 inline Vector<T> log2(Vector<T> x) {
     using F = Format<T>;
@@ -135,7 +149,6 @@ inline Vector<T> log2(Vector<T> x) {
     Vector<T> series = all<T>(T(1.0 / (2 * F::log2_degree + 1)));
     UNROLL for (int i = F::log2_degree - 1; i >= 0; i--)
         series = series * square + T(1.0 / (2 * i + 1));
-    const Vector<T> found = __builtin_convertvector(exponent, Vector<T>) +
-                            t * series * T(2.88539008177792681472);
-    return x > T(0) ? found : all<T>(-std::numeric_limits<T>::infinity());
+    return __builtin_convertvector(exponent, Vector<T>) +
+           t * series * T(2.88539008177792681472);
 }
