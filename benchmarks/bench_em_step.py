@@ -3,6 +3,7 @@
     python benchmarks/bench_em_step.py
     python benchmarks/bench_em_step.py --dtype float32 --shapes 60000x3x30
     python benchmarks/bench_em_step.py --backends torch keops --save results/step.json
+    python benchmarks/bench_em_step.py --structure spherical --shapes 20000x64x50
 
 All estimators see the same data, of one dtype, from the same start, in one process,
 taking turns. A step is the slope of the fit's time between one and several
@@ -35,7 +36,15 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 # N samples, D features, M components
 SHAPES = ("60000x3x30", "20000x12x50", "8000x64x20", "20000x3x300")
 # D: side of a patch, and whether it keeps its three colours
-PATCHES = {3: (1, True), 12: (2, True), 16: (4, False), 27: (3, True), 64: (8, False)}
+PATCHES = {
+    3: (1, True),
+    12: (2, True),
+    16: (4, False),
+    27: (3, True),
+    48: (4, True),
+    64: (8, False),
+    192: (8, True),
+}
 METHODS = ("score_samples", "predict", "predict_proba")
 
 
@@ -59,17 +68,25 @@ def load_patches(N, D, dtype):
     return X.astype(dtype)
 
 
-def common_start(X, M):
+def common_start(X, M, structure="full"):
     """Return equal weights, samples as means, and the precision of all samples."""
     rows = np.random.default_rng(1).choice(len(X), M, replace=False)
-    precision = np.linalg.inv(np.cov(X, rowvar=False, dtype=float))
+    covariance = np.cov(X, rowvar=False, dtype=float)
+    precision, variances = np.linalg.inv(covariance), np.diag(covariance)
+    precisions = {
+        "full": np.tile(precision, (M, 1, 1)),
+        "tied": precision,
+        "diag": np.tile(1 / variances, (M, 1)),
+        "spherical": np.full(M, 1 / variances.mean()),
+    }[structure]
     return {
+        "covariance_type": structure,
         "n_components": M,
         "tol": 0.0,
         "reg_covar": 0.1,  # scikit-learn in float32 fails without
         "weights_init": np.full(M, 1 / M, dtype=X.dtype),
         "means_init": X[rows],
-        "precisions_init": np.tile(precision, (M, 1, 1)).astype(X.dtype),
+        "precisions_init": precisions.astype(X.dtype),
     }
 
 
@@ -138,6 +155,9 @@ def parse_arguments():
     )
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     parser.add_argument(
+        "--structure", choices=("full", "tied", "diag", "spherical"), default="full"
+    )
+    parser.add_argument(
         "--backends",
         nargs="+",
         choices=("native", "torch", "keops"),
@@ -162,7 +182,10 @@ def main():
     for key, value in describe_machine().items():
         print(f"{key}: {value}")
     times = "processor" if arguments.cpu_time else "wall-clock"
-    print(f"dtype: {arguments.dtype}, {times} times, median of {arguments.rounds}\n")
+    print(
+        f"{arguments.structure} covariances, {arguments.dtype}, {times} times, "
+        f"median of {arguments.rounds}\n"
+    )
     print(
         f"{'N':>6} {'D':>3} {'M':>4}  {'estimator':<14} {'step ms':>9} {'ns/pair':>8} "
         f"{'once ms':>9} {'first ms':>9} {'times faster':>13}"
@@ -171,7 +194,7 @@ def main():
     for shape in arguments.shapes:
         N, D, M = map(int, shape.split("x"))
         X = load_patches(N, D, arguments.dtype)
-        start = common_start(X, M)
+        start = common_start(X, M, arguments.structure)
         makers = {"scikit-learn": partial(GaussianMixture, **start)}
         for backend in arguments.backends:
             makers[backend] = partial(KeOpsGaussianMixture, backend=backend, **start)
@@ -210,7 +233,13 @@ def main():
     print()
     for name, ratios in speedups.items():
         print(f"{name}: geometric mean {statistics.geometric_mean(ratios):.2f}")
-    save(arguments.save, dtype=arguments.dtype, times=times, results=results)
+    save(
+        arguments.save,
+        structure=arguments.structure,
+        dtype=arguments.dtype,
+        times=times,
+        results=results,
+    )
 
 
 if __name__ == "__main__":
