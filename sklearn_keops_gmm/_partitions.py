@@ -25,7 +25,6 @@ FAN_IN = 8
 _TO_READ = {"n_components", "device", "backend", "n_features_in_", "feature_names_in_"}
 _TO_ASK = _TO_READ | {
     "covariance_type",
-    "backend",
     "weights_",
     "means_",
     "covariances_",

@@ -158,12 +158,20 @@ def _products(n_features: int, device: torch.device) -> _Products:
     rows, columns = there.nonzero(as_tuple=True)
     # A product that is there once stands for two entries of the matrix.
     coefficients = torch.where(there[columns, rows], -0.5, -1.0).double()
+    of_entries = places_in_matrix(rows, columns, n_features)
+    found = rows, columns, coefficients, of_entries
+    return _Products(*(part.to(device) for part in found))
+
+
+def places_in_matrix(rows: Tensor, columns: Tensor, n_features: int) -> Tensor:
+    """Return which number of a list is each entry of a symmetric matrix, (D * D,).
+
+    The list has the entries at `rows` and `columns`, of the upper triangle all.
+    """
     numbers = torch.zeros(n_features, n_features, dtype=torch.int64)
     numbers[rows, columns] = torch.arange(len(rows))
     upper = numbers.triu()
-    of_entries = (upper + upper.triu(1).mT).flatten()
-    found = rows, columns, coefficients, of_entries
-    return _Products(*(part.to(device) for part in found))
+    return (upper + upper.triu(1).mT).flatten()
 
 
 class _FullExpansion(Expansion):

@@ -26,7 +26,7 @@ from sklearn_keops_gmm.backends._keops_runtime import (
     keops_has_cuda,
     reduce_pairs,
 )
-from sklearn_keops_gmm.backends._protocol import Recipe
+from sklearn_keops_gmm.backends._protocol import Recipe, in_same_frame
 from sklearn_keops_gmm.backends._workspace import Workspace
 
 __all__ = ["KeOpsReductions", "check_keops_available", "keops_has_cuda"]
@@ -85,7 +85,7 @@ class KeOpsReductions:
 
     def recipe(self, structure: Structure) -> Recipe:
         """Return how to make reductions over other points, in the frame of these."""
-        return partial(_in_same_frame, self._frame)
+        return partial(in_same_frame, KeOpsReductions, self._frame)
 
     @torch.no_grad()
     def log_density(self, components: Components) -> Tensor:
@@ -215,12 +215,6 @@ class KeOpsReductions:
         for start in range(0, len(self._points), size):
             rows = slice(start, start + size)
             yield rows, direct.logits(framed, self._points[rows].mT, workspace)
-
-
-def _in_same_frame(
-    frame: Frame, points: Tensor, sample_weight: Tensor | None
-) -> KeOpsReductions:
-    return KeOpsReductions(points, sample_weight, frame.to(points.device))
 
 
 def _in_frame(points: Tensor, frame: Frame) -> Tensor:

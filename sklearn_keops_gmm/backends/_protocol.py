@@ -68,6 +68,13 @@ class Backend(Protocol):
     ) -> Reductions: ...
 
 
+def in_same_frame(
+    backend: Backend, frame: Frame, points: Tensor, sample_weight: Tensor | None
+) -> Reductions:
+    """Bind points to a backend in a frame, which may be on another device."""
+    return backend(points, sample_weight, frame.to(points.device))
+
+
 # Makes reductions over points (n, D), on any device but of the dtype of those that it
 # comes from, with weights (n,) or None.
 Recipe = Callable[[Tensor, Tensor | None], Reductions]

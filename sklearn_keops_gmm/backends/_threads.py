@@ -24,11 +24,16 @@ Result = TypeVar("Result")
 MAX_CHUNKS = 16
 
 
+def slices(n: int, at_most: int = MAX_CHUNKS) -> list[slice]:
+    """Split `n` things into runs of nearly equal length, 16 of them or fewer."""
+    count = max(1, min(MAX_CHUNKS, at_most, n))
+    bounds = [n * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
+
+
 def chunks(items: Sequence[Item], at_most: int = MAX_CHUNKS) -> list[Sequence[Item]]:
-    """Split `items` into runs of nearly equal length, 16 of them or fewer."""
-    count = max(1, min(MAX_CHUNKS, at_most, len(items)))
-    bounds = [len(items) * i // count for i in range(count + 1)]
-    return [items[a:b] for a, b in pairwise(bounds)]
+    """Return those runs of `items`."""
+    return [items[part] for part in slices(len(items), at_most)]
 
 
 _held = threading.local()

@@ -14,7 +14,6 @@ from functools import partial, reduce
 from operator import iadd
 
 import torch
-from sklearn import get_config
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
@@ -22,12 +21,11 @@ from sklearn_keops_gmm.backends._coordinates import CoordinatesOf
 from sklearn_keops_gmm.backends._pairs import Pairs, Sums
 from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
-from sklearn_keops_gmm.backends._workspace import Workspaces
+from sklearn_keops_gmm.backends._workspace import Workspaces, memory_budget
 
 _TILE_BYTES = 3 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 8192
 _TILES_TO_SHARE, _LINE = 4, 64
-_CACHE_BYTES = 2**28
 # Sums of shares, or their inverses, with which nothing that counts leaves the range.
 _SAFE_SUMS = {torch.float64: 2.0**500, torch.float32: 2.0**50}
 
@@ -100,7 +98,7 @@ class TorchReductions:
             return sums
 
         # Each chunk has sums of its own.
-        fit = self._budget() // (8 * len(pairs.order) * pairs.height)
+        fit = memory_budget() // (8 * len(pairs.order) * pairs.height)
         tiles = self._tiles(pairs)
         parts = map_threads(sums_of, chunks(tiles, at_most=fit), self._points.device)
         if self._keeps and self._points.device.type == "cpu":
@@ -206,7 +204,7 @@ class TorchReductions:
         n = len(self._points)
         per_row = self._points.element_size() * (pairs.height + len(pairs.order))
         most = min(max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
-        most = max(1, min(most, self._budget() // per_row))
+        most = max(1, min(most, memory_budget() // per_row))
         count = -(-n // most)
         if count > 2:
             count = _TILES_TO_SHARE * -(-count // _TILES_TO_SHARE)
@@ -217,7 +215,7 @@ class TorchReductions:
     def _keep_points(self, pairs: Pairs) -> None:
         """Keep the points in coordinates, for steps to come, if the memory is there."""
         points = self._points
-        if pairs.structure in self._kept or points.nbytes > self._budget():
+        if pairs.structure in self._kept or points.nbytes > memory_budget():
             return
         out = points.new_empty(points.shape[::-1])
 
@@ -232,10 +230,6 @@ class TorchReductions:
         if pairs.structure in self._kept:
             return self._kept[pairs.structure][:, rows]
         return self._coordinates(pairs.structure).of_points(self._points[rows]).mT
-
-    def _budget(self) -> int:
-        """Return how many bytes tiles, kept points or sums may take."""
-        return min(_CACHE_BYTES, int(get_config()["working_memory"] * 2**20))
 
 
 def _largest(logits: Tensor) -> Tensor:

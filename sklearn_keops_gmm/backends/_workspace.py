@@ -6,9 +6,17 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from sklearn import get_config
 from torch import Tensor
 
 Made = TypeVar("Made")
+
+_MOST_BYTES = 2**28
+
+
+def memory_budget() -> int:
+    """Return how many bytes tiles, or sums, or what is kept of the points may take."""
+    return min(_MOST_BYTES, int(get_config()["working_memory"] * 2**20))
 
 
 class Workspace:

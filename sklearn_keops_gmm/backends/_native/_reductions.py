@@ -8,22 +8,26 @@ from functools import cache, partial, reduce
 from operator import iadd
 
 import torch
-from sklearn import get_config
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
+from sklearn_keops_gmm.backends._expanded import places_in_matrix
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
 )
-from sklearn_keops_gmm.backends._protocol import Recipe
-from sklearn_keops_gmm.backends._threads import MAX_CHUNKS, map_threads, single_thread
+from sklearn_keops_gmm.backends._protocol import Recipe, in_same_frame
+from sklearn_keops_gmm.backends._threads import (
+    MAX_CHUNKS,
+    map_threads,
+    single_thread,
+    slices,
+)
+from sklearn_keops_gmm.backends._workspace import memory_budget
 
 # What a chunk has at least: sums over pairs, about a tenth of a millisecond, for which
 # it is worth to wake a thread; and rows, about a tile, which its own sums are for.
 _GRAIN, _ROWS = 2**20, 384
-# What the sums of all chunks may take, and the tiles of all threads.
-_SUMS_BYTES = _TILES_BYTES = 2**27
 
 
 class NativeReductions:
@@ -59,7 +63,7 @@ class NativeReductions:
                 "Use device='cpu', or backend='auto', 'torch' or 'keops'."
             )
         self._points = points.contiguous()
-        # A column of a table has a stride, which addresses do not tell.
+        # A column of a table has a stride, and the loops know none.
         self._sample_weight = (
             None if sample_weight is None else sample_weight.contiguous()
         )
@@ -77,7 +81,7 @@ class NativeReductions:
 
     def recipe(self, structure: Structure) -> Recipe:
         """Return how to make reductions over other points, in the frame of these."""
-        return partial(_in_same_frame, self._frame)
+        return partial(in_same_frame, NativeReductions, self._frame)
 
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
@@ -108,8 +112,8 @@ class NativeReductions:
             visit(rows, sums)
             return sums
 
-        # Each chunk has sums of its own.
-        chunks = self._chunks(size, at_most=_within(_SUMS_BYTES) // (8 * size))
+        # Each chunk has sums of its own; tiles have the other half of the memory.
+        chunks = self._chunks(size, at_most=memory_budget() // 2 // (8 * size))
         with single_thread():
             parts = map_threads(sums_of, chunks, self._points.device)
             sums = reduce(iadd, parts)
@@ -128,9 +132,7 @@ class NativeReductions:
         `size` is how many sums a row adds to.
         """
         n = len(self._points)
-        count = max(1, min(MAX_CHUNKS, at_most, n * size // _GRAIN, n // _ROWS))
-        bounds = [n * i // count for i in range(count + 1)]
-        return [slice(*bounds[i : i + 2]) for i in range(count)]
+        return slices(n, min(at_most, n * size // _GRAIN, n // _ROWS))
 
     @single_thread()
     def _visit(
@@ -146,7 +148,7 @@ class NativeReductions:
         arrays = [part.double().contiguous().numpy() for part in parts]
         frame = self._frame.centre.numpy(), self._frame.scale
         # As many tiles as chunks are there at once, at most.
-        tile_bytes = _within(_TILES_BYTES) // MAX_CHUNKS
+        tile_bytes = memory_budget() // 2 // MAX_CHUNKS
 
         def visit(rows: slice, out: Tensor) -> None:
             part = points[rows], None if weights is None else weights[rows]
@@ -154,17 +156,6 @@ class NativeReductions:
             run(components.structure, *arrays, *frame, *part, tile_bytes, result)
 
         return visit
-
-
-def _within(most: int) -> int:
-    """Return how many bytes to take of so many: half of scikit-learn's at most."""
-    return min(most, int(get_config()["working_memory"] * 2**19))
-
-
-def _in_same_frame(
-    frame: Frame, points: Tensor, sample_weight: Tensor | None
-) -> NativeReductions:
-    return NativeReductions(points, sample_weight, frame.to(points.device))
 
 
 def _triangular(components: Components) -> Components:
@@ -205,7 +196,5 @@ def _moments(sums: Tensor, components: Components) -> Moments:
 @cache
 def _entries(n_features: int) -> Tensor:
     """Return where each entry of a matrix is in its upper triangle."""
-    numbers = torch.zeros(n_features, n_features, dtype=torch.int64)
     rows, columns = torch.triu_indices(n_features, n_features)
-    numbers[rows, columns] = torch.arange(len(rows))
-    return (numbers + numbers.triu(1).mT).flatten()
+    return places_in_matrix(rows, columns, n_features)
