@@ -81,9 +81,6 @@ class Features:
 
     Attributes
     ----------
-    memory : Tensor of shape (1 + F, n)
-        A level for each point, which is no feature, above its features.
-    level : Tensor of shape (n,)
     features : Tensor of shape (F, n)
     ones : Tensor of shape (n,)
     coordinates : Tensor of shape (D, n)
@@ -91,20 +88,17 @@ class Features:
         What makes the rest.
     """
 
-    memory: Tensor
-    level: Tensor
     features: Tensor
     ones: Tensor
     coordinates: Tensor
     products: Steps
 
     @classmethod
-    def within(cls, memory: Tensor, expansion: Expansion, n_features: int) -> Features:
-        """Lay out memory of shape (1 + F, n) for points of D coordinates."""
-        features = memory[1:]
+    def within(
+        cls, features: Tensor, expansion: Expansion, n_features: int
+    ) -> Features:
+        """Lay out memory of shape (F, n) for points of D coordinates."""
         return cls(
-            memory,
-            memory[0],
             features,
             features[0],
             features[1 : 1 + n_features],

@@ -71,8 +71,8 @@ class Pairs:
     ----------
     order : Tensor of shape (M,)
         The expanded components, then the direct ones.
-    coefficients : Tensor of shape (E, 1 + F)
-        Of the expanded components: of the level, which is -1, and the features.
+    coefficients : Tensor of shape (E, F)
+        Of the expanded components.
     direct : Components
         The other M - E, in the dtype of the tiles.
     means : Tensor of shape (M, D), float64
@@ -107,11 +107,10 @@ class Pairs:
             order = torch.cat((order[exact], order[~exact]))
             coefficients, means = coefficients[order[:n_expanded]], means[order]
             direct = _cast(_to_base_2(_take(components, order[n_expanded:])), dtype)
-        of_level = coefficients.new_full((n_expanded, 1), -1.0)
         coefficients *= math.log2(math.e)
         return cls(
             order,
-            torch.cat((of_level, coefficients), 1).to(dtype),
+            coefficients.to(dtype),
             direct,
             means,
             components.structure,
@@ -129,30 +128,19 @@ class Pairs:
             (self.structure, n_features),
             partial(Features.within, expansion=self._expansion, n_features=n_features),
             "features",
-            1 + self.height,
+            self.height,
             n,
         )
         found.fill(points)
         return found
 
-    def logits(
-        self, points: Features, workspace: Workspace, level: Tensor | None = None
-    ) -> Tensor:
-        """Return log2 p_ij, less the `level` of sample i, (M, n), in the workspace.
-
-        Rows are in `order`; the levels are of shape (n,).
-        """
+    def logits(self, points: Features, workspace: Workspace) -> Tensor:
+        """Return log2 p_ij, (M, n), rows in `order`, in the workspace."""
         out = workspace.array("logits", len(self.order), len(points.ones))
         expanded = out[: len(self.coefficients)]
-        if level is None:
-            torch.mm(self.coefficients[:, 1:], points.features, out=expanded)
-        else:
-            points.level.copy_(level)
-            torch.mm(self.coefficients, points.memory, out=expanded)
+        torch.mm(self.coefficients, points.features, out=expanded)
         for rows, some in self._direct_chunks:
             out[rows] = self._direct.logits(some, points.coordinates, workspace)
-            if level is not None:
-                out[rows] -= level
         return out
 
     def no_sums(self) -> Sums:

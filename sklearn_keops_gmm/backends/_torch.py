@@ -26,8 +26,6 @@ from sklearn_keops_gmm.backends._workspace import Workspaces, memory_budget
 _TILE_BYTES = 3 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 8192
 _TILES_TO_SHARE, _LINE = 4, 64
-# Sums of shares, or their inverses, with which nothing that counts leaves the range.
-_SAFE_SUMS = {torch.float64: 2.0**500, torch.float32: 2.0**50}
 
 
 class TorchReductions:
@@ -49,7 +47,6 @@ class TorchReductions:
         self._coordinates = CoordinatesOf(points, frame)
         self._workspaces = Workspaces(points)
         self._kept: dict[str, Tensor] = {}
-        self._levels: Tensor | None = None
         self._keeps = True
 
     @property
@@ -87,22 +84,14 @@ class TorchReductions:
         pairs = self._pairs(components)
         if self._keeps:
             self._keep_points(pairs)
-        levels, found = self._levels, self._levels is not None
-        if levels is None:
-            levels = self._points.new_empty(len(self._points))
 
         def sums_of(tiles: Sequence[slice]) -> Sums:
-            sums = self._sums(tiles, pairs, levels, found) if found else None
-            sums = sums or self._sums(tiles, pairs, levels)
-            assert sums is not None
-            return sums
+            return self._sums(tiles, pairs)
 
         # Each chunk has sums of its own.
         fit = memory_budget() // (8 * len(pairs.order) * pairs.height)
         tiles = self._tiles(pairs)
         parts = map_threads(sums_of, chunks(tiles, at_most=fit), self._points.device)
-        if self._keeps and self._points.device.type == "cpu":
-            self._levels = levels
         with single_thread():
             moments = pairs.collect(reduce(iadd, parts))
             moments = self._coordinates(pairs.structure).moments_back(moments)
@@ -135,45 +124,23 @@ class TorchReductions:
 
     # -- one tile --------------------------------------------------------------------
 
-    def _sums(
-        self,
-        tiles: Sequence[slice],
-        pairs: Pairs,
-        levels: Tensor,
-        found: bool = False,
-    ) -> Sums | None:
-        """Return what successive tiles add to the moments and the log-likelihood.
-
-        Shares are relative to a level for each sample. Log-densities change little
-        from one step of a fit to the next, so those that were `found` by the step
-        before save the search for the largest term of each sum; where they will not
-        do there is no result. `levels`, (N,), then hold the new ones.
-        """
-        rows = slice(tiles[0].start, tiles[-1].stop)
-        level, weights = levels[rows], self._sample_weight
-        total = torch.empty_like(level)
-        sums = pairs.no_sums()
+    def _sums(self, tiles: Sequence[slice], pairs: Pairs) -> Sums:
+        """Return what successive tiles add to the moments and the log-likelihood."""
+        weights, sums = self._sample_weight, pairs.no_sums()
         with self._workspaces.one() as workspace:
-            size = tiles[0].stop - tiles[0].start
-            parts = level.split(size), total.split(size)
-            for part, tile_level, tile_total in zip(tiles, *parts, strict=True):
-                points = pairs.features(self._located(part, pairs), workspace)
-                logits = pairs.logits(points, workspace, tile_level if found else None)
-                if not found:
-                    tile_level.copy_(_largest(logits))
-                    logits -= tile_level
-                torch.sum(logits.exp2_(), 0, out=tile_total)
-                scale = _inverse(tile_total)
+            for rows in tiles:
+                points = pairs.features(self._located(rows, pairs), workspace)
+                logits = pairs.logits(points, workspace)
+                level = _largest(logits)
+                total = logits.sub_(level).exp2_().sum(0)
+                scale = _inverse(total)
+                level += total.log2_()
                 if weights is not None:
-                    scale *= weights[part]
+                    scale *= weights[rows]
+                    # A row without weight has no say, however unlikely it is.
+                    level = torch.where(weights[rows] > 0, level * weights[rows], 0.0)
+                sums.log_density.add_(level.sum(dtype=torch.float64))
                 pairs.add(sums, points, logits, scale, workspace)
-        if found and not _are_safe(total):
-            return None
-        level += total.log2_()
-        if weights is not None:
-            # A row without weight has no say, however unlikely it is.
-            level = torch.where(weights[rows] > 0, level * weights[rows], 0.0)
-        sums.log_density.add_(level.sum(dtype=torch.float64))
         return sums
 
     @single_thread()
@@ -242,13 +209,6 @@ def _largest(logits: Tensor) -> Tensor:
 def _inverse(total: Tensor) -> Tensor:
     """Return the factors, (n,), that make responsibilities of shares."""
     return total.clamp_min(torch.finfo(total.dtype).tiny).reciprocal_()
-
-
-def _are_safe(totals: Tensor) -> bool:
-    """Tell whether no sum of shares, nor its inverse, has left the range."""
-    low, high = (float(bound) for bound in torch.aminmax(totals))
-    safe = _SAFE_SUMS[totals.dtype]
-    return 1 / safe < low and high < safe
 
 
 def _in_same_coordinates(
