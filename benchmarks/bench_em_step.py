@@ -12,6 +12,7 @@ what is built before the first step, the labels after the last) is the rest of t
 time of a fit of one iteration; "first" is the first fit of one iteration in this
 process, with imports, compilation and memory that later fits find ready. Then follow
 the ratios for what a fitted mixture is asked: score_samples, predict, predict_proba.
+Each is timed after a pause, in which the threads of the others' BLAS stop spinning.
 
 The data are patches of scikit-learn's two photographs, china.jpg and flower.jpg, in
 grey levels from 0 to 255, with uniform noise of half a grey level up or down.
@@ -22,7 +23,7 @@ import statistics
 import sys
 import warnings
 from functools import partial
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 
 import numpy as np
 from common import add_save, describe_machine, save
@@ -45,6 +46,7 @@ PATCHES = {
     64: (8, False),
     192: (8, True),
 }
+PAUSE = 0.1  # seconds
 METHODS = ("score_samples", "predict", "predict_proba")
 
 
@@ -93,6 +95,7 @@ def common_start(X, M, structure="full"):
 def seconds_to_fit(make, X, max_iter, clock):
     """Return the time of one fit."""
     model = make(max_iter=max_iter)
+    sleep(PAUSE)
     begin = clock()
     model.fit(X)
     return clock() - begin
@@ -131,6 +134,7 @@ def bench_methods(makers, X, rounds, clock):
     times = {(name, method): [] for name in models for method in METHODS}
     for _ in range(rounds):
         for (name, method), seconds in times.items():
+            sleep(PAUSE)
             begin = clock()
             getattr(models[name], method)(X)
             seconds.append(clock() - begin)
