@@ -185,31 +185,55 @@ def test_the_fastest_module_is_taken():
     )
 
 
-def arguments(n_samples=6, n_components=2):
-    """What the modules' functions take, of diagonal covariances of 3 features."""
+MIXTURE = {
+    "format": "f",
+    "structure": "diag",
+    "offsets": np.zeros(2),
+    "means": np.zeros((2, 3)),
+    "factors": np.ones((2, 3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("format", "i"),
+        ("structure", "round"),
+        ("offsets", np.zeros(2, np.float32)),
+        ("offsets", np.zeros(0)),
+        ("means", np.zeros((2, 0))),
+        ("means", np.zeros(5)),
+        ("means", None),
+        ("factors", np.zeros((2, 3, 3))),
+    ],
+)
+def test_no_wrong_mixture(module, name, wrong):
+    """The loops trust their arrays; so these are checked, whoever calls."""
+    module.mixture(*MIXTURE.values())
+    with pytest.raises(ValueError, match="expected"):
+        module.mixture(*{**MIXTURE, name: wrong}.values())
+
+
+def arguments(module):
+    """What a reduction takes, all as it should be."""
     return {
-        "structure": "diag",
-        "offsets": np.zeros(n_components),
-        "means": np.zeros((n_components, 3)),
-        "factors": np.ones((n_components, 3)),
+        "mixture": module.mixture(*MIXTURE.values()),
         "centre": np.zeros(3),
         "scale": 1.0,
-        "points": np.ones((n_samples, 3), np.float32),
-        "sample_weight": np.ones(n_samples, np.float32),
+        "points": np.ones((6, 3), np.float32),
+        "sample_weight": np.ones(6, np.float32),
         "tile_bytes": 2**20,
-        "out": np.zeros(n_samples, np.float32),
+        "out": np.zeros(6, np.float32),
     }
 
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        ("structure", "round"),
-        ("offsets", np.zeros(2, np.float32)),
-        ("means", np.zeros((2, 2))),
-        ("factors", np.zeros((2, 3, 3))),
+        ("mixture", None),
         ("centre", np.zeros(0)),
         ("centre", np.zeros(4)),
+        ("points", np.zeros((6, 3))),
         ("points", np.zeros((6, 3), np.int32)),
         ("points", np.zeros((6, 3), np.complex64)),
         ("points", np.zeros((5, 4), np.float32)),
@@ -222,17 +246,16 @@ def arguments(n_samples=6, n_components=2):
     ],
 )
 def test_no_wrong_memory(module, name, wrong):
-    """The loops trust their arrays; so these are checked, whoever calls."""
-    module.log_density(*arguments().values())
-    given = {**arguments(), name: wrong}
-    with pytest.raises(ValueError, match=r"expected"):
-        module.log_density(*given.values())
-    with pytest.raises(ValueError, match=r"expected"):
-        module.moments(*arguments().values())  # whose results are others
+    given = arguments(module)
+    module.log_density(*given.values())
+    with pytest.raises(ValueError, match="expected"):
+        module.moments(*given.values())  # whose results are others
+    with pytest.raises(ValueError, match="expected"):
+        module.log_density(*{**given, name: wrong}.values())
 
 
 def test_no_strides_and_no_constants(module):
-    given = arguments()
+    given = arguments(module)
     with pytest.raises(ValueError, match="not C-contiguous"):
         module.log_density(*{**given, "points": np.ones((3, 6), "f").T}.values())
     given["out"].flags.writeable = False

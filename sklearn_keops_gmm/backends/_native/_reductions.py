@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial, reduce
 from operator import iadd
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -139,21 +140,22 @@ class NativeReductions:
         self, reduction: str, components: Components
     ) -> Callable[[slice, Tensor], None]:
         """Return what reduces some rows to an array for the results."""
-        run = getattr(native_module(), reduction)
+        module: Any = native_module()
+        run = getattr(module, reduction)
         points, weights = self._points.numpy(), None
         if reduction == "moments" and self._sample_weight is not None:
             weights = self._sample_weight.numpy()
         components = _triangular(components.in_frame(self._frame))
         parts = components.offsets, components.means, components.factors
         arrays = [part.double().contiguous().numpy() for part in parts]
+        mixture = module.mixture(points.dtype.char, components.structure, *arrays)
         frame = self._frame.centre.numpy(), self._frame.scale
         # As many tiles as chunks are there at once, at most.
         tile_bytes = memory_budget() // 2 // MAX_CHUNKS
 
         def visit(rows: slice, out: Tensor) -> None:
             part = points[rows], None if weights is None else weights[rows]
-            result = out.numpy()
-            run(components.structure, *arrays, *frame, *part, tile_bytes, result)
+            run(mixture, *frame, *part, tile_bytes, out.numpy())
 
         return visit
 

@@ -61,52 +61,52 @@ struct Components {
 template <class T>
 class Mixture {
   public:
-    Mixture(const Structure<T>& structure, const Components& given)
-        : structure(structure), given(given), packed(given.count * structure.width()) {
+    Mixture(std::unique_ptr<const Structure<T>> of, const Components& given)
+        : structure(std::move(of)),
+          M(given.count),
+          packed(M * structure->width()),
+          shifts(M * n_features()) {
         const double to_base_2 = 1 / std::log(2.0), unit = std::sqrt(0.5 * to_base_2);
-        for (long j = 0; j < given.count; j++)
-            structure.pack(given.offsets[j] * to_base_2, mean(j),
-                           given.factors + j * given.stride, unit, component(j));
-    }
-
-    long count() const { return given.count; }
-    int n_features() const { return structure.D; }
-    int sums_size() const { return structure.sums_size(); }
-
-    // Returns the first component of which a number is NaN, or M if there is none.
-    long first_nan() const {
+        for (long j = 0; j < M; j++) {
+            const double* mean = given.means + j * n_features();
+            T* component = packed.data() + j * structure->width();
+            structure->pack(given.offsets[j] * to_base_2, mean,
+                            given.factors + j * given.stride, unit, component);
+            for (int a = 0; a < n_features(); a++)
+                shifts[j * n_features() + a] = component[1 + a] - mean[a];
+        }
         const auto is_nan = [](T x) { return std::isnan(x); };
         const auto found = std::find_if(packed.begin(), packed.end(), is_nan);
-        return (found - packed.begin()) / structure.width();
+        nan = (found - packed.begin()) / structure->width();
     }
+
+    long count() const { return M; }
+    int n_features() const { return structure->D; }
+    int sums_size() const { return structure->sums_size(); }
+    // The first component of which a number is NaN, or M if there is none.
+    long first_nan() const { return nan; }
 
     // Writes the log-densities of a tile, (M, n), and raises its level.
     void log_densities(const Tile<T>& tile, Vector<T>* out) const {
-        structure.log_densities(packed.data(), given.count, tile, out);
+        structure->log_densities(packed.data(), M, tile, out);
     }
 
     // Adds to sums, (M, S), moments about the means as they were rounded.
     void add_moments(const Tile<T>& tile, const Vector<T>* shares,
                      const Vector<T>* scale, double* sums) const {
-        structure.add_moments(packed.data(), given.count, tile, shares, scale, sums);
+        structure->add_moments(packed.data(), M, tile, shares, scale, sums);
     }
 
     // Moves them to the means that were given.
     void settle(double* sums) const {
-        std::vector<double> shift(n_features());
-        for (long j = 0; j < given.count; j++) {
-            for (int a = 0; a < n_features(); a++)
-                shift[a] = component(j)[1 + a] - mean(j)[a];
-            structure.move(shift.data(), sums + j * sums_size());
-        }
+        for (long j = 0; j < M; j++)
+            structure->move(shifts.data() + j * n_features(), sums + j * sums_size());
     }
 
   private:
-    const double* mean(long j) const { return given.means + j * n_features(); }
-    T* component(long j) { return packed.data() + j * structure.width(); }
-    const T* component(long j) const { return packed.data() + j * structure.width(); }
-
-    const Structure<T>& structure;
-    const Components given;
+    const std::unique_ptr<const Structure<T>> structure;
+    const long M;
     std::vector<T> packed;
+    std::vector<double> shifts;  // (M, D): from the means as given to the rounded ones
+    long nan;
 };

@@ -1,10 +1,12 @@
-// The Python module: a function for each reduction, over arrays that export a buffer.
+// The Python module: a function that prepares a mixture, and one for each reduction.
+// Arrays are whatever exports a buffer.
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -75,71 +77,19 @@ class WithoutGIL {
     PyThreadState* const state = PyEval_SaveThread();
 };
 
-struct Call {
-    const char* structure;
-    const Argument offsets, means, factors, centre;
-    double scale;
-    const Argument points, weights;
-    long tile_bytes;
-    const Argument out;
-};
+// What a capsule with a mixture for samples of type T is called.
+template <class T>
+constexpr const char* NAME = nullptr;
+template <>
+constexpr const char* NAME<float> = "mixture for 'f'";
+template <>
+constexpr const char* NAME<double> = "mixture for 'd'";
 
-template <class Reduction, class T>
-void run(const Call& call) {
-    const long n_components = call.offsets.size(), n_features = call.centre.size();
-    if (n_features == 0) throw std::invalid_argument("centre: expected numbers, got 0");
-    const auto structure = make_structure<T>(call.structure, n_features);
-    // A tied factor is there once.
-    const long factor_size = structure->factor_size();
-    const bool tied = call.factors.size() == factor_size;
-    const Components components{
-        n_components,
-        call.offsets.numbers<const double>(n_components),
-        call.means.numbers<const double>(n_components * n_features),
-        call.factors.numbers<const double>((tied ? 1 : n_components) * factor_size),
-        tied ? 0 : factor_size};
-    const long n_samples = call.points.size() / n_features;
-    const Samples<T> samples{
-        call.points.numbers<const T>(n_samples * n_features),
-        call.weights.is_none() ? nullptr : call.weights.numbers<const T>(n_samples),
-        n_samples, call.centre.numbers<const double>(n_features), call.scale};
-    using Result = typename Reduction::template Result<T>;
-    const long size = Reduction::size(n_samples, n_components, structure->sums_size());
-    Result* out = call.out.numbers<Result>(size);
-
-    const WithoutGIL here;
-    const Mixture<T> mixture(*structure, components);
-    if (mixture.first_nan() < n_components)
-        std::fill_n(out, size, of_nan<Result>(mixture.first_nan()));
-    else
-        Reduction::reduce(samples, mixture, call.tile_bytes, out);
-}
-
-template <class Reduction>
-PyObject* method(PyObject*, PyObject* args) {
-    const char* structure;
-    PyObject *offsets, *means, *factors, *centre, *points, *weights, *out;
-    double scale;
-    Py_ssize_t tile_bytes;
-    if (!PyArg_ParseTuple(args, "sOOOOdOOnO", &structure, &offsets, &means, &factors,
-                          &centre, &scale, &points, &weights, &tile_bytes, &out))
-        return nullptr;
+// Calls what may throw, and returns null with Python's exception set where it did.
+template <class Function>
+PyObject* guarded(Function function) {
     try {
-        const Call call{structure,
-                        {"offsets", offsets},
-                        {"means", means},
-                        {"factors", factors},
-                        {"centre", centre},
-                        scale,
-                        {"points", points},
-                        {"weights", weights},
-                        tile_bytes,
-                        {"out", out, PyBUF_WRITABLE}};
-        if (call.points.holds<double>())
-            run<Reduction, double>(call);
-        else
-            run<Reduction, float>(call);
-        Py_RETURN_NONE;
+        return function();
     } catch (const Raised&) {
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
@@ -149,11 +99,98 @@ PyObject* method(PyObject*, PyObject* args) {
     return nullptr;
 }
 
+template <class T>
+PyObject* make_mixture(const char* name, const Argument& offsets, const Argument& means,
+                       const Argument& factors) {
+    const long n_components = offsets.size();
+    const long n_features = n_components ? means.size() / n_components : 0;
+    if (n_features == 0) throw std::invalid_argument("means: expected numbers, got 0");
+    auto structure = make_structure<T>(name, n_features);
+    // A tied factor is there once.
+    const long factor_size = structure->factor_size();
+    const bool tied = factors.size() == factor_size;
+    const Components components{
+        n_components, offsets.numbers<const double>(n_components),
+        means.numbers<const double>(n_components * n_features),
+        factors.numbers<const double>((tied ? 1 : n_components) * factor_size),
+        tied ? 0 : factor_size};
+    auto mixture = std::make_unique<Mixture<T>>(std::move(structure), components);
+    const auto destroy = [](PyObject* capsule) {
+        delete static_cast<Mixture<T>*>(PyCapsule_GetPointer(capsule, NAME<T>));
+    };
+    PyObject* capsule = PyCapsule_New(mixture.get(), NAME<T>, destroy);
+    if (capsule) mixture.release();
+    return capsule;
+}
+
+// mixture(format, structure, offsets, means, factors)
+PyObject* mixture(PyObject*, PyObject* args) {
+    const char *format, *structure;
+    PyObject *offsets, *means, *factors;
+    if (!PyArg_ParseTuple(args, "ssOOO", &format, &structure, &offsets, &means,
+                          &factors))
+        return nullptr;
+    return guarded([&] {
+        const Argument arrays[] = {
+            {"offsets", offsets}, {"means", means}, {"factors", factors}};
+        const bool wide = std::strcmp(format, FORMATS<double>) == 0;
+        if (!wide && std::strcmp(format, FORMATS<float>) != 0)
+            throw std::invalid_argument(
+                std::string("format: expected 'f' or 'd', got '") + format + "'");
+        const auto make = wide ? make_mixture<double> : make_mixture<float>;
+        return make(structure, arrays[0], arrays[1], arrays[2]);
+    });
+}
+
+template <class Reduction, class T>
+void run(PyObject* capsule, const Argument& centre, double scale,
+         const Argument& points, const Argument& weights, long tile_bytes,
+         const Argument& out) {
+    if (!PyCapsule_IsValid(capsule, NAME<T>))
+        throw std::invalid_argument(std::string("mixture: expected a ") + NAME<T>);
+    const auto& mixture =
+        *static_cast<const Mixture<T>*>(PyCapsule_GetPointer(capsule, NAME<T>));
+    const long D = mixture.n_features(), n_samples = points.size() / D;
+    const Samples<T> samples{
+        points.numbers<const T>(n_samples * D),
+        weights.is_none() ? nullptr : weights.numbers<const T>(n_samples), n_samples,
+        centre.numbers<const double>(D), scale};
+    using Result = typename Reduction::template Result<T>;
+    const long size = Reduction::size(n_samples, mixture.count(), mixture.sums_size());
+    Result* results = out.numbers<Result>(size);
+
+    const WithoutGIL here;
+    if (mixture.first_nan() < mixture.count())
+        std::fill_n(results, size, of_nan<Result>(mixture.first_nan()));
+    else
+        Reduction::reduce(samples, mixture, tile_bytes, results);
+}
+
+// reduction(mixture, centre, scale, points, weights, tile_bytes, out)
+template <class Reduction>
+PyObject* reduction(PyObject*, PyObject* args) {
+    PyObject *mixture, *centre, *points, *weights, *out;
+    double scale;
+    Py_ssize_t tile_bytes;
+    if (!PyArg_ParseTuple(args, "OOdOOnO", &mixture, &centre, &scale, &points,
+                          &weights, &tile_bytes, &out))
+        return nullptr;
+    return guarded([&] {
+        const Argument given("points", points);
+        const auto reduce = given.holds<double>() ? run<Reduction, double>
+                                                  : run<Reduction, float>;
+        reduce(mixture, {"centre", centre}, scale, given, {"weights", weights},
+               tile_bytes, {"out", out, PyBUF_WRITABLE});
+        Py_RETURN_NONE;
+    });
+}
+
 PyMethodDef methods[] = {
-    {"log_density", method<LogDensity>, METH_VARARGS, nullptr},
-    {"labels", method<Labels>, METH_VARARGS, nullptr},
-    {"responsibilities", method<Responsibilities>, METH_VARARGS, nullptr},
-    {"moments", method<Sums>, METH_VARARGS, nullptr},
+    {"mixture", mixture, METH_VARARGS, nullptr},
+    {"log_density", reduction<LogDensity>, METH_VARARGS, nullptr},
+    {"labels", reduction<Labels>, METH_VARARGS, nullptr},
+    {"responsibilities", reduction<Responsibilities>, METH_VARARGS, nullptr},
+    {"moments", reduction<Sums>, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef module = {
     PyModuleDef_HEAD_INIT, NAME_OF(MODULE), nullptr, 0, methods, nullptr, nullptr,
