@@ -178,6 +178,24 @@ def test_columns_of_tables(dtype, rng):
     assert_same_moments(found, expected, 5 * tolerance(dtype))
 
 
+@every_dtype
+def test_numbers_at_odd_addresses(dtype, rng):
+    """As in a message of which they are a part."""
+    case = make_case(rng, "full", dtype)
+
+    def at_an_odd_address(array):
+        message = np.empty(array.nbytes + 1, np.uint8)[1:]
+        message[:] = np.frombuffer(array.tobytes(), np.uint8)
+        return torch.from_numpy(message.view(array.dtype).reshape(array.shape))
+
+    points, weights = map(at_an_odd_address, (case.points, case.sample_weight))
+    assert points.data_ptr() % 2
+    reductions = get_backend("native")(points, weights, frame_of(2))
+    expected = reference.moments(case.points, case.sample_weight, *case.mixture)
+    found = reductions.moments(case.components())
+    assert_same_moments(found, expected, 5 * tolerance(dtype))
+
+
 def test_the_fastest_module_is_taken():
     fastest = _modules.modules_for_this_processor()[0]
     assert _modules.native_module() is import_module(

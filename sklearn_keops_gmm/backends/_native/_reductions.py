@@ -63,10 +63,9 @@ class NativeReductions:
                 f"backend='native' computes on the CPU; got data on {points.device}. "
                 "Use device='cpu', or backend='auto', 'torch' or 'keops'."
             )
-        self._points = points.contiguous()
-        # A column of a table has a stride, and the loops know none.
+        self._points = _side_by_side(points)
         self._sample_weight = (
-            None if sample_weight is None else sample_weight.contiguous()
+            None if sample_weight is None else _side_by_side(sample_weight)
         )
         self._frame = frame
 
@@ -158,6 +157,15 @@ class NativeReductions:
             run(mixture, *frame, *part, tile_bytes, out.numpy())
 
         return visit
+
+
+def _side_by_side(array: Tensor) -> Tensor:
+    """Return the same numbers as the loops want them: without strides, and aligned.
+
+    A column of a table has a stride, and what came over a network lies anywhere.
+    """
+    array = array.contiguous()
+    return array.clone() if array.data_ptr() % array.element_size() else array
 
 
 def _triangular(components: Components) -> Components:
