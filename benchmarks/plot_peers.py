@@ -39,7 +39,7 @@ def main():
         ax.set_xticks(range(len(shapes)), shapes, rotation=20)
         ax.set_title(f"One EM step, {dtype}")
     axes[0, 0].set_ylabel("ns per sample and component")
-    axes[0, -1].legend(fontsize="small")
+    axes[0, -1].legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     machine = saved["machine"]
     figure.text(0.01, 0.01, f"{machine['machine']}, {machine['times']} times", size=7)
     figure.tight_layout()
