@@ -223,6 +223,7 @@ MIXTURE = {
         ("means", np.zeros(5)),
         ("means", None),
         ("factors", np.zeros((2, 3, 3))),
+        ("factors", np.ones(3)),  # as if they were tied
     ],
 )
 def test_no_wrong_mixture(module, name, wrong):

@@ -106,9 +106,8 @@ PyObject* make_mixture(const char* name, const Argument& offsets, const Argument
     const long n_features = n_components ? means.size() / n_components : 0;
     if (n_features == 0) throw std::invalid_argument("means: expected numbers, got 0");
     auto structure = make_structure<T>(name, n_features);
-    // A tied factor is there once.
     const long factor_size = structure->factor_size();
-    const bool tied = factors.size() == factor_size;
+    const bool tied = std::strcmp(name, "tied") == 0;
     const Components components{
         n_components, offsets.numbers<const double>(n_components),
         means.numbers<const double>(n_components * n_features),
@@ -160,10 +159,7 @@ void run(PyObject* capsule, const Argument& centre, double scale,
     Result* results = out.numbers<Result>(size);
 
     const WithoutGIL here;
-    if (mixture.first_nan() < mixture.count())
-        std::fill_n(results, size, of_nan<Result>(mixture.first_nan()));
-    else
-        Reduction::reduce(samples, mixture, tile_bytes, results);
+    reduce<Reduction>(samples, mixture, tile_bytes, size, results);
 }
 
 // reduction(mixture, centre, scale, points, weights, tile_bytes, out)
@@ -177,10 +173,10 @@ PyObject* reduction(PyObject*, PyObject* args) {
         return nullptr;
     return guarded([&] {
         const Argument given("points", points);
-        const auto reduce = given.holds<double>() ? run<Reduction, double>
-                                                  : run<Reduction, float>;
-        reduce(mixture, {"centre", centre}, scale, given, {"weights", weights},
-               tile_bytes, {"out", out, PyBUF_WRITABLE});
+        const auto run_one = given.holds<double>() ? run<Reduction, double>
+                                                   : run<Reduction, float>;
+        run_one(mixture, {"centre", centre}, scale, given, {"weights", weights},
+                tile_bytes, {"out", out, PyBUF_WRITABLE});
         Py_RETURN_NONE;
     });
 }

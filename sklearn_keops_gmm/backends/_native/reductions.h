@@ -190,47 +190,40 @@ class Tiles {
     int n = 0;
 };
 
-struct LogDensity {
+// What reductions to one result for each sample, or one for each pair, have in common.
+struct OfSamples {
     template <class T>
     using Result = T;
     static long size(long n_samples, long, long) { return n_samples; }
     template <class T>
-    static void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit,
-                       T* out) {
-        Tiles<T> tiles(samples, mixture, fit);
-        while (tiles.next()) {
-            tiles.share();
-            std::copy_n(tiles.log_density(), tiles.count, out + tiles.start);
-        }
+    static void finish(const Mixture<T>&, void*) {}
+};
+
+struct LogDensity : OfSamples {
+    template <class T>
+    static void add(Tiles<T>& tile, const Mixture<T>&, T* out) {
+        tile.share();
+        std::copy_n(tile.log_density(), tile.count, out + tile.start);
     }
 };
 
-struct Labels {
+struct Labels : OfSamples {
     template <class T>
     using Result = int64_t;
-    static long size(long n_samples, long, long) { return n_samples; }
     template <class T>
-    static void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit,
-                       int64_t* out) {
-        Tiles<T> tiles(samples, mixture, fit);
-        while (tiles.next()) tiles.labels(out + tiles.start);
+    static void add(Tiles<T>& tile, const Mixture<T>&, int64_t* out) {
+        tile.labels(out + tile.start);
     }
 };
 
-struct Responsibilities {
-    template <class T>
-    using Result = T;
+struct Responsibilities : OfSamples {
     static long size(long n_samples, long n_components, long) {
         return n_samples * n_components;
     }
     template <class T>
-    static void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit,
-                       T* out) {
-        Tiles<T> tiles(samples, mixture, fit);
-        while (tiles.next()) {
-            tiles.share();
-            tiles.responsibilities(out + tiles.start * mixture.count());
-        }
+    static void add(Tiles<T>& tile, const Mixture<T>& mixture, T* out) {
+        tile.share();
+        tile.responsibilities(out + tile.start * mixture.count());
     }
 };
 
@@ -242,14 +235,13 @@ struct Sums {
         return n_components * n_sums + 1;
     }
     template <class T>
-    static void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit,
-                       double* sums) {
-        Tiles<T> tiles(samples, mixture, fit);
-        while (tiles.next()) {
-            tiles.share();
-            sums[mixture.count() * mixture.sums_size()] += tiles.log_likelihood();
-            tiles.add_moments(sums);
-        }
+    static void add(Tiles<T>& tile, const Mixture<T>& mixture, double* sums) {
+        tile.share();
+        sums[mixture.count() * mixture.sums_size()] += tile.log_likelihood();
+        tile.add_moments(sums);
+    }
+    template <class T>
+    static void finish(const Mixture<T>& mixture, double* sums) {
         mixture.settle(sums);
     }
 };
@@ -259,4 +251,17 @@ template <class Result>
 Result of_nan(long component) {
     if constexpr (std::is_integral_v<Result>) return component;
     return std::numeric_limits<Result>::quiet_NaN();
+}
+
+// Reduces samples to `size` results, in tiles for which so many bytes are `fit`.
+template <class Reduction, class T, class Result>
+void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit, long size,
+            Result* out) {
+    if (mixture.first_nan() < mixture.count()) {
+        std::fill_n(out, size, of_nan<Result>(mixture.first_nan()));
+        return;
+    }
+    Tiles<T> tiles(samples, mixture, fit);
+    while (tiles.next()) Reduction::add(tiles, mixture, out);
+    Reduction::finish(mixture, out);
 }
