@@ -72,8 +72,7 @@ class TorchReductions:
         out = self._points.new_empty(len(self._points))
 
         def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
-            level = _largest(logits)
-            total = logits.sub_(level).exp2_().sum(0)
+            level, total = _share(logits)
             out[rows] = total.log2_().add_(level).mul_(math.log(2))
 
         self._for_each(components, fill)
@@ -84,14 +83,11 @@ class TorchReductions:
         pairs = self._pairs(components)
         if self._keeps:
             self._keep_points(pairs)
-
-        def sums_of(tiles: Sequence[slice]) -> Sums:
-            return self._sums(tiles, pairs)
-
         # Each chunk has sums of its own.
         fit = memory_budget() // (8 * len(pairs.order) * pairs.height)
-        tiles = self._tiles(pairs)
-        parts = map_threads(sums_of, chunks(tiles, at_most=fit), self._points.device)
+        runs = chunks(self._tiles(pairs), at_most=fit)
+        sums_of = partial(self._sums, pairs)
+        parts = map_threads(sums_of, runs, self._points.device)
         with single_thread():
             moments = pairs.collect(reduce(iadd, parts))
             moments = self._coordinates(pairs.structure).moments_back(moments)
@@ -116,23 +112,22 @@ class TorchReductions:
         out = self._points.new_empty(len(self._points), len(components.offsets))
 
         def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
-            shares = logits.sub_(_largest(logits)).exp2_()
-            out[rows, order] = shares.mul_(_inverse(shares.sum(0))).mT
+            _, total = _share(logits)
+            out[rows, order] = logits.mul_(_inverse(total)).mT
 
         self._for_each(components, fill)
         return out
 
     # -- one tile --------------------------------------------------------------------
 
-    def _sums(self, tiles: Sequence[slice], pairs: Pairs) -> Sums:
+    def _sums(self, pairs: Pairs, tiles: Sequence[slice]) -> Sums:
         """Return what successive tiles add to the moments and the log-likelihood."""
         weights, sums = self._sample_weight, pairs.no_sums()
         with self._workspaces.one() as workspace:
             for rows in tiles:
                 points = pairs.features(self._located(rows, pairs), workspace)
                 logits = pairs.logits(points, workspace)
-                level = _largest(logits)
-                total = logits.sub_(level).exp2_().sum(0)
+                level, total = _share(logits)
                 scale = _inverse(total)
                 level += total.log2_()
                 if weights is not None:
@@ -199,11 +194,20 @@ class TorchReductions:
         return self._coordinates(pairs.structure).of_points(self._points[rows]).mT
 
 
-def _largest(logits: Tensor) -> Tensor:
-    """Return the largest of each sample, (n,), or 0 where all are -inf."""
-    largest = logits.amax(0)
+def _share(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn logits, (M, n), into shares relative to a level.
+
+    Returns
+    -------
+    level : Tensor of shape (n,)
+        The largest logit of each sample, or 0 where all are -inf.
+    total : Tensor of shape (n,)
+        The sum of its shares.
+    """
+    level = logits.amax(0)
     # A point infinitely unlikely under every component belongs to none.
-    return largest.masked_fill_(largest == -torch.inf, 0.0)
+    level.masked_fill_(level == -torch.inf, 0.0)
+    return level, logits.sub_(level).exp2_().sum(0)
 
 
 def _inverse(total: Tensor) -> Tensor:
