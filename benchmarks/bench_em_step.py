@@ -144,6 +144,36 @@ def bench_methods(makers, X, rounds, clock):
     }
 
 
+def rows_of(N, D, M, timings, methods):
+    """Return a row of results for each estimator, scikit-learn's first."""
+    theirs = timings["scikit-learn"]["step"]
+    return [
+        {
+            "N": N,
+            "D": D,
+            "M": M,
+            "estimator": name,
+            **timing,
+            "ratio": theirs / timing["step"],
+            **methods[name],
+        }
+        for name, timing in timings.items()
+    ]
+
+
+def print_row(row, theirs):
+    """Print a row of results, and how it compares with scikit-learn's."""
+    print(
+        f"{row['N']:6d} {row['D']:3d} {row['M']:4d}  {row['estimator']:<14} "
+        f"{1e3 * row['step']:9.2f} {1e9 * row['step'] / (row['N'] * row['M']):8.1f} "
+        f"{1e3 * row['once']:9.2f} {1e3 * row['first']:9.1f} {row['ratio']:13.2f}",
+        flush=True,
+    )
+    if row is not theirs:
+        ratios = (f"{theirs[method] / row[method]:.1f} {method}" for method in METHODS)
+        print(f"{'':>30}", ", ".join(ratios), flush=True)
+
+
 def parse_arguments():
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -204,36 +234,12 @@ def main():
             makers[backend] = partial(KeOpsGaussianMixture, backend=backend, **start)
         timings = bench(makers, X, arguments.rounds, clock)
         methods = bench_methods(makers, X, arguments.rounds, clock)
-        for name, timing in timings.items():
-            speedup = timings["scikit-learn"]["step"] / timing["step"]
-            if name in speedups:
-                speedups[name].append(speedup)
-            print(
-                f"{N:6d} {D:3d} {M:4d}  {name:<14} {1e3 * timing['step']:9.2f} "
-                f"{1e9 * timing['step'] / (N * M):8.1f} {1e3 * timing['once']:9.2f} "
-                f"{1e3 * timing['first']:9.1f} {speedup:13.2f}",
-                flush=True,
-            )
-            results.append(
-                {
-                    "N": N,
-                    "D": D,
-                    "M": M,
-                    "estimator": name,
-                    **timing,
-                    "ratio": speedup,
-                    **methods[name],
-                }
-            )
-            if name in speedups:
-                print(
-                    f"{'':>30}",
-                    ", ".join(
-                        f"{methods['scikit-learn'][method] / seconds:.1f} {method}"
-                        for method, seconds in methods[name].items()
-                    ),
-                    flush=True,
-                )
+        found = rows_of(N, D, M, timings, methods)
+        results += found
+        for row in found:
+            print_row(row, found[0])
+            if row["estimator"] in speedups:
+                speedups[row["estimator"]].append(row["ratio"])
     print()
     for name, ratios in speedups.items():
         print(f"{name}: geometric mean {statistics.geometric_mean(ratios):.2f}")
