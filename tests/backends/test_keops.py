@@ -14,14 +14,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm._parameters import Components, Frame
+from sklearn_keops_gmm._parameters import Frame
 from sklearn_keops_gmm.backends import _keops_runtime as runtime
 from sklearn_keops_gmm.backends._keops import KeOpsReductions
 from tests import reference
+from tests.backends.cases import Case, assert_same_moments, frame_of, make_case
 
 pytestmark = pytest.mark.filterwarnings("ignore:KeOps compiles:UserWarning")
-
-PLAIN = Frame(torch.zeros(2, dtype=torch.float64))
 
 PREAMBLE = """
 import os, sys, warnings
@@ -64,36 +63,9 @@ def run(code, *options, **settings):
     return outcome(start(code, *options, **settings))
 
 
-def make(rng, structure="full", dtype=np.float64, n_samples=300, n_components=4):
-    """Return points, weights with zeros among them, and what a mixture is made of."""
-    shape = {"full": (n_components, 2, 2), "diag": (n_components, 2)}[structure]
-    means = rng.normal(scale=2, size=(n_components, 2))
-    factors = rng.normal(size=shape) + 0.5
-    weights = rng.dirichlet(np.ones(n_components))
-    offsets = reference.offsets_of(structure, weights, means, factors)
-    points = rng.normal(scale=3, size=(n_samples, 2)).astype(dtype)
-    sample_weight = rng.uniform(0, 2, size=n_samples).astype(dtype)
-    sample_weight[::3] = 0
-    return points, sample_weight, (structure, offsets, means, factors)
-
-
-def as_components(mixture):
-    structure, *arrays = mixture
-    return Components(structure, *map(torch.tensor, arrays))
-
-
-def bind(points, sample_weight=None, frame=PLAIN):
-    if sample_weight is not None:
-        sample_weight = torch.tensor(sample_weight)
-    return KeOpsReductions(torch.tensor(points), sample_weight, frame)
-
-
-def assert_moments(found, expected, rtol):
-    for name in ("mass", "first", "second"):
-        want = np.asarray(getattr(expected, name), float)
-        atol = rtol * np.abs(want).max()
-        assert_allclose(getattr(found, name), want, rtol=0, atol=atol, err_msg=name)
-    assert found.log_likelihood == pytest.approx(expected.log_likelihood, rel=rtol)
+def answer(case):
+    """Return KeOps' sums over a case."""
+    return case.reductions("keops").moments(case.components())
 
 
 # --- late, silent and tidy --------------------------------------------------------
@@ -115,8 +87,7 @@ def test_import_leaves_no_trace():
 
 def test_denormal_numbers_survive(rng):
     """A library built with -ffast-math would flush them in all of the process."""
-    points, _, mixture = make(rng)
-    bind(points).log_density(as_components(mixture))
+    answer(make_case(rng, "full", np.float64))
     assert_array_equal(np.full(3, 1e-310) * 1.0, 1e-310)
     assert_array_equal(torch.full((3,), 1e-310, dtype=torch.float64) * 1.0, 1e-310)
     flags = runtime._pykeops().config.pykeops_base.get_cpp_flags()
@@ -213,22 +184,19 @@ def test_processes_wait_for_the_lock(tmp_path):
 
 def test_threads_take_turns(rng):
     """KeOps alone mixes up the pointers of calls that run at the same time."""
-    cases = [make(rng, n_samples=500 + i, n_components=2 + i) for i in range(6)]
-    expected = [reference.moments(*case[:2], *case[2]) for case in cases]
+    sizes = [{"n_samples": 500 + i, "n_components": 2 + i} for i in range(6)]
+    cases = [make_case(rng, "full", np.float64, **size) for size in sizes]
     failures = []
 
-    def work(case, sums):
+    def work(case):
+        expected = case.expected()
         try:
             for _ in range(20):
-                found = bind(*case[:2]).moments(as_components(case[2]))
-                assert_moments(found, sums, 1e-11)
+                assert_same_moments(answer(case), expected, 1e-11)
         except AssertionError as error:
             failures.append(error)
 
-    threads = [
-        threading.Thread(target=work, args=arguments)
-        for arguments in zip(cases, expected, strict=True)
-    ]
+    threads = [threading.Thread(target=work, args=[case]) for case in cases]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
@@ -328,14 +296,11 @@ def test_compilation_that_was_killed(cut, tmp_path):
     assert run("log_density()", folder=tmp_path)[:2] == (0, "")
 
 
-def test_too_many_features():
-    points = torch.zeros(3, 200, dtype=torch.float64)
-    frame = Frame(torch.zeros(200, dtype=torch.float64))
-    factors = torch.eye(200, dtype=torch.float64)
-    offsets = torch.zeros(2, dtype=torch.float64)
-    components = Components("tied", offsets, points[:2], factors)
+def test_too_many_features(rng):
+    case = make_case(rng, "tied", np.float64, n_samples=3, n_features=200)
+    reductions = case.reductions("keops", frame_of(200))
     with pytest.raises(ValueError, match=r"200 features.*backend='torch'"):
-        KeOpsReductions(points, None, frame).moments(components)
+        reductions.moments(case.components())
 
 
 # --- accuracy ---------------------------------------------------------------------
@@ -348,28 +313,27 @@ def test_narrow_components_far_apart(rng):
     factors = factors / 0.001
     weights = np.array([0.2, 0.3, 0.5])
     offsets = reference.offsets_of("full", weights, means, factors)
-    mixture = "full", offsets, means, factors
     points = np.concatenate([mean + 0.001 * rng.normal(size=(20, 2)) for mean in means])
-    found = bind(points).log_density(as_components(mixture))
-    exact = reference.exact_log_density(points, *mixture)
+    case = Case(points, None, "full", offsets, means, factors)
+    found = case.reductions("keops").log_density(case.components())
+    exact = reference.exact_log_density(points, *case.mixture)
     assert_allclose(found, exact, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("dead", [[0], [1, 3]])
 def test_dead_components_and_weightless_samples(dead, rng):
-    points, sample_weight, mixture = make(rng)
-    mixture[1][dead] = -np.inf
-    found = bind(points, sample_weight).moments(as_components(mixture))
-    expected = reference.moments(points, sample_weight, *mixture)
-    assert_moments(found, expected, 1e-12)
+    case = make_case(rng, "full", np.float64)
+    case.offsets[dead] = -np.inf
+    found = answer(case)
+    assert_same_moments(found, case.expected(), 1e-12)
     assert_array_equal(found.mass[dead], 0)
 
 
 def test_samples_without_density(rng):
     """With no component alive, nothing has a share and nothing is NaN."""
-    points, sample_weight, mixture = make(rng)
-    mixture[1][:] = -np.inf
-    reductions, components = bind(points, sample_weight), as_components(mixture)
+    case = make_case(rng, "full", np.float64)
+    case.offsets[:] = -np.inf
+    reductions, components = case.reductions("keops"), case.components()
     assert_array_equal(reductions.log_density(components), -np.inf)
     assert_array_equal(reductions.responsibilities(components), 0)
     moments = reductions.moments(components)
@@ -380,27 +344,20 @@ def test_samples_without_density(rng):
 
 def test_sums_in_parts(monkeypatch, rng):
     """On CUDA, samples are summed some at a time."""
-    points, sample_weight, mixture = make(rng)
+    case = make_case(rng, "full", np.float64)
     monkeypatch.setattr(KeOpsReductions, "_rows_per_sum", lambda self, pairs: 77)
-    found = bind(points, sample_weight).moments(as_components(mixture))
-    expected = reference.moments(points, sample_weight, *mixture)
-    assert_moments(found, expected, 1e-12)
+    assert_same_moments(answer(case), case.expected(), 1e-12)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "diag"])
 def test_float32(structure, rng):
     """Far from the origin: the frame and the rounded means cost no digits."""
-    points, sample_weight, mixture = make(rng, structure, n_samples=20_000)
-    structure, offsets, means, factors = mixture
     centre = np.array([1e4, -3e4])
-    points = (points + centre).astype(np.float32)
-    sample_weight = sample_weight.astype(np.float32)
-    mixture = structure, offsets, means + centre, factors
+    case = make_case(rng, structure, np.float32, n_samples=20_000, centre=centre)
     frame = Frame(torch.tensor(centre + 0.1), 3.0)
-    found = bind(points, sample_weight, frame).moments(as_components(mixture))
-    expected = reference.moments(points, sample_weight, *mixture)
-    assert_moments(found, expected, 2e-6)
+    found = case.reductions("keops", frame).moments(case.components())
+    assert_same_moments(found, case.expected(), 2e-6)
 
 
 @pytest.mark.slow
@@ -410,11 +367,11 @@ def test_many_features(rng):
     means = rng.normal(size=(3, n_features))
     factors = np.eye(n_features) + 0.05 * rng.normal(size=(3, n_features, n_features))
     offsets = reference.offsets_of("full", np.full(3, 1 / 3), means, factors)
-    mixture = "full", offsets, means, factors
     points = rng.normal(scale=1.5, size=(200, n_features))
+    case = Case(points, None, "full", offsets, means, factors)
     frame = Frame(torch.tensor(means[0]), 2.0)
-    found = bind(points, frame=frame).moments(as_components(mixture))
-    assert_moments(found, reference.moments(points, None, *mixture), 1e-11)
+    found = case.reductions("keops", frame).moments(case.components())
+    assert_same_moments(found, case.expected(), 1e-11)
 
 
 def strip(code):

@@ -8,17 +8,18 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._parameters import Components, Frame
+from sklearn_keops_gmm._parameters import Components
 from sklearn_keops_gmm._validation import resolve_device
 from sklearn_keops_gmm.backends import _choice, choose_backend, get_backend
 from sklearn_keops_gmm.backends._native import _modules, _reductions
 from tests import reference
-from tests.backends.test_contract import (
+from tests.backends.cases import (
     Case,
     assert_same_answers,
     assert_same_moments,
     every_dtype,
     every_structure,
+    frame_of,
     make_case,
     shape_of_factors,
     tolerance,
@@ -29,10 +30,6 @@ pytestmark = needs_compiled
 
 MODULES = ["_baseline", "_avx2", "_avx512"]
 CPU = torch.device("cpu")
-
-
-def frame_of(n_features):
-    return Frame(torch.zeros(n_features, dtype=torch.float64))
 
 
 @pytest.fixture(params=MODULES)
@@ -110,7 +107,7 @@ def test_rounded_means_are_made_good(module, structure, rng):
     factors = np.ones(shape_of_factors(structure, 1, 3))
     case = Case(points, None, structure, np.zeros(1), means, factors)
     moments = case.reductions("native", frame_of(3)).moments(case.components())
-    expected = reference.moments(points, None, *case.mixture)
+    expected = case.expected()
     assert_allclose(moments.first, expected.first.astype(float), rtol=1e-6)
     assert_allclose(moments.second, expected.second.astype(float), rtol=1e-6)
 
@@ -173,9 +170,8 @@ def test_columns_of_tables(dtype, rng):
     case = make_case(rng, "full", dtype)
     table = torch.tensor(np.column_stack([case.points, case.sample_weight]))
     reductions = get_backend("native")(table[:, :2], table[:, 2], frame_of(2))
-    expected = reference.moments(case.points, case.sample_weight, *case.mixture)
     found = reductions.moments(case.components())
-    assert_same_moments(found, expected, 5 * tolerance(dtype))
+    assert_same_moments(found, case.expected(), 5 * tolerance(dtype))
 
 
 @every_dtype
@@ -191,9 +187,8 @@ def test_numbers_at_odd_addresses(dtype, rng):
     points, weights = map(at_an_odd_address, (case.points, case.sample_weight))
     assert points.data_ptr() % 2
     reductions = get_backend("native")(points, weights, frame_of(2))
-    expected = reference.moments(case.points, case.sample_weight, *case.mixture)
     found = reductions.moments(case.components())
-    assert_same_moments(found, expected, 5 * tolerance(dtype))
+    assert_same_moments(found, case.expected(), 5 * tolerance(dtype))
 
 
 def test_the_fastest_module_is_taken():
