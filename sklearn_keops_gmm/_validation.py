@@ -18,6 +18,7 @@ from sklearn_keops_gmm._initialization import UserStart
 _INIT_SIZE, _INIT_SIZE_PER_COMPONENT = 20_000, 100
 # Pairs times features from which the transfer to a GPU is worth its time.
 _WORTH_A_TRANSFER = 10**8
+_DEVICES = ("cpu", "cuda")
 
 
 def check_start(
@@ -153,7 +154,7 @@ def resolve_device(
         resolved = torch.device(device)
     except RuntimeError:
         resolved = None
-    if resolved is None or resolved.type not in ("cpu", "cuda"):
+    if resolved is None or resolved.type not in _DEVICES:
         raise ValueError(
             "The 'device' parameter must be 'auto', 'cpu', 'cuda' or 'cuda:<index>'. "
             f"Got {device!r} instead."

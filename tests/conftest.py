@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.elsewhere import device_called
+
 settings.register_profile(
     "reproducible",
     deadline=None,
@@ -30,12 +32,11 @@ def rng(request):
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
 
 
-@pytest.fixture(params=["cpu", "cuda"])
+@pytest.fixture(params=["cpu", "elsewhere", "cuda"])
 def device(request):
     """Each device in turn; CUDA is skipped where there is none."""
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
-    return torch.device(request.param)
+    with device_called(request.param) as found:
+        yield found
 
 
 @pytest.fixture
