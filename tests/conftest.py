@@ -40,6 +40,19 @@ def device(request):
 
 
 @pytest.fixture
+def one_thread():
+    """Dask computes in the thread that asks."""
+    with pytest.importorskip("dask").config.set(scheduler="synchronous"):
+        yield
+
+
+@pytest.fixture
+def frames():
+    """Dask's data frames."""
+    return pytest.importorskip("dask.dataframe")
+
+
+@pytest.fixture
 def many_threads():
     """More threads than one, whatever the machine has."""
     found = torch.get_num_threads()

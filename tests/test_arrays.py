@@ -115,3 +115,17 @@ def test_integers_are_converted():
     expected = KeOpsGaussianMixture(3, random_state=0).fit(X.astype(float))
     assert model.means_.dtype == np.float64
     np.testing.assert_array_equal(model.means_, expected.means_)
+
+
+@pytest.mark.parametrize(
+    "library", ["pandas", pytest.param("polars", marks=new_scikit_learn)]
+)
+def test_frames(library):
+    frames = pytest.importorskip(library)
+    X = iris()
+    names = ["a", "b", "c", "d"]
+    frame = frames.DataFrame(dict(zip(names, X.T, strict=True)))
+    model = KeOpsGaussianMixture(3, random_state=0).fit(frame)
+    assert model.feature_names_in_.tolist() == names
+    plain = KeOpsGaussianMixture(3, random_state=0).fit(X)
+    assert_allclose(model.score_samples(frame), plain.score_samples(X), rtol=1e-12)

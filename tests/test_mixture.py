@@ -18,7 +18,6 @@ from tests.data import (
     every_backend,
     iris,
     mixture_of,
-    new_scikit_learn,
     spiral,
     start,
     wine,
@@ -385,17 +384,3 @@ def test_containers_of_numbers(backend, structure, kind):
     model = KeOpsGaussianMixture(**given).fit(made)
     assert_close(model.means_, plain.means_, 1e-12)
     assert_close(model.score_samples(made), plain.score_samples(X), 1e-12)
-
-
-@pytest.mark.parametrize(
-    "library", ["pandas", pytest.param("polars", marks=new_scikit_learn)]
-)
-def test_frames(library):
-    frames = pytest.importorskip(library)
-    X = iris()
-    names = ["a", "b", "c", "d"]
-    frame = frames.DataFrame(dict(zip(names, X.T, strict=True)))
-    model = KeOpsGaussianMixture(3, random_state=0).fit(frame)
-    assert model.feature_names_in_.tolist() == names
-    plain = KeOpsGaussianMixture(3, random_state=0).fit(X)
-    assert_close(model.score_samples(frame), plain.score_samples(X), 1e-12)
