@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import EfficiencyWarning
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._parameters import Components
 from sklearn_keops_gmm._validation import resolve_device
-from sklearn_keops_gmm.backends import _choice, choose_backend, get_backend
+from sklearn_keops_gmm.backends import choose_backend, get_backend
 from sklearn_keops_gmm.backends._native import _modules, _reductions
 from tests import reference
 from tests.backends.cases import (
@@ -291,26 +292,49 @@ def test_a_gpu_is_no_place_for_it(monkeypatch, backend, kind):
     assert resolve_device("auto", X, 10, backend).type == kind
 
 
-def test_installed_without_a_compiler(monkeypatch, rng):
+@pytest.fixture
+def break_modules(monkeypatch):
+    """Let modules not be found, or not load, as if compiled for another machine."""
+
+    def break_some(names, error=ImportError):
+        def load(name):
+            if name.rpartition(".")[2] in names:
+                raise error("undefined symbol")
+            return import_module(name)
+
+        monkeypatch.setattr(_modules, "import_module", load)
+        monkeypatch.setattr(_modules, "_search", _modules._search.__wrapped__)
+
+    return break_some
+
+
+def test_installed_without_a_compiler(break_modules, rng):
     """Then "auto" is torch, and who insists is told what is missing."""
     X = rng.normal(size=(50, 2))
     assert choose_backend("auto", CPU, 2) == "native"
-    for module in (_choice, _modules):
-        monkeypatch.setattr(module, "native_is_available", lambda: False)
+    break_modules(MODULES, ModuleNotFoundError)
     assert choose_backend("auto", CPU, 2) == "torch"
     KeOpsGaussianMixture(2, random_state=0).fit(X)
-    with pytest.raises(ImportError, match=r"backend='native'.*compiler.*no-cache-dir"):
+    with pytest.raises(ImportError, match=r"there are none.*compiler.*no-cache-dir"):
         KeOpsGaussianMixture(2, backend="native").fit(X)
 
 
-def test_a_module_that_does_not_load_is_no_missing_one(monkeypatch):
-    """As one that was compiled for another machine: the reason is not hidden."""
-    monkeypatch.setattr(_modules, "modules_for_this_processor", lambda: ("_broken",))
-    assert _modules.native_module.__wrapped__() is None
+def test_a_module_that_does_not_load_gives_way(break_modules):
+    names = _modules.modules_for_this_processor()
+    if len(names) == 1:
+        pytest.skip("there is none to take its place")
+    break_modules(names[:1])
+    with pytest.warns(EfficiencyWarning, match=r"not load: undefined symbol.*compiler"):
+        assert _modules.native_module().__name__.endswith(names[1])
 
-    def fail(name):
-        raise ImportError("undefined symbol")
 
-    monkeypatch.setattr(_modules, "import_module", fail)
-    with pytest.raises(ImportError, match="undefined symbol"):
-        _modules.native_module.__wrapped__()
+def test_modules_that_do_not_load_are_no_missing_ones(break_modules):
+    """Then "auto" is torch, with a warning, and who insists is told the reason."""
+    break_modules(MODULES)
+    with pytest.warns(EfficiencyWarning, match="not load: undefined symbol"):
+        assert choose_backend("auto", CPU, 2) == "torch"
+    with (
+        pytest.warns(EfficiencyWarning),
+        pytest.raises(ImportError, match="they do not load: undefined symbol"),
+    ):
+        get_backend("native")

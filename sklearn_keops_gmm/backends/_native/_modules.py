@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 
 import torch
+from sklearn.exceptions import EfficiencyWarning
 
 # What torch calls the capability of a processor, and the modules for it.
 _MODULES = {
     "AVX512": ("_avx512", "_avx2", "_baseline"),
     "AVX2": ("_avx2", "_baseline"),
 }
+
+_REINSTALL = (
+    "Install a C++ compiler and then the package once more, with pip's "
+    "--force-reinstall --no-deps --no-cache-dir (pip would install the wheel that it "
+    "has kept)."
+)
 
 
 def modules_for_this_processor() -> tuple[str, ...]:
@@ -22,24 +30,38 @@ def modules_for_this_processor() -> tuple[str, ...]:
 
 
 @cache
-def native_module() -> ModuleType | None:
-    """Return the fastest module, or None if none was compiled.
-
-    Raises
-    ------
-    ImportError
-        If there is one that does not load.
-    """
+def _search() -> tuple[ModuleType | None, ImportError | None]:
+    """Return the fastest module that loads, and why one that is faster does not."""
+    failure = None
     for name in modules_for_this_processor():
         try:
-            return import_module(f"{__package__}.{name}")
+            return import_module(f"{__package__}.{name}"), failure
         except ModuleNotFoundError:
             continue
-    return None
+        except ImportError as error:
+            failure = error
+            warnings.warn(
+                f"A compiled module of sklearn-keops-gmm does not load: {error}. What "
+                f"takes its place is slower. {_REINSTALL}",
+                EfficiencyWarning,
+                stacklevel=2,
+            )
+    return None, failure
+
+
+def native_module() -> ModuleType | None:
+    """Return the fastest module, or None if none was compiled or none loads.
+
+    Warns
+    -----
+    EfficiencyWarning
+        Once, if there is one that does not load.
+    """
+    return _search()[0]
 
 
 def native_is_available() -> bool:
-    """Tell whether the package was installed with a compiled module."""
+    """Tell whether there is a compiled module that loads."""
     return native_module() is not None
 
 
@@ -49,13 +71,14 @@ def check_native_available() -> None:
     Raises
     ------
     ImportError
-        If the package was installed where no C++ compiler was found.
+        If the package was installed where no C++ compiler was found, or what was
+        compiled does not load.
     """
-    if not native_is_available():
+    module, failure = _search()
+    if module is None:
+        found = "there are none" if failure is None else f"they do not load: {failure}"
         raise ImportError(
             "backend='native' needs modules that are compiled when sklearn-keops-gmm "
-            "is installed, and there are none. Install a C++ compiler and then the "
-            "package once more, with pip's --force-reinstall --no-deps --no-cache-dir "
-            "(pip would install the wheel that it has kept), or use backend='torch' "
-            "or backend='auto'."
-        )
+            f"is installed, and {found}. {_REINSTALL} Or use backend='torch' or "
+            "backend='auto'."
+        ) from failure
