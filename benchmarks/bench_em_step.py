@@ -44,6 +44,7 @@ PATCHES = {
     27: (3, True),
     48: (4, True),
     64: (8, False),
+    128: (8, True),  # and of those 192 the first 128
     192: (8, True),
 }
 PAUSE = 0.1  # seconds
@@ -60,14 +61,23 @@ def load_patches(N, D, dtype):
         array = image.astype(float)
         if not in_colour:
             array = array.mean(axis=2)
-        patches.append(
-            extract_patches_2d(
-                array, (side, side), max_patches=count, random_state=0
-            ).reshape(count, D)
-        )
+        patches.append(some_patches(array, side, count).reshape(count, -1)[:, :D])
     X = np.concatenate(patches)
     X += np.random.default_rng(0).uniform(-0.5, 0.5, X.shape)
     return X.astype(dtype)
+
+
+def some_patches(image, side, count):
+    """Return random patches of an image, each as often as it takes to have enough."""
+    height, width = image.shape[:2]
+    there = (height - side + 1) * (width - side + 1)
+    draws = [min(there, count - start) for start in range(0, count, there)]
+    return np.concatenate(
+        [
+            extract_patches_2d(image, (side, side), max_patches=draw, random_state=i)
+            for i, draw in enumerate(draws)
+        ]
+    )
 
 
 def common_start(X, M, structure="full"):

@@ -25,6 +25,7 @@ def describe_machine():
         "machine": f"{processor_name()}, {os.cpu_count()} cores",
         "blas": ", ".join(blas),
         "torch threads": torch.get_num_threads(),
+        "CUDA": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 

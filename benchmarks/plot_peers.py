@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from bench_peers import parse_shape
+
 
 def main():
     """Draw a panel per dtype: nanoseconds per pair of sample and component."""
@@ -48,7 +50,7 @@ def main():
 
 def pairs_of(shape):
     """Return N M of "NxDxM"."""
-    N, _, M = map(int, shape.split("x"))
+    N, _, M, _ = parse_shape(shape)
     return N * M
 
 

@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from bench_peers import parse_shape
+
 
 def main():
     """Print nanoseconds per pair, a row for each shape and dtype."""
@@ -14,8 +16,9 @@ def main():
     packages = list(dict.fromkeys(row["package"] for row in results))
     cells = {}
     for row in results:
-        N, D, M = map(int, row["shape"].split("x"))
-        name = f"{N:,} × {D}, M = {M}, {row['dtype']}"
+        N, D, M, structure = parse_shape(row["shape"])
+        kind = "" if structure == "full" else f"{structure}, "
+        name = f"{N:,} × {D}, M = {M}, {kind}{row['dtype']}"
         found = cells.setdefault(name, dict.fromkeys(packages, "failed"))
         if "step" in row:
             nanoseconds = 1e9 * row["step"] / (N * M)
