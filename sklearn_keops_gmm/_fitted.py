@@ -353,7 +353,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             self, X, reset=False, dtype=kind.float_dtypes, order="C"
         )
         device = resolve_device(self.device, array, self.means_.shape[0], self.backend)
-        backend = get_backend(choose_backend(self.backend, device, array.shape[1]))
+        backend = get_backend(choose_backend(self.backend, device))
         fitted = self._fitted_parameters()
         frame = frame_of_mixture(fitted.weights, fitted.means, fitted.covariances)
         components = COVARIANCES[self.covariance_type].components(

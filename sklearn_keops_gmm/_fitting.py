@@ -172,7 +172,7 @@ def read_data(
 def pose(mixture: Parameters, data: Data) -> Task:
     """Bind the data to a backend and a cost."""
     points, weights = data.points, data.sample_weight
-    name = choose_backend(mixture.backend, points.device, points.shape[1])
+    name = choose_backend(mixture.backend, points.device)
     frame = data.frame()
     covariance = COVARIANCES[mixture.covariance_type]
     n_components = mixture.n_components

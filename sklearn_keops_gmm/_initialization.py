@@ -25,7 +25,8 @@ from torch import Tensor
 from sklearn_keops_gmm._covariances import PADDING, CovarianceStructure
 from sklearn_keops_gmm._parameters import Frame, MixtureParameters, Moments
 
-_ROWS = 8192
+# Coordinates in a tile; and numbers in one of a GPU, whose kernels take long to start.
+_TILE, _TILE_ON_A_GPU = 2**13, 2**23
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Problem:
                 continue
             indices = torch.arange(rows.start, rows.start + len(weights))
             owners = indices.to(weights.device).repeat_interleave(weights.long())
-            for some in owners.split(_ROWS):
+            for some in owners.split(_TILE):
                 yield some, self.centre.new_ones(len(some))
 
     def drawn(self, random_state: RandomState) -> tuple[Problem, np.ndarray | slice]:
@@ -155,9 +156,13 @@ class Problem:
 
     def tiles(self) -> list[slice]:
         """Slices of rows, each small beside the data."""
-        # The outer products of a tile hold n * D^2 numbers.
-        rows = max(1, _ROWS // self.points.shape[1])
-        return [slice(i, i + rows) for i in range(0, len(self.points), rows)]
+        n_samples, n_features = self.points.shape
+        rows = _TILE // n_features
+        if self.points.device.type != "cpu":
+            # What a sample may take: an outer product, or a number for each component.
+            rows = _TILE_ON_A_GPU // max(n_features**2, self.n_components)
+        rows = max(1, rows)
+        return [slice(i, i + rows) for i in range(0, n_samples, rows)]
 
     def centred(self, rows: slice | Tensor) -> Tensor:
         """Return some rows relative to the centre, (n, D), float64."""

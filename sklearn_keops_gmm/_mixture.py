@@ -111,9 +111,8 @@ default='kmeans'
     learning_offset : float, default=10.0
         What is added to that number: the more, the smaller are the first steps.
     backend : {'auto', 'native', 'torch', 'keops'}, default='auto'
-        What computes the sums over pairs. 'auto' is 'native' on a CPU (or 'torch',
-        if the package was installed without a compiler); on CUDA it is 'keops' for at
-        most 8 features, else 'torch'.
+        What computes the sums over pairs. 'auto' is 'native' on a CPU, if the
+        package was installed with a compiler, else 'torch'.
     device : {'auto', 'cpu', 'cuda'} or torch.device, default='auto'
         Where to compute. 'auto' is CUDA if there is one and samples times
         components times features reach 1e8, else the CPU.

@@ -145,11 +145,10 @@ def resolve_device(
     """
     if device == "auto" and isinstance(X, Tensor):
         return X.device
-    cuda = torch.cuda.is_available()
     if device == "auto":
         n_numbers = X.shape[0] * X.shape[1] * n_components
         worth_it = backend != "native" and n_numbers >= _WORTH_A_TRANSFER
-        return torch.device("cuda" if cuda and worth_it else "cpu")
+        return torch.device("cuda" if worth_it and torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError:
@@ -159,10 +158,12 @@ def resolve_device(
             "The 'device' parameter must be 'auto', 'cpu', 'cuda' or 'cuda:<index>'. "
             f"Got {device!r} instead."
         )
-    if resolved.type == "cuda" and not cuda:
+    count = torch.cuda.device_count() if resolved.type == "cuda" else 1
+    if (resolved.index or 0) >= count:
         raise ValueError(
-            f"device={device!r} was asked for, but torch {torch.__version__} finds no "
-            "CUDA device. Use device='cpu' or 'auto', or install a CUDA build of torch."
+            f"device={device!r} was asked for, but torch {torch.__version__} finds "
+            f"{count or 'no'} CUDA device{'s' * (count > 1)}. Use device='cpu' or "
+            "'auto', or install a CUDA build of torch."
         )
     return resolved
 

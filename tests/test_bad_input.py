@@ -244,6 +244,12 @@ def test_cuda_is_asked_for_and_absent(backend):
     assert not hasattr(model, "means_")
 
 
+def test_one_more_than_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"device='cuda:2'.*finds 2 CUDA devices"):
+        KeOpsGaussianMixture(device="cuda:2").fit(iris())
+
+
 def test_unknown_device():
     with pytest.raises(ValueError, match=r"device.*banana"):
         KeOpsGaussianMixture(device="banana").fit(iris())

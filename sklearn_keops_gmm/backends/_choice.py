@@ -7,7 +7,6 @@ import torch
 from sklearn_keops_gmm.backends._keops import (
     KeOpsReductions,
     check_keops_available,
-    keops_has_cuda,
 )
 from sklearn_keops_gmm.backends._native import (
     NativeReductions,
@@ -23,23 +22,16 @@ BACKENDS: dict[str, Backend] = {
     "torch": TorchReductions,
 }
 
-# KeOps keeps a component's numbers in registers: many features spill.
-_KEOPS_MAX_FEATURES = 8
 
-
-def choose_backend(name: str, device: torch.device, n_features: int) -> str:
+def choose_backend(name: str, device: torch.device) -> str:
     """Return the name of the backend that ``backend=name`` stands for.
 
-    ``"auto"`` is native on a CPU, or torch where the package was installed without a
-    compiler. On CUDA it is KeOps where that has CUDA and there are at most 8
-    features, else torch.
+    ``"auto"`` is native on a CPU, if the package was installed with a compiler, and
+    torch everywhere else.
     """
     if name != "auto":
         return name
-    if device.type == "cpu":
-        return "native" if native_is_available() else "torch"
-    small = n_features <= _KEOPS_MAX_FEATURES
-    return "keops" if device.type == "cuda" and small and keops_has_cuda() else "torch"
+    return "native" if device.type == "cpu" and native_is_available() else "torch"
 
 
 # What raises where a backend does not work here.

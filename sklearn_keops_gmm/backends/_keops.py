@@ -20,19 +20,20 @@ from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._direct import DIRECT
-from sklearn_keops_gmm.backends._keops_formulas import LAYOUTS, Pairs
+from sklearn_keops_gmm.backends._keops_formulas import LAYOUTS, Kernel, Pairs
 from sklearn_keops_gmm.backends._keops_runtime import (
     check_keops_available,
-    keops_has_cuda,
     reduce_pairs,
 )
+from sklearn_keops_gmm.backends._precision import exact_products
 from sklearn_keops_gmm.backends._protocol import Recipe, in_same_frame
 from sklearn_keops_gmm.backends._workspace import Workspace
 
-__all__ = ["KeOpsReductions", "check_keops_available", "keops_has_cuda"]
+__all__ = ["KeOpsReductions", "check_keops_available"]
 
-# Elements of the largest array of a tile that torch computes.
-_TILE_ELEMENTS = 2**18
+# Elements of the largest array of a tile that torch computes: for a cache, and for a
+# GPU, which few kernels suit.
+_TILE_ELEMENTS, _TILE_ELEMENTS_ON_CUDA = 2**18, 2**25
 # What GPU_2D may allocate for partial sums, and its bounds on blocks.
 _SCRATCH_BYTES = 2**28
 _MAX_BLOCKS, _MAX_THREADS, _SHARED_BYTES = 65535, 192, 49152
@@ -63,7 +64,7 @@ class KeOpsReductions:
     def __init__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
     ) -> None:
-        check_keops_available()
+        check_keops_available(points.device)
         if sample_weight is None:
             sample_weight = points.new_ones(len(points))
         self._points = _in_frame(points, frame)
@@ -119,6 +120,7 @@ class KeOpsReductions:
         return moments.from_frame(self._frame)
 
     @torch.no_grad()
+    @exact_products()
     def labels(self, components: Components) -> Tensor:
         """Return ``argmax_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points), dtype=torch.int64)
@@ -127,6 +129,7 @@ class KeOpsReductions:
         return out
 
     @torch.no_grad()
+    @exact_products()
     def responsibilities(self, components: Components) -> Tensor:
         """Return ``softmax_j log p_ij``, of shape (N, M)."""
         out = self._points.new_empty(len(self._points), len(components.offsets))
@@ -140,6 +143,7 @@ class KeOpsReductions:
     def _prepare(self, components: Components) -> Pairs:
         layout = LAYOUTS[components.structure]
         dtype = self._points.dtype
+        self._check_shared_memory(layout.kernel)
         framed = components.in_frame(self._frame)
         # log(0) would be NaN in KeOps' log-sum-exp, if it came first.
         offsets = framed.offsets.clamp_min(_floor(dtype))
@@ -150,6 +154,18 @@ class KeOpsReductions:
             (factors * sqrt(0.5)).to(dtype).contiguous(),
             offsets[:, None].to(dtype).contiguous(),
         )
+
+    def _check_shared_memory(self, kernel: Kernel) -> None:
+        """Raise where KeOps would divide by zero: a block would have no thread."""
+        n_features, item = self._points.shape[1], self._points.element_size()
+        per_component = 1 + n_features + kernel.n_factors(n_features)
+        fits = per_component * item <= _SHARED_BYTES
+        if self._points.device.type != "cpu" and not fits:
+            raise ValueError(
+                f"backend='keops' cannot take {n_features} features on a GPU: a "
+                "component does not fit the memory that its threads share. Use "
+                "backend='torch', which is also faster for so many features."
+            )
 
     def _log_density(self, pairs: Pairs) -> Tensor:
         """Return log-densities, (N,), also of components in the frame."""
@@ -211,7 +227,9 @@ class KeOpsReductions:
             factors=layout.kernel.as_array(factors, n_features).to(dtype),
         )
         direct, workspace = DIRECT[framed.structure], Workspace(self._points)
-        size = max(1, _TILE_ELEMENTS // (n_components * n_features))
+        on_cpu = self._points.device.type == "cpu"
+        elements = _TILE_ELEMENTS if on_cpu else _TILE_ELEMENTS_ON_CUDA
+        size = max(1, elements // (n_components * n_features))
         for start in range(0, len(self._points), size):
             rows = slice(start, start + size)
             yield rows, direct.logits(framed, self._points[rows].mT, workspace)

@@ -13,7 +13,6 @@ import atexit
 import os
 import pickle
 import platform
-import re
 import subprocess
 import sys
 import threading
@@ -39,6 +38,11 @@ _NO_COMPILER = (
 _NO_PYKEOPS = (
     "backend='keops' needs the package pykeops. Install it with "
     "'pip install pykeops', or use backend='torch'."
+)
+_NO_CUDA = (
+    "backend='keops' found no CUDA that it can use, and the data are on {device}. It "
+    "needs the CUDA toolkit (libraries nvrtc and cudart, and the header cuda.h) beside "
+    "the driver. Use backend='torch', or device='cpu'."
 )
 _COMPILING = (
     "KeOps compiles its formulas at their first use with each number of features "
@@ -74,7 +78,7 @@ class Formula:
     accumulate_in_float64: bool = False
 
 
-def check_keops_available() -> None:
+def check_keops_available(device: torch.device | None = None) -> None:
     """Raise an error that says what to install if KeOps cannot work here.
 
     Raises
@@ -82,16 +86,19 @@ def check_keops_available() -> None:
     ImportError
         If `pykeops` is not installed.
     RuntimeError
-        If there is neither a C++ compiler nor a CUDA device.
+        If there is no C++ compiler, or the device is a GPU and KeOps found no CUDA.
     """
-    compiler = _pykeops().config.pykeops_base.get_cxx_compiler()
-    if compiler is None and not keops_has_cuda():
+    if _pykeops().config.pykeops_base.get_cxx_compiler() is None:
         raise RuntimeError(_NO_COMPILER)
+    if device is not None and device.type != "cpu" and not _has_cuda():
+        raise RuntimeError(_NO_CUDA.format(device=device))
 
 
-def keops_has_cuda() -> bool:
+def _has_cuda() -> bool:
     """Return whether KeOps can compute on a CUDA device."""
-    return bool(_pykeops().config.gpu_available)
+    config = _pykeops().config
+    # It finds a GPU also where its own code for it could not be compiled.
+    return config.gpu_available and os.path.exists(config.pykeops_nvrtc_name("target"))
 
 
 def reduce_pairs(formula: Formula, arguments: tuple[Tensor, ...]) -> Tensor:
@@ -110,7 +117,7 @@ def reduce_pairs(formula: Formula, arguments: tuple[Tensor, ...]) -> Tensor:
     genred = _genred(formula, scheme)
     folder = _pykeops().get_build_folder()
     use = (formula, scheme, arguments[0].dtype, arguments[0].device, folder)
-    with _thread_lock:
+    with _thread_lock, _current(arguments[0].device):
         if use not in _compiled:
             # One row of each argument is enough to compile: other processes need
             # not wait until the data are reduced.
@@ -118,6 +125,20 @@ def reduce_pairs(formula: Formula, arguments: tuple[Tensor, ...]) -> Tensor:
             _compile(lambda: genred(*rows, backend=scheme))
             _compiled.add(use)
         return genred(*arguments, backend=scheme)
+
+
+@contextmanager
+def _current(device: torch.device) -> Iterator[None]:
+    """Let a device be torch's current one, all that was asked of it done.
+
+    KeOps leaves it current that it computed on, and knows no stream but the first.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.current_stream(device).synchronize()
+    with torch.cuda.device(device):
+        yield
 
 
 def _scheme(formula: Formula, device: torch.device) -> str:
@@ -271,14 +292,16 @@ def _announce() -> None:
 
 def _remove_leftovers(error: ImportError | FileNotFoundError) -> None:
     """Remove the files of a compilation that was killed, for KeOps to start afresh."""
-    if isinstance(error, ImportError):
-        broken = error.path
-    else:
-        # KeOps writes the description of a formula last, after its source.
-        broken = re.sub(r"\.nfo$", ".cpp", error.filename or "")
-    if not broken or os.path.dirname(broken) != _pykeops().get_build_folder():
+    named = error.path if isinstance(error, ImportError) else error.filename
+    broken = Path(named or "")
+    if str(broken.parent) != _pykeops().get_build_folder():
         raise error
-    os.remove(broken)
+    # KeOps writes the description of a formula last: after its source, or the code
+    # for a GPU.
+    sources = (f"{broken.stem}.cpp", f"cubin_{broken.stem}", f"ptx_{broken.stem}")
+    leftovers = sources if broken.suffix == ".nfo" else (broken.name,)
+    for name in leftovers:
+        (broken.parent / name).unlink(missing_ok=True)
 
 
 # --- import ---------------------------------------------------------------------

@@ -23,6 +23,9 @@ from sklearn_keops_gmm.backends._workspace import Workspace
 # Rounding error of a log-density that the expanded form may leave, per dtype.
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
+# Samples whose products are summed in the dtype of the tile, at most.
+_RUN = 8192
+
 # Coordinates of direct components that are worth a call, even of a short tile.
 _CHUNK = 256
 
@@ -117,6 +120,11 @@ class Pairs:
         )
 
     @property
+    def all_expanded(self) -> bool:
+        """Whether no component takes the direct form."""
+        return len(self.coefficients) == len(self.order)
+
+    @property
     def height(self) -> int:
         """How many features a sample has."""
         return self._expansion.n_features(self.means.shape[1])
@@ -184,7 +192,9 @@ class Pairs:
         (left if len(left) <= len(right) else right).mul_(scale)
         if self._features_first:
             left, right = right, left
-        if left.dtype == sums.expanded.dtype:
+        if left.shape[1] > _RUN:
+            sums.expanded.add_(_summed_in_runs(left, right))
+        elif left.dtype == sums.expanded.dtype:
             sums.expanded.addmm_(left, right.mT)
         else:
             product = workspace.array("product", len(left), len(right))
@@ -233,6 +243,18 @@ class Pairs:
             )
             for start in range(0, n_direct, size)
         ]
+
+
+def _summed_in_runs(left: Tensor, right: Tensor) -> Tensor:
+    """Return ``left @ right^T`` of (A, n) and (B, n), summed in float64 over runs."""
+    whole = left.shape[1] // _RUN * _RUN
+    runs = (
+        array[:, :whole].unflatten(1, (-1, _RUN)).transpose(0, 1)  # (R, A or B, run)
+        for array in (left, right)
+    )
+    of_left, of_right = runs
+    total = torch.bmm(of_left, of_right.mT).sum(0, dtype=torch.float64)
+    return total.add_(left[:, whole:] @ right[:, whole:].mT)
 
 
 def _take(components: Components, which: Tensor | slice) -> Components:

@@ -19,6 +19,7 @@ from torch import Tensor
 from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._coordinates import CoordinatesOf
 from sklearn_keops_gmm.backends._pairs import Pairs, Sums
+from sklearn_keops_gmm.backends._precision import exact_products
 from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 from sklearn_keops_gmm.backends._workspace import Workspaces, memory_budget
@@ -67,6 +68,7 @@ class TorchReductions:
         coordinates = self._coordinates.settled(structure)
         return partial(_in_same_coordinates, self._frame, coordinates)
 
+    @exact_products()
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
@@ -78,6 +80,7 @@ class TorchReductions:
         self._for_each(components, fill)
         return out
 
+    @exact_products()
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
         pairs = self._pairs(components)
@@ -95,6 +98,7 @@ class TorchReductions:
             moments = replace(moments, second=moments.second.sum(0))
         return moments
 
+    @exact_products()
     def labels(self, components: Components) -> Tensor:
         """Return ``argmax_j log p_ij``, of shape (N,)."""
         out = torch.empty(
@@ -107,6 +111,7 @@ class TorchReductions:
         self._for_each(components, fill)
         return out
 
+    @exact_products()
     def responsibilities(self, components: Components) -> Tensor:
         """Return ``softmax_j log p_ij``, of shape (N, M)."""
         out = self._points.new_empty(len(self._points), len(components.offsets))
@@ -164,15 +169,22 @@ class TorchReductions:
     def _tiles(self, pairs: Pairs) -> list[slice]:
         """Split the rows into tiles, as many as threads can share evenly."""
         n = len(self._points)
-        per_row = self._points.element_size() * (pairs.height + len(pairs.order))
-        most = min(max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
-        most = max(1, min(most, memory_budget() // per_row))
+        most = self._most_rows(pairs)
         count = -(-n // most)
         if count > 2:
             count = _TILES_TO_SHARE * -(-count // _TILES_TO_SHARE)
         # BLAS is up to twice as slow where rows are not whole lines of the cache.
         rows = min(most, _LINE * -(-n // (count * _LINE)))
         return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
+
+    def _most_rows(self, pairs: Pairs) -> int:
+        """Return how many rows a tile may have."""
+        per_row = self._points.element_size() * (pairs.height + len(pairs.order))
+        most = memory_budget() // per_row
+        # To start some twenty kernels takes a GPU as long as to compute 40 MB of them.
+        if self._points.device.type == "cpu" or not pairs.all_expanded:
+            most = min(most, max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
+        return max(1, most)
 
     def _keep_points(self, pairs: Pairs) -> None:
         """Keep the points in coordinates, for steps to come, if the memory is there."""

@@ -135,6 +135,16 @@ def test_moments_add_up(name, structure, dtype, rng):
     assert_same_moments(parts[0] + parts[1] + parts[2], whole, tolerance(dtype))
 
 
+@every_backend_but_keops
+@every_structure
+@every_dtype
+def test_many_samples(name, structure, dtype, device, rng):
+    """More than a tile for the cache of a core has, which a GPU takes at once."""
+    case = make_case(rng, structure, dtype, n_samples=20_003)
+    found = case.reductions(name, device=device).moments(case.components(device))
+    assert_same_moments(found, case.expected(), tolerance(dtype))
+
+
 @every_backend
 @every_structure
 @every_dtype

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.backends.cases import every_backend
+from tests.backends.cases import every_backend, make_case
 from tests.data import needs_compiled
 
 pytestmark = pytest.mark.skipif(
@@ -69,6 +70,19 @@ def test_many_components_take_little():
     """2000 x 100,000 pairs are 1526 MiB; each thread holds some 32 samples of them."""
     sizes = {"n_components": 100_000, "n_features": 1, "n_samples": 2000}
     assert peak_mebibytes("native", **sizes, OMP_NUM_THREADS="1") < 60
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("width", [1.0, 1e-6])
+def test_tiles_are_long_on_a_gpu_only(device, width, rng):
+    """And not where differences from the means are held, M x D for each sample."""
+    case = make_case(rng, "full", np.float64, n_samples=40_000)
+    case.factors[0] /= width
+    reductions = case.reductions("torch")
+    pairs = reductions._pairs(case.components())
+    reductions._points = reductions._points.to(device)
+    long = device == "meta" and width == 1.0
+    assert (len(reductions._tiles(pairs)) == 1) == long
 
 
 def peak_mebibytes(

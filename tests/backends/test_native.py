@@ -278,6 +278,10 @@ def test_no_strides_and_no_constants(module):
         module.log_density(*given.values())
 
 
+def test_automatic_only_on_the_cpu():
+    assert choose_backend("auto", torch.device("cuda", 1)) == "torch"
+
+
 def test_only_the_cpu():
     points = torch.zeros(4, 2, dtype=torch.float64, device="meta")
     with pytest.raises(ValueError, match=r"backend='native'.*CPU; got data on meta"):
@@ -311,9 +315,9 @@ def break_modules(monkeypatch):
 def test_installed_without_a_compiler(break_modules, rng):
     """Then "auto" is torch, and who insists is told what is missing."""
     X = rng.normal(size=(50, 2))
-    assert choose_backend("auto", CPU, 2) == "native"
+    assert choose_backend("auto", CPU) == "native"
     break_modules(MODULES, ModuleNotFoundError)
-    assert choose_backend("auto", CPU, 2) == "torch"
+    assert choose_backend("auto", CPU) == "torch"
     KeOpsGaussianMixture(2, random_state=0).fit(X)
     with pytest.raises(ImportError, match=r"there are none.*compiler.*no-cache-dir"):
         KeOpsGaussianMixture(2, backend="native").fit(X)
@@ -332,7 +336,7 @@ def test_modules_that_do_not_load_are_no_missing_ones(break_modules):
     """Then "auto" is torch, with a warning, and who insists is told the reason."""
     break_modules(MODULES)
     with pytest.warns(EfficiencyWarning, match="not load: undefined symbol"):
-        assert choose_backend("auto", CPU, 2) == "torch"
+        assert choose_backend("auto", CPU) == "torch"
     with (
         pytest.warns(EfficiencyWarning),
         pytest.raises(ImportError, match="they do not load: undefined symbol"),

@@ -100,11 +100,12 @@ def test_narrow_and_wide_apart(name, structure, broad, rng):
 
 
 @every_backend
-def test_float32_is_summed_in_float64(name, rng):
+def test_float32_is_summed_in_float64(name, device, rng):
     """With one component the mass is the sum of the weights, whatever their number."""
     size = {"n_samples": 300_001, "n_components": 1}
     case = make_case(rng, "full", np.float32, **size)
-    moments = case.reductions(name).moments(case.components())
+    reductions = case.reductions(name, device=device)
+    moments = reductions.moments(case.components(device))
     expected = case.sample_weight.sum(dtype=np.float64)
     assert float(moments.mass[0]) == pytest.approx(expected, rel=3e-7)
 

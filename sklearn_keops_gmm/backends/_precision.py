@@ -1,0 +1,67 @@
+"""Products of float32 matrices to the digits of float32."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+# Older torch has one switch, and only for CUDA.
+_NAME, _EXACT = (
+    ("fp32_precision", "ieee")
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision")
+    else ("allow_tf32", False)
+)
+
+
+def _switches() -> list[Any]:
+    """Return what holds torch's choices of how to multiply, on each device."""
+    owners = (torch.backends.cuda, torch.backends.mkldnn)
+    found = [getattr(owner, "matmul", None) for owner in owners]
+    return [switch for switch in found if hasattr(switch, _NAME)]
+
+
+class _Holders:
+    """Counts who needs exact products; the choices are the process's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._found: list[Any] = []
+
+    def enter(self) -> None:
+        """Ask for exact products."""
+        with self._lock:
+            self._count += 1
+            if self._count == 1:
+                self._found = [getattr(switch, _NAME) for switch in _switches()]
+                for switch in _switches():
+                    setattr(switch, _NAME, _EXACT)
+
+    def leave(self) -> None:
+        """Need them no more."""
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                for switch, found in zip(_switches(), self._found, strict=True):
+                    setattr(switch, _NAME, found)
+
+
+_holders = _Holders()
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Keep torch from rounding the factors of products, whatever it was told.
+
+    ``torch.set_float32_matmul_precision("high")`` lets it keep ten bits of them, which
+    moves log-densities by as much as one.
+    """
+    _holders.enter()
+    try:
+        yield
+    finally:
+        _holders.leave()
