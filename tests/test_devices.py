@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
@@ -78,7 +78,7 @@ def near_the_origin(weights, means, precisions_cholesky):
         {"init_params": "random"},
         {"init_params": "random_from_data"},
         {"acceleration": "squarem"},
-        {"solver": "adam", "batch_size": 100},
+        {"solver": "adam", "batch_size": 200},
         {"solver": "lbfgs", "prior": near_the_origin},
         {"reg_covar": 0.0},
         {"warm_start": True},
@@ -96,11 +96,11 @@ def test_what_fits_may_be_asked(parameters, device):
 
 def test_moves(device):
     """Mergers, drops and splits, until nothing pays."""
-    given = {"n_components": 12, "sparsity": 20.0, "reg_covar": 1e-4}
-    given |= {"backend": "torch", "random_state": 0, "max_iter": 300}
+    given = {"n_components": 8, "sparsity": 20.0, "reg_covar": 1e-4}
+    given |= {"backend": "torch", "random_state": 0}
     here = KeOpsGaussianMixture(**given, device="cpu").fit(spiral())
     there = KeOpsGaussianMixture(**given, device=device).fit(spiral())
-    assert there.n_components_ == here.n_components_ < 12
+    assert there.n_components_ == here.n_components_ < 8
     assert there.cost_ == pytest.approx(here.cost_, rel=1e-6)
 
 
@@ -116,9 +116,11 @@ def test_pieces_and_batches(device):
     assert_close(there.means_, here.means_, 1e-8)
 
 
-@pytest.mark.parametrize("criterion", ["lic", "cv"])
+@pytest.mark.parametrize(
+    "criterion", ["lic", pytest.param("cv", marks=pytest.mark.slow)]
+)
 def test_numbers_of_components(criterion, device):
-    given = {"n_components": 6, "criterion": criterion}
+    given = {"n_components": 5, "criterion": criterion}
     given |= {"backend": "torch", "random_state": 0}
     there = KeOpsGaussianMixtureCV(**given, device=device).fit(blobs())
     assert there.n_components_ == 3
@@ -129,8 +131,9 @@ def test_numbers_of_components(criterion, device):
 
 
 def test_paths(device):
-    given = {"n_components": 6, "backend": "torch", "random_state": 0}
+    given = {"n_components": 4, "backend": "torch", "random_state": 0}
     here = sparsity_path(blobs(), **given, device="cpu")
     there = sparsity_path(blobs(), **given, device=device)
     assert_array_equal(there.n_components, here.n_components)
-    assert_close(there.costs, here.costs)
+    # Some members cost least at no sparsity: their costs are NaN.
+    assert_allclose(there.costs, here.costs, rtol=1e-6)

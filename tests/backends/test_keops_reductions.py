@@ -5,12 +5,18 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm._parameters import Frame
+from sklearn_keops_gmm._parameters import Components, Frame
 from sklearn_keops_gmm.backends import _keops_runtime as runtime
 from sklearn_keops_gmm.backends._keops import KeOpsReductions
 from sklearn_keops_gmm.backends._keops_formulas import LAYOUTS
 from tests import reference
-from tests.backends.cases import Case, assert_same_moments, frame_of, make_case
+from tests.backends.cases import (
+    Case,
+    assert_same_moments,
+    frame_of,
+    make_case,
+    shape_of_factors,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:KeOps compiles:UserWarning")
 
@@ -102,13 +108,16 @@ def test_no_cuda():
 
 
 @pytest.mark.parametrize(("structure", "most"), [("tied", 110), ("diag", 6143)])
-def test_components_that_no_block_of_a_gpu_holds(structure, most, monkeypatch, rng):
+def test_components_that_no_block_of_a_gpu_holds(structure, most, monkeypatch):
     """KeOps would divide by their number, zero, and end the process."""
     monkeypatch.setattr(runtime, "_has_cuda", lambda: True)
-    case = make_case(rng, structure, np.float32, n_samples=3, n_features=most + 1)
-    reductions = case.reductions("keops", frame_of(most + 1), "meta")
-    with pytest.raises(ValueError, match=rf"{most + 1} features on a GPU.*'torch'"):
-        reductions.log_density(case.components("meta"))
-    case = make_case(rng, structure, np.float32, n_samples=3, n_features=most)
-    reductions = case.reductions("keops", frame_of(most), "meta")
-    reductions._check_shared_memory(LAYOUTS[structure].kernel)
+    for n_features in (most, most + 1):
+        points = torch.zeros(3, n_features, device="meta")
+        frame = frame_of(n_features).to(points.device)
+        reductions = KeOpsReductions(points, None, frame)
+        if n_features == most:
+            reductions._check_shared_memory(LAYOUTS[structure].kernel)
+    shape = shape_of_factors(structure, 2, n_features)
+    arrays = (torch.zeros(s, device="meta") for s in (2, (2, n_features), shape))
+    with pytest.raises(ValueError, match=rf"{n_features} features on a GPU.*'torch'"):
+        reductions.log_density(Components(structure, *arrays))
