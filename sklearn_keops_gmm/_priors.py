@@ -73,7 +73,10 @@ class SparsityPrior:
         """Tell, (M,) bool, which components the prior has not extinguished."""
         if self.sparsity == 0:
             return torch.ones_like(weights, dtype=torch.bool)
-        return weights > torch.finfo(weights.dtype).eps
+        alive = weights > torch.finfo(weights.dtype).eps
+        # One is left, however strong the prior.
+        alive[weights.argmax()] = True
+        return alive
 
 
 # A prior of a user's own: a scalar from weights, means and precision factors.
@@ -163,7 +166,9 @@ def _minimum_by_tangents(
     """
     weights = weights / weights.sum()
     for _ in range(_MAX_TANGENTS):
-        slopes = price / (2 * np.sqrt(weights))
+        # Infinitely steep for what is as good as gone.
+        with np.errstate(over="ignore", divide="ignore"):
+            slopes = price / (2 * np.sqrt(weights))
         previous, weights = weights, _weights_on_tangent(r, slopes)
         if np.abs(weights - previous).max() < 1e-12:
             break
@@ -177,14 +182,15 @@ def _weights_on_tangent(r: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     ``-min d_j``. The reciprocal of the sum is concave and increasing there, so
     Newton's method on it climbs to the root from the left without overshooting.
     """
+    # All that counts is how much steeper they are than the least steep.
+    slopes = slopes - slopes.min()
     lam = (r - slopes).max()
-    smallest = 1e-15 * max(1.0, slopes.min())
     for _ in range(_MAX_NEWTON):
         shares = r / (lam + slopes)
         total = shares.sum()
         step = (total - 1.0) * total / (shares / (lam + slopes)).sum()
         lam += step
-        if not step > smallest:
+        if not step > 1e-15:
             break
     shares = r / (lam + slopes)
     return shares / shares.sum()
