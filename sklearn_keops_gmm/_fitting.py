@@ -99,7 +99,7 @@ class Data:
 
     def frame(self) -> Frame:
         """Return the frame in which to compute."""
-        return Extent.of(self.points).frame()
+        return Extent.of(self.points).frame(self.points)
 
     def bind(self, backend: Backend, frame: Frame) -> Reductions:
         """Return the sums over all pairs."""

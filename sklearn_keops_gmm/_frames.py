@@ -1,4 +1,8 @@
-"""Frames: where the origin and the unit of the computation lie."""
+"""Frames: where the origin and the unit of the computation lie.
+
+The origin is a median, not a mean: a few rows far away, as those of a fill value, would
+drag a mean along, and leave no digits for the differences between all others.
+"""
 
 from __future__ import annotations
 
@@ -10,52 +14,46 @@ from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Frame
 
-_ROWS = 65536
+# So many points tell where their middle is, about.
+_SAMPLE = 4096
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How far points reach.
+    """How far points reach; that of all is the sum of those of parts.
 
     Attributes
     ----------
-    n : int
-        Their number.
-    centre, low, high : Tensor of shape (D,), float64
-        Their mean, their least and their greatest coordinates.
+    low, high : Tensor of shape (D,), float64
+        Their least and their greatest coordinates.
     """
 
-    n: int
-    centre: Tensor
     low: Tensor
     high: Tensor
 
     @classmethod
     def of(cls, points: Tensor) -> Extent:
         """Return the extent of (N, D) `points`."""
-        # Dividing first keeps the sum of numbers near the largest float finite.
-        n = len(points)
-        sums = [(tile.double() / n).sum(0) for tile in points.split(_ROWS)]
-        low, high = points.amin(0).double(), points.amax(0).double()
-        return cls(n, torch.stack(sums).sum(0), low, high)
+        return cls(points.amin(0).double(), points.amax(0).double())
 
     def __add__(self, other: Extent) -> Extent:
-        n = self.n + other.n
         return Extent(
-            n,
-            self.centre * (self.n / n) + other.centre * (other.n / n),
-            torch.minimum(self.low, other.low),
-            torch.maximum(self.high, other.high),
+            torch.minimum(self.low, other.low), torch.maximum(self.high, other.high)
         )
 
-    def frame(self) -> Frame:
-        """Return the frame centred on the mean of the points, which it scales to 1."""
-        reach = torch.maximum(self.high - self.centre, self.centre - self.low).max()
-        return Frame(self.centre, _power_of_two(float(reach)))
+    def frame(self, some: Tensor) -> Frame:
+        """Return the frame centred on the median of `some` points, (n, D).
+
+        It scales all of them to 1.
+        """
+        sample = some[:: -(-len(some) // _SAMPLE)]
+        centre = sample.median(0).values.double()
+        reach = torch.maximum(self.high - centre, centre - self.low).max()
+        return Frame(centre, _power_of_two(float(reach)))
 
 
 def frame_of_mixture(weights: Tensor, means: Tensor, covariances: Tensor) -> Frame:
-    """Return the frame centred on the mean of a mixture, scaled to its extent.
+    """Return the frame centred on the median of the means, scaled to the extent.
 
     It depends on no data: the score of a row does not depend on the other rows.
 
@@ -66,7 +64,10 @@ def frame_of_mixture(weights: Tensor, means: Tensor, covariances: Tensor) -> Fra
     covariances : Tensor, float64
         Of any structure; only its largest number is used.
     """
-    centre = weights @ means / weights.sum()
+    order = means.argsort(0)  # (M, D)
+    below = weights[order].cumsum(0) < 0.5 * weights.sum()
+    middle = below.sum(0, keepdim=True).clamp_max(len(means) - 1)  # (1, D)
+    centre = means.gather(0, order.gather(0, middle))[0]
     width = math.sqrt(float(covariances.max()))
     reach = float((means - centre).abs().max()) + width
     return Frame(centre, _power_of_two(reach))

@@ -59,12 +59,14 @@ class Summary:
 
     Attributes
     ----------
+    n_samples : int
     extent : Extent
     weight : float
     single : bool
         Whether all are float32.
     """
 
+    n_samples: int
     extent: Extent
     weight: float
     single: bool
@@ -72,13 +74,9 @@ class Summary:
     @classmethod
     def of(cls, points: Tensor, weights: Tensor | None) -> Summary:
         """Return the summary of one or more samples."""
-        weight = len(points) if weights is None else weights.sum(dtype=torch.float64)
-        return cls(Extent.of(points), float(weight), points.dtype == torch.float32)
-
-    @property
-    def n_samples(self) -> int:
-        """The number of samples."""
-        return self.extent.n
+        n, single = len(points), points.dtype == torch.float32
+        weight = n if weights is None else float(weights.sum(dtype=torch.float64))
+        return cls(n, Extent.of(points), weight, single)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -87,6 +85,7 @@ class Summary:
 
     def __add__(self, other: Summary) -> Summary:
         return Summary(
+            self.n_samples + other.n_samples,
             self.extent + other.extent,
             self.weight + other.weight,
             self.single and other.single,
@@ -118,7 +117,7 @@ class PartedData(Data):
 
     def frame(self) -> Frame:
         """Return the frame in which to compute."""
-        return self.summary.extent.frame()
+        return self.summary.extent.frame(self.points)
 
     def bind(self, backend: Backend, frame: Frame) -> Reductions:
         """Return the sums over all pairs."""

@@ -10,6 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._covariances import COVARIANCES
+from tests.data import DENSE_BACKENDS
 from tests.reference import STRUCTURES
 
 STARTS = ["kmeans", "k-means++", "random", "random_from_data"]
@@ -169,6 +170,47 @@ def test_features_on_scales_far_apart(structure):
         2, covariance_type=structure, reg_covar=1e-16, random_state=0
     ).fit(X)
     assert_proper(model, X)
+
+
+@pytest.mark.parametrize("backend", DENSE_BACKENDS)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_component_far_away_takes_no_digits_of_others(backend, first):
+    """The others are scored about their own middle, not that of all."""
+    far = np.array([1e20, -1e20])
+    order = [1, 0, 2] if first else [0, 2, 1]
+    mixture = GaussianMixture(3, covariance_type="spherical").fit(np.eye(4, 2))
+    mixture.weights_ = np.array([0.6, 0.001, 0.399])[order]
+    mixture.means_ = np.array([[0.0, 0.0], far, [1.0, 3.0]])[order]
+    mixture.covariances_ = np.ones(3)
+    mixture.precisions_cholesky_ = mixture.precisions_ = np.ones(3)
+    model = KeOpsGaussianMixture.from_sklearn(mixture).set_params(backend=backend)
+    X = np.array([[0.0, 0.0], [1.0, 0.0], [3.0, 1.0], far])
+    expected = mixture.score_samples(X)
+    np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", DENSE_BACKENDS)
+@pytest.mark.parametrize("fill", [1e12, 9.969209968386869e36])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_fill_values_take_no_digits_of_others(backend, fill, in_pieces, rng):
+    """One row of what stands for missing numbers, as in files of netCDF."""
+    clean = np.concatenate([rng.normal(c, 1, (300, 2)) for c in (-5, 5)])
+    X = np.concatenate([clean[:100], [[fill, fill]], clean[100:]])
+    given = {"n_components": 3, "covariance_type": "diag", "random_state": 0}
+    given |= {"means_init": [[-4.0, -4.0], [4.0, 4.0], [fill, fill]]}
+    given |= {"precisions_init": np.ones((3, 2)), "weights_init": np.full(3, 1 / 3)}
+    model = KeOpsGaussianMixture(**given, backend=backend)
+    model.fit([X[:250], X[250:]] if in_pieces else X)
+    expected = GaussianMixture(**given).fit(X)
+    np.testing.assert_allclose(
+        model.score_samples(clean), expected.score_samples(clean), rtol=1e-9
+    )
+
+
+def test_a_prior_beyond_measure_leaves_one_component(rng):
+    for sparsity in (1e17, 1e300):
+        model = KeOpsGaussianMixture(4, sparsity=sparsity, random_state=0)
+        assert model.fit(rng.normal(size=(100, 2))).n_components_ == 1
 
 
 def test_every_structure_is_tested():
