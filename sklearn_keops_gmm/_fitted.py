@@ -151,7 +151,9 @@ class FittedMixture(DensityMixin, BaseEstimator):
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
-            Rows sum to 1. This is the only method that returns a matrix of pairs.
+            Rows sum to 1, but for samples so far away that all densities are 0 in
+            the precision of the data: theirs are 0. This is the only method that
+            returns a matrix of pairs.
             For a dask array or data frame a dask array, not computed yet.
 
         Raises
@@ -334,6 +336,14 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
     def _fitted_parameters(self) -> MixtureParameters:
         """Return the attributes, in whatever precision they are kept, as float64."""
+        covariance = COVARIANCES[self.covariance_type]
+        shape = covariance.shape(*self.means_.shape)
+        if tuple(self.covariances_.shape) != shape:
+            raise ValueError(
+                f"covariance_type={self.covariance_type!r} was set after this mixture "
+                f"was fitted with another: covariances_ are of shape "
+                f"{tuple(self.covariances_.shape)}, and it takes {shape}. Fit it again."
+            )
         arrays = (
             self.weights_,
             self.means_,

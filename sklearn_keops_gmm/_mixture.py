@@ -72,7 +72,8 @@ class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, OnlineMixture):
         scale them.
     moves : bool, default=True
         With `sparsity`, let 'em' go on from where it rests by merging, dropping and
-        moving components as long as that lowers the cost.
+        moving components as long as that lowers the cost. From hundreds of components
+        that takes many times as long as without.
     acceleration : {'squarem'}, default=None
         Let 'em' leap along the way that two of its steps point, wherever that lowers
         the cost: many times fewer iterations where components overlap and `tol` is
@@ -84,7 +85,9 @@ class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, OnlineMixture):
     reg_covar : float, default=1e-6
         Added to the diagonals of the covariances, in squared units of the data.
     max_iter : int, default=100
-        The largest number of iterations; for 'adam' passes through the data.
+        The largest number of iterations; for 'adam' passes through the data. With
+        `moves`, each of the rests of 'em' is reached within as many, and `n_iter_` is
+        their sum.
     n_init : int, default=1
         The number of starts; the one with the lowest cost is kept.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
@@ -290,7 +293,9 @@ default='kmeans'
             samples only.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0 of the samples; an integer counts as that many equal rows.
+            Weights >= 0 of the samples; an integer counts as that many equal rows
+            (but if they sum to more than ten million and twice the rows, the starts
+            'random' and 'random_from_data' draw other numbers than for such rows).
             For a sequence one such array for each of its items; for dask an array
             or series with the same partitions, or any array if the sizes of chunks
             are known.

@@ -193,6 +193,8 @@ default='kmeans'
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples; an integer counts as that many equal rows.
+            The criteria take their sum for the number of samples: weights that sum
+            to 1, say, find too few components. Let their mean be 1.
 
         Returns
         -------
@@ -219,6 +221,7 @@ default='kmeans'
         if self.criterion == "cv":
             members = list(follow_path(mixture, data))
             folds = _positions(self._folds(_num_samples(X)), sample_weight)
+            _check_folds(folds, mixture.n_components)
             scores = self._held_out_scores(mixture, data, members, folds)
             criterion = -scores.mean(axis=1)
             chosen = self._chosen(scores)
@@ -282,7 +285,19 @@ default='kmeans'
             # Rows often come grouped: folds of neighbours would miss components.
             n_folds = 5 if cv is None else int(cv)
             cv = KFold(n_folds, shuffle=True, random_state=self.random_state)
-        return list(check_cv(cv).split(np.arange(n_samples)))
+        try:
+            folds = list(check_cv(cv).split(np.arange(n_samples)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"cv={self.cv!r} cannot split {n_samples} samples without targets or "
+                f"groups: {error}"
+            ) from error
+        if self.one_standard_error and len(folds) < 2:
+            raise ValueError(
+                "one_standard_error=True needs two folds or more, to tell the error of "
+                f"their mean; cv={self.cv!r} makes {len(folds)}."
+            )
+        return folds
 
     def _held_out_scores(
         self,
@@ -318,6 +333,17 @@ def _positions(folds: list[Fold], sample_weight: ArrayLike | None) -> list[Fold]
         (positions[train[held[train]]], positions[test[held[test]]])
         for train, test in folds
     ]
+
+
+def _check_folds(folds: list[Fold], n_components: int) -> None:
+    """Raise ValueError if a fold has too few rows."""
+    for i, (train, test) in enumerate(folds):
+        for name, rows, least in (("train", train, n_components), ("test", test, 1)):
+            if len(rows) < least:
+                raise ValueError(
+                    f"Fold {i} of cv has {len(rows)} rows of positive weight to {name} "
+                    f"on; with n_components={n_components} it needs {least} or more."
+                )
 
 
 def _followed_while_useful(

@@ -197,3 +197,15 @@ def test_criteria_count_what_is_alive(structure):
     assert model.aic(X) == pytest.approx(deviance + 2 * n_parameters, rel=1e-9)
     expected = deviance + np.log(len(X)) * n_parameters
     assert model.bic(X) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("other", ["tied", "spherical", "full"])
+def test_another_covariance_type_after_the_fit(other):
+    model = KeOpsGaussianMixture(3, covariance_type="diag", random_state=0)
+    model.fit(iris()).set_params(covariance_type=other)
+    for ask in (model.score, model.predict, model.partial_fit):
+        with pytest.raises(
+            ValueError, match=f"covariance_type='{other}' was set after"
+        ):
+            ask(iris())
+    assert model.fit(iris()).score(iris()) < 0

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
-from tests.data import blobs, every_backend
+from tests.data import blobs, every_backend, iris
 from tests.reference import COVARIANCE_TYPES
 
 
@@ -112,6 +112,28 @@ def test_one_standard_error_takes_no_more_components(rng):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        (StratifiedKFold(3), "cv=StratifiedKFold.* without targets or groups"),
+        (GroupKFold(3), "cv=GroupKFold.* without targets or groups"),
+        (ShuffleSplit(1, random_state=0), r"two folds or more.*makes 1"),
+        ([(range(100), range(100, 150))] * 2, "Fold 0 .* 0 rows .* to test on"),
+        ([(range(50), range(50)), (range(3), range(50))], "Fold 1 .* 3 rows .*rain"),
+    ],
+    ids=["targets", "groups", "one fold", "no test", "few to train on"],
+)
+def test_folds_that_cannot_be(cv, message):
+    if isinstance(cv, list):
+        cv = [tuple(map(np.array, fold)) for fold in cv]
+    weights = np.where(np.arange(150) < 100, 1.0, 0.0)
+    model = KeOpsGaussianMixtureCV(
+        4, criterion="cv", cv=cv, one_standard_error=True, random_state=0
+    )
+    with pytest.raises(ValueError, match=message):
+        model.fit(iris(), sample_weight=weights)
+
+
 def test_jobs_do_not_matter(rng):
     X = clusters(rng)
     one, two = (
