@@ -22,11 +22,13 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
-from sklearn_keops_gmm._covariances import PADDING, CovarianceStructure
+from sklearn_keops_gmm._covariances import PADDING, CovarianceStructure, above_padding
 from sklearn_keops_gmm._parameters import Frame, MixtureParameters, Moments
 
 # Coordinates in a tile; and numbers in one of a GPU, whose kernels take long to start.
 _TILE, _TILE_ON_A_GPU = 2**13, 2**23
+# Rows that starts draw for one by one, where weights are numbers of rows.
+_MOST_COPIES = 10**7
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Problem:
             return float(len(self.points))
         return float(self.sample_weight.sum(dtype=torch.float64))
 
+    @property
+    def mean_weight(self) -> float:
+        """The mean of the sample weights."""
+        return self.total_weight / len(self.points)
+
     def weights(self, rows: slice) -> Tensor:
         """Return the sample weights of some rows, (n,), float64."""
         if self.sample_weight is None:
@@ -100,9 +107,15 @@ class Problem:
 
     @cached_property
     def counted(self) -> bool:
-        """Whether the weights are integers: numbers of rows that a row stands for."""
+        """Whether the weights are integers: numbers of rows that a row stands for.
+
+        Not if these are so many more than the samples that to draw for each is no use.
+        """
         weights = self.sample_weight
-        return weights is None or bool((weights == weights.round()).all())
+        if weights is None:
+            return True
+        few = self.total_weight <= max(_MOST_COPIES, 2 * len(weights))
+        return few and bool((weights == weights.round()).all())
 
     def rows_of_copies(self, copies: np.ndarray) -> np.ndarray:
         """Return the rows that own some of the ``total_weight`` copies."""
@@ -202,7 +215,8 @@ def initialize(
     if weights is None or means is None or precisions is None:
         about, moments = STARTS[init_params](problem, random_state)
         mass = moments.mass + PADDING
-        weights = mass / problem.total_weight if weights is None else weights
+        samples = problem.total_weight / min(1.0, problem.mean_weight)
+        weights = mass / samples if weights is None else weights
         found, covariances = covariance.m_step(moments, about, reg_covar)
         means = found if means is None else means
     if precisions is None:
@@ -213,7 +227,7 @@ def initialize(
     return MixtureParameters(weights, means, covariances, factors)
 
 
-# -- starts: each returns means and the moments about them ----------------------------
+# -- starts: each returns means and the moments about them, above padding -------------
 
 
 def _kmeans(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moments]:
@@ -231,9 +245,9 @@ def _kmeans(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moment
         roots = problem.weights(rows).sqrt()[:, None]
         differences = roots * (problem.centred(rows) - offsets[labels[rows]])
         second.index_add_(0, labels[rows], problem.covariance.outer(differences))
-    return problem.centre + offsets, Moments(
-        mass, torch.zeros_like(first), problem.covariance.pool(second), 0.0
-    )
+    second = problem.covariance.pool(second)
+    moments = Moments(mass, torch.zeros_like(first), second, 0.0)
+    return problem.centre + offsets, above_padding(moments, problem.mean_weight)
 
 
 def _kmeans_labels(problem: Problem, random_state: RandomState) -> Tensor:
@@ -276,7 +290,8 @@ def _random(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moment
         sums = responsibilities.mT @ outer.reshape(len(points), -1)
         second += sums.reshape(second.shape)
     about = problem.centre.expand(n_components, -1)
-    return about, Moments(mass, first, problem.covariance.pool(second), 0.0)
+    moments = Moments(mass, first, problem.covariance.pool(second), 0.0)
+    return about, above_padding(moments, problem.mean_weight)
 
 
 def _random_from_data(
@@ -351,6 +366,7 @@ def _quirk_tied(
     for rows in problem.tiles():
         tile = problem.points[rows].double()
         total += (problem.weights(rows)[:, None] * tile).mT @ tile
+    total /= min(1.0, problem.mean_weight)
     return total - (mass[:, None] * means).mT @ means
 
 

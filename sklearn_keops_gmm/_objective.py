@@ -14,6 +14,7 @@ from sklearn_keops_gmm._covariances import (
     COVARIANCES,
     ILL_DEFINED,
     CovarianceStructure,
+    above_padding,
 )
 from sklearn_keops_gmm._extrapolation import extrapolate
 from sklearn_keops_gmm._likelihood import LogLikelihood
@@ -137,6 +138,8 @@ class Objective:
         ValueError
             If a covariance is not positive definite, as in scikit-learn.
         """
+        mean_weight = self.total_weight / self.reductions.n_samples
+        moments = above_padding(moments, mean_weight)
         fractions = moments.mass / moments.mass.sum()
         weights = self.prior.maximize(fractions, parameters.weights)
         means = parameters.means

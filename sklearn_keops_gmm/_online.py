@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -194,9 +193,8 @@ class Running(NamedTuple):
         """
         covariance, prior = objective.covariance, objective.prior
         old = self.moments(covariance, objective.reg_covar)
-        moments = _scaled(old, 1 - rate) + _scaled(
-            batch, rate * _TOTAL / objective.total_weight
-        )
+        share = rate * _TOTAL / objective.total_weight
+        moments = old.scaled(1 - rate) + batch.scaled(share)
         parameters = objective.maximize(moments, self.parameters)
         fractions = moments.mass / _TOTAL
         alive = prior.alive(prior.maximize(fractions, self.parameters.weights))
@@ -205,12 +203,3 @@ class Running(NamedTuple):
         if not bool(lasting.all()):
             parameters = objective.without(parameters, ~lasting)
         return Running(parameters, fractions[alive][lasting])
-
-
-def _scaled(moments: Moments, factor: float) -> Moments:
-    return replace(
-        moments,
-        mass=factor * moments.mass,
-        first=factor * moments.first,
-        second=factor * moments.second,
-    )

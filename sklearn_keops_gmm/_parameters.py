@@ -134,6 +134,18 @@ class Moments:
             second=self.second * frame.scale * frame.scale,
         )
 
+    def scaled(self, factor: float) -> Moments:
+        """Return the moments of samples that weigh so many times as much.
+
+        The log-likelihood stays.
+        """
+        return replace(
+            self,
+            mass=factor * self.mass,
+            first=factor * self.first,
+            second=factor * self.second,
+        )
+
     def __add__(self, other: Moments) -> Moments:
         return Moments(
             self.mass + other.mass,

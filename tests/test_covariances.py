@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._covariances import COVARIANCES, _mergers
 from sklearn_keops_gmm._parameters import Moments
 from tests import reference
 from tests.data import precisions
@@ -191,6 +191,19 @@ def test_merge_losses(structure, n_features, rng):
             kept = weights[i] * volumes[i] + weights[j] * volumes[j]
             expected = 0.5 * (mass * after - kept)
         assert loss == pytest.approx(expected, rel=1e-9)
+
+
+@every_structure
+def test_merge_losses_some_at_a_time(structure, monkeypatch, rng):
+    """However few covariances are held at once."""
+    room = COVARIANCES[structure]
+    mixture = make_mixture(rng, structure, 3)
+    arrays = (mixture.weights, mixture.means, mixture.covariances)
+    arrays = [torch.tensor(array) for array in arrays]
+    pairs = torch.combinations(torch.arange(len(mixture.weights)))
+    whole = room.merge_losses(*arrays, pairs)
+    monkeypatch.setattr(_mergers, "_MERGED", 18)
+    assert torch.equal(room.merge_losses(*arrays, pairs), whole)
 
 
 @every_structure

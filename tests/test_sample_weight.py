@@ -64,6 +64,30 @@ def test_scale_of_the_weights_does_not_matter(counts):
     assert_allclose(model.fit(iris(), sample_weight=0.25 * counts).means_, first)
 
 
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+@pytest.mark.parametrize("init_params", ["kmeans", "random_from_data"])
+def test_weights_may_be_tiny(structure, init_params):
+    """What is added to the masses, to divide by them, is added to those of samples."""
+    X = iris() + 10.0
+    given = {"covariance_type": structure, "init_params": init_params}
+    model = KeOpsGaussianMixture(3, **given, random_state=0)
+    halves = np.full(len(X), 0.5)
+    plain = model.fit(X, sample_weight=halves).__dict__.copy()
+    model.fit(X, sample_weight=2.0**-900 * halves)
+    for name in ("means_", "covariances_", "lower_bounds_"):
+        assert_allclose(getattr(model, name), plain[name], rtol=1e-9)
+
+
+@pytest.mark.parametrize("init_params", STARTS)
+def test_counts_may_be_huge(init_params):
+    """To draw for each of 150 billion rows would take the memory of many machines."""
+    X = iris()
+    given = {"init_params": init_params, "random_state": 0, "max_iter": 200}
+    model = KeOpsGaussianMixture(3, **given).fit(X, sample_weight=np.full(len(X), 1e9))
+    assert model.converged_
+    assert np.isfinite(model.score(X))
+
+
 def test_fractions_in_random_starts(counts):
     """Any weights start: rows are chosen in proportion to them."""
     weights = counts * 0.3

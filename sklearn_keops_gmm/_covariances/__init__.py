@@ -15,6 +15,7 @@ from sklearn_keops_gmm._covariances._structure import (
     ILL_DEFINED,
     PADDING,
     CovarianceStructure,
+    above_padding,
 )
 
 COVARIANCES: dict[str, CovarianceStructure] = {
@@ -29,4 +30,10 @@ COVARIANCES: dict[str, CovarianceStructure] = {
     )
 }
 
-__all__ = ["COVARIANCES", "ILL_DEFINED", "PADDING", "CovarianceStructure"]
+__all__ = [
+    "COVARIANCES",
+    "ILL_DEFINED",
+    "PADDING",
+    "CovarianceStructure",
+    "above_padding",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ import torch
 from numpy.random import RandomState
 from torch import Tensor
 
+from sklearn_keops_gmm._covariances._mergers import Mergers, SharedMergers
 from sklearn_keops_gmm._covariances._steps import SharedSteps, Steps
 from sklearn_keops_gmm._parameters import Components, Moments, Structure
 
@@ -28,11 +29,19 @@ ILL_DEFINED = (
 PADDING = 10 * torch.finfo(torch.float64).eps
 
 
-# So many merged covariances are held at once.
-_PAIRS = 1024
+def above_padding(moments: Moments, mean_weight: float) -> Moments:
+    """Return moments that the specks are nothing beside, whatever samples weigh.
+
+    Parameters
+    ----------
+    moments : Moments
+    mean_weight : float
+        Of the samples. Where it is below 1, they are counted as if it was 1.
+    """
+    return moments if mean_weight >= 1.0 else moments.scaled(1.0 / mean_weight)
 
 
-class CovarianceStructure(Steps):
+class CovarianceStructure(Mergers, Steps):
     """What the estimator, the starts and the objective ask of a structure."""
 
     name: ClassVar[str]
@@ -144,17 +153,9 @@ class CovarianceStructure(Steps):
 
     # -- M-step ------------------------------------------------------------------
 
-    @abstractmethod
-    def outer(self, points: Tensor) -> Tensor:
-        """Return what each point, (n, D), adds to second moments: (n, ...)."""
-
     def pool(self, second: Tensor) -> Tensor:
         """Sum second moments (M, ...) over the components, where backends do."""
         return second
-
-    @abstractmethod
-    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return ``a_j b_j^T + b_j a_j^T`` for (M, D) arrays, as a second moment."""
 
     @abstractmethod
     def _normalize(
@@ -215,110 +216,6 @@ class CovarianceStructure(Steps):
             second=self.select_second(moments.second, alive),
         )
 
-    # -- mergers -------------------------------------------------------------------
-
-    def merge(
-        self, moments: Moments, means: Tensor, labels: Tensor, n_groups: int
-    ) -> tuple[Moments, Tensor]:
-        """Add up the moments of the components that bear the same label.
-
-        Parameters
-        ----------
-        moments : Moments
-            About `means`.
-        means : Tensor of shape (M, D)
-        labels : Tensor of shape (M,), int64
-            The group of each component, from 0 to `n_groups` - 1.
-        n_groups : int
-
-        Returns
-        -------
-        moments : Moments
-            Of `n_groups` components, about their means.
-        means : Tensor of shape (n_groups, D)
-        """
-
-        def add_up(terms: Tensor) -> Tensor:
-            return terms.new_zeros(n_groups, *terms.shape[1:]).index_add_(
-                0, labels, terms
-            )
-
-        mass = add_up(moments.mass)
-        tiny = torch.finfo(mass.dtype).tiny
-        shares = moments.mass / mass.clamp_min(tiny)[labels]
-        merged_means = add_up(shares[:, None] * means)
-        shift = means - merged_means[labels]  # (M, D)
-        first = moments.first + moments.mass[:, None] * shift
-        second = moments.second + self._cross(
-            shift, moments.first + 0.5 * moments.mass[:, None] * shift
-        )
-        merged = replace(
-            moments,
-            mass=mass,
-            first=add_up(first),
-            second=self.merge_second(second, add_up),
-        )
-        return merged, merged_means
-
-    def merge_second(
-        self, second: Tensor, add_up: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        """Add up the second moments of groups of components."""
-        return add_up(second)
-
-    def merge_losses(
-        self, fractions: Tensor, means: Tensor, covariances: Tensor, pairs: Tensor
-    ) -> Tensor:
-        """Bound the mean log-likelihood that is lost by merging two components.
-
-        The bound of Runnalls, "Kullback-Leibler approach to Gaussian mixture
-        reduction", IEEE Transactions on Aerospace and Electronic Systems 43 (2007):
-        what is lost when each sample is known to belong to its component.
-
-        Parameters
-        ----------
-        fractions : Tensor of shape (M,)
-            Mass fractions of the components.
-        means : Tensor of shape (M, D)
-        covariances : Tensor
-        pairs : Tensor of shape (P, 2), int64
-
-        Returns
-        -------
-        losses : Tensor of shape (P,)
-            In nats per sample, not negative.
-        """
-        n_features = means.shape[1]
-        volumes = fractions * self._volumes(covariances, n_features)  # (M,)
-        losses = []
-        # The covariances of all pairs at once could be larger than the data.
-        for i, j in (chunk.T for chunk in pairs.split(_PAIRS)):
-            mass = fractions[i] + fractions[j]
-            merged = (
-                _times(fractions[i] / mass, covariances[i])
-                + _times(fractions[j] / mass, covariances[j])
-                + self._between(fractions, means, i, j, mass)
-            )
-            volume = mass * self._volumes(merged, n_features)
-            losses.append(0.5 * (volume - volumes[i] - volumes[j]))
-        return torch.cat(losses).clamp_min(0.0)
-
-    def _between(
-        self, fractions: Tensor, means: Tensor, i: Tensor, j: Tensor, mass: Tensor
-    ) -> Tensor:
-        """Return the covariances (P, ...) of pairs of means, over a mass (P,)."""
-        roots = (fractions[i] * fractions[j] / (fractions[i] + fractions[j])).sqrt()
-        vectors = (roots / mass.sqrt())[:, None] * (means[i] - means[j])
-        return self._spread(vectors)
-
-    def _spread(self, vectors: Tensor) -> Tensor:
-        """Return the covariances (P, ...) that vectors (P, D) from a mean make."""
-        return self.outer(vectors)
-
-    @abstractmethod
-    def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
-        """Return the log-determinants of covariances, one per component or one."""
-
     # -- fewer features ------------------------------------------------------------
 
     @abstractmethod
@@ -367,24 +264,11 @@ class CovarianceStructure(Steps):
         """Give groups of `counts[j]` standard normal points one covariance each."""
 
 
-class SharedCovariance(SharedSteps, CovarianceStructure):
+class SharedCovariance(SharedMergers, SharedSteps, CovarianceStructure):
     """What structures have in common whose covariance all components share."""
 
     def select(self, array: Tensor, alive: Tensor) -> Tensor:
         return array
-
-    def merge_losses(
-        self, fractions: Tensor, means: Tensor, covariances: Tensor, pairs: Tensor
-    ) -> Tensor:
-        n_features = means.shape[1]
-        volume = self._volumes(covariances, n_features)
-        losses = []
-        for i, j in (chunk.T for chunk in pairs.split(_PAIRS)):
-            # A merger widens the one covariance: the whole mass is spread.
-            whole = torch.ones_like(fractions[i])
-            merged = covariances + self._between(fractions, means, i, j, whole)
-            losses.append(0.5 * (self._volumes(merged, n_features) - volume))
-        return torch.cat(losses).clamp_min(0.0)
 
     def of_one(self, covariances: Tensor, j: int) -> Tensor:
         return covariances
@@ -392,8 +276,3 @@ class SharedCovariance(SharedSteps, CovarianceStructure):
     def _of_each(self, covariances: np.ndarray, n_components: int) -> np.ndarray:
         shape = (1,) if self.structure == "spherical" else (1, *covariances.shape)
         return np.repeat(covariances.reshape(shape), n_components, axis=0)
-
-
-def _times(numbers: Tensor, covariances: Tensor) -> Tensor:
-    """Multiply covariances (P, ...) by numbers (P,)."""
-    return numbers.reshape(-1, *[1] * (covariances.ndim - 1)) * covariances
