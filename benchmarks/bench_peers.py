@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from bench_em_step import SHAPES, common_start, load_patches
 from common import add_save, describe_machine, save
-from peers import PEERS
+from peers import PEERS, parse_shape
 
 BY_BACKEND = ("sklearn_keops_gmm, torch", "sklearn_keops_gmm, KeOps")
 DEFAULTS = {
@@ -44,12 +44,6 @@ DEFAULTS = {
         [name for name in PEERS if name != "scikit-learn"],
     ),
 }
-
-
-def parse_shape(shape):
-    """Return N, D, M and the structure of "NxDxM" or "NxDxM:structure"."""
-    numbers, _, structure = shape.partition(":")
-    return *map(int, numbers.split("x")), structure or "full"
 
 
 def measure(name, shape, dtype, device, rounds, clock):

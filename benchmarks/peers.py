@@ -8,6 +8,12 @@ torchgmm takes only the means of the start, and scikit-learn knows only the CPU.
 import numpy as np
 
 
+def parse_shape(shape):
+    """Return N, D, M and the structure of "NxDxM" or "NxDxM:structure"."""
+    numbers, _, structure = shape.partition(":")
+    return *map(int, numbers.split("x")), structure or "full"
+
+
 def ours(X, start, device, backend="auto"):
     """Fit by KeOpsGaussianMixture."""
     from sklearn_keops_gmm import KeOpsGaussianMixture

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench_peers import parse_shape
+from peers import parse_shape
 
 
 def main():

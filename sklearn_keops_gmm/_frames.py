@@ -44,7 +44,7 @@ class Extent:
     def frame(self, some: Tensor) -> Frame:
         """Return the frame centred on the median of `some` points, (n, D).
 
-        It scales all of them to 1.
+        Its unit is about how far the points reach, all of them.
         """
         sample = some[:: -(-len(some) // _SAMPLE)]
         centre = sample.median(0).values.double()

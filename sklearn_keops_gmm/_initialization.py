@@ -86,7 +86,7 @@ class Problem:
             points = points / self.frame.scale
         return points.cpu().numpy()
 
-    @property
+    @cached_property
     def total_weight(self) -> float:
         """The sum of the sample weights."""
         if self.sample_weight is None:
@@ -215,7 +215,7 @@ def initialize(
     if weights is None or means is None or precisions is None:
         about, moments = STARTS[init_params](problem, random_state)
         mass = moments.mass + PADDING
-        samples = problem.total_weight / min(1.0, problem.mean_weight)
+        samples = max(problem.total_weight, float(len(problem.points)))
         weights = mass / samples if weights is None else weights
         found, covariances = covariance.m_step(moments, about, reg_covar)
         means = found if means is None else means

@@ -158,8 +158,8 @@ def resolve_device(
             "The 'device' parameter must be 'auto', 'cpu', 'cuda' or 'cuda:<index>'. "
             f"Got {device!r} instead."
         )
-    count = torch.cuda.device_count() if resolved.type == "cuda" else 1
-    if (resolved.index or 0) >= count:
+    count = torch.cuda.device_count()
+    if resolved.type == "cuda" and (resolved.index or 0) >= count:
         raise ValueError(
             f"device={device!r} was asked for, but torch {torch.__version__} finds "
             f"{count or 'no'} CUDA device{'s' * (count > 1)}. Use device='cpu' or "

@@ -76,6 +76,14 @@ def device_called(name):
     yield torch.device(name)
 
 
+def skip_where_it_cannot(backend, device):
+    """Skip a test if the backend of that name does not compute on the device."""
+    if backend == "native" and device.type != "cpu":
+        pytest.skip("it computes on the CPU")
+    if backend == "keops" and device == DEVICE:
+        pytest.skip("KeOps has no other devices than torch really has")
+
+
 class _Operators(TorchDispatchMode):
     """For those that take no tensor, and make one."""
 

@@ -10,7 +10,7 @@ from sklearn_keops_gmm import (
     sparsity_path,
 )
 from tests.data import SOLVERS, blobs, spiral, start
-from tests.elsewhere import device_called
+from tests.elsewhere import device_called, skip_where_it_cannot
 from tests.reference import COVARIANCE_TYPES
 from tests.test_mixture import assert_close
 
@@ -24,12 +24,8 @@ every_solver = pytest.mark.parametrize("solver", SOLVERS)
 @pytest.fixture(params=["elsewhere", "cuda"])
 def device(request):
     """Each device that is not the CPU, and on which the backend computes."""
-    if (
-        request.param == "elsewhere"
-        and "keops" in request.node.callspec.params.values()
-    ):
-        pytest.skip("KeOps has no other devices than torch really has")
     with device_called(request.param) as found:
+        skip_where_it_cannot(request.node.callspec.params.get("backend"), found)
         yield found.type
 
 

@@ -33,7 +33,7 @@ __all__ = ["KeOpsReductions", "check_keops_available"]
 
 # Elements of the largest array of a tile that torch computes: for a cache, and for a
 # GPU, which few kernels suit.
-_TILE_ELEMENTS, _TILE_ELEMENTS_ON_CUDA = 2**18, 2**25
+_TILE_ELEMENTS, _TILE_ELEMENTS_ON_A_GPU = 2**18, 2**25
 # What GPU_2D may allocate for partial sums, and its bounds on blocks.
 _SCRATCH_BYTES = 2**28
 _MAX_BLOCKS, _MAX_THREADS, _SHARED_BYTES = 65535, 192, 49152
@@ -228,7 +228,7 @@ class KeOpsReductions:
         )
         direct, workspace = DIRECT[framed.structure], Workspace(self._points)
         on_cpu = self._points.device.type == "cpu"
-        elements = _TILE_ELEMENTS if on_cpu else _TILE_ELEMENTS_ON_CUDA
+        elements = _TILE_ELEMENTS if on_cpu else _TILE_ELEMENTS_ON_A_GPU
         size = max(1, elements // (n_components * n_features))
         for start in range(0, len(self._points), size):
             rows = slice(start, start + size)

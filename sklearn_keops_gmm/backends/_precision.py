@@ -15,13 +15,12 @@ _NAME, _EXACT = (
     if hasattr(torch.backends.cuda.matmul, "fp32_precision")
     else ("allow_tf32", False)
 )
-
-
-def _switches() -> list[Any]:
-    """Return what holds torch's choices of how to multiply, on each device."""
-    owners = (torch.backends.cuda, torch.backends.mkldnn)
-    found = [getattr(owner, "matmul", None) for owner in owners]
-    return [switch for switch in found if hasattr(switch, _NAME)]
+# What holds torch's choices of how to multiply, on each device.
+_SWITCHES = [
+    owner.matmul
+    for owner in (torch.backends.cuda, torch.backends.mkldnn)
+    if hasattr(getattr(owner, "matmul", None), _NAME)
+]
 
 
 class _Holders:
@@ -37,8 +36,8 @@ class _Holders:
         with self._lock:
             self._count += 1
             if self._count == 1:
-                self._found = [getattr(switch, _NAME) for switch in _switches()]
-                for switch in _switches():
+                self._found = [getattr(switch, _NAME) for switch in _SWITCHES]
+                for switch in _SWITCHES:
                     setattr(switch, _NAME, _EXACT)
 
     def leave(self) -> None:
@@ -46,7 +45,7 @@ class _Holders:
         with self._lock:
             self._count -= 1
             if self._count == 0:
-                for switch, found in zip(_switches(), self._found, strict=True):
+                for switch, found in zip(_SWITCHES, self._found, strict=True):
                     setattr(switch, _NAME, found)
 
 
@@ -58,7 +57,7 @@ def exact_products() -> Iterator[None]:
     """Keep torch from rounding the factors of products, whatever it was told.
 
     ``torch.set_float32_matmul_precision("high")`` lets it keep ten bits of them, which
-    moves log-densities by as much as one.
+    are too few for log-densities.
     """
     _holders.enter()
     try:

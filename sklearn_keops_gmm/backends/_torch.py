@@ -181,7 +181,7 @@ class TorchReductions:
         """Return how many rows a tile may have."""
         per_row = self._points.element_size() * (pairs.height + len(pairs.order))
         most = memory_budget() // per_row
-        # To start some twenty kernels takes a GPU as long as to compute 40 MB of them.
+        # On paper, a GPU starts twenty kernels in the time that they take for 40 MB.
         if self._points.device.type == "cpu" or not pairs.all_expanded:
             most = min(most, max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
         return max(1, most)
