@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from sklearn_keops_gmm._parameters import (
     Frame,
     Lazily,
     MixtureParameters,
+    Rounding,
     SolverResult,
 )
 from sklearn_keops_gmm._priors import PriorFunction, SparsityPrior, UserPrior
@@ -185,6 +186,7 @@ def pose(mixture: Parameters, data: Data) -> Task:
         SparsityPrior(mixture.sparsity, n_components),
         mixture.reg_covar,
         _user_prior(mixture),
+        Rounding(frame.centre, points.dtype),
     )
     return Task(problem, objective)
 
@@ -232,9 +234,13 @@ def starting_point(
         problem.n_components,
         problem.points.shape[1],
     )
-    return initialize(
+    start = initialize(
         problem, mixture.init_params, user, mixture.reg_covar, random_state
     )
+    if mixture.sparsity == 0:
+        return start
+    # A prior on weights that do not sum to 1, as scikit-learn's can, would mislead.
+    return replace(start, weights=start.weights / start.weights.sum())
 
 
 def solve(

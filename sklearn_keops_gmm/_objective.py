@@ -25,6 +25,7 @@ from sklearn_keops_gmm._parameters import (
     Leap,
     MixtureParameters,
     Moments,
+    Rounding,
 )
 from sklearn_keops_gmm._priors import SparsityPrior, UserPrior
 from sklearn_keops_gmm.backends import Reductions
@@ -55,6 +56,8 @@ class Objective:
     reg_covar : float
     user_prior : UserPrior or None
         A second prior, which only solvers that differentiate can lower.
+    rounding : Rounding or None
+        Of the samples: without `reg_covar` no variance is below it.
     """
 
     reductions: Reductions
@@ -63,6 +66,7 @@ class Objective:
     prior: SparsityPrior
     reg_covar: float
     user_prior: UserPrior | None = None
+    rounding: Rounding | None = None
 
     @property
     def n_components(self) -> int:
@@ -127,11 +131,16 @@ class Objective:
     # -- expectation-maximisation -----------------------------------------------
 
     def maximize(
-        self, moments: Moments, parameters: MixtureParameters
+        self,
+        moments: Moments,
+        parameters: MixtureParameters,
+        *,
+        extinguish: bool = True,
     ) -> MixtureParameters:
         """Return the M-step from `moments` about `parameters`.
 
-        Components that the prior has extinguished are left out.
+        Components that the prior has extinguished, or that have collapsed where there
+        is a prior, are left out; without `extinguish` only those of weight zero.
 
         Raises
         ------
@@ -143,14 +152,29 @@ class Objective:
         fractions = moments.mass / moments.mass.sum()
         weights = self.prior.maximize(fractions, parameters.weights)
         means = parameters.means
-        alive = self.prior.alive(weights)
+        alive = self.prior.alive(weights) if extinguish else weights > 0
         if not bool(alive.all()):
             weights = weights[alive] / weights[alive].sum()
             means = means[alive]
             moments = self.covariance.select_moments(moments, alive)
-        means, covariances = self.covariance.m_step(moments, means, self.reg_covar)
-        factors = self.covariance.factors(covariances)
-        return MixtureParameters(weights, means, covariances, factors)
+        rounding = None
+        if self.reg_covar == 0.0 and self.rounding is not None:
+            rounding = self.rounding.near(means)
+        means, covariances = self.covariance.m_step(
+            moments, means, self.reg_covar, rounding
+        )
+        found = MixtureParameters(weights, means, covariances, covariances)
+        if rounding is not None and extinguish and self.prior.sparsity > 0:
+            found = self._without_collapsed(found)
+        factors = self.covariance.factors(found.covariances)
+        return replace(found, precisions_cholesky=factors)
+
+    def _without_collapsed(self, parameters: MixtureParameters) -> MixtureParameters:
+        """Leave out components without a width, if others have one."""
+        wide = (self._variances(parameters) > 0).all(1)
+        if bool(wide.all()) or not bool(wide.any()):
+            return parameters
+        return self.without(parameters, ~wide)
 
     # -- other numbers of components -----------------------------------------------
 

@@ -25,6 +25,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+# So many roundings of a coordinate may add up.
+_ROUNDINGS = 16.0
+
 Structure = Literal["full", "tied", "diag", "spherical"]
 
 
@@ -47,6 +50,29 @@ class Frame:
     def to(self, device: torch.device) -> Frame:
         """Return the same frame on another device."""
         return replace(self, centre=self.centre.to(device))
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How finely samples are resolved in the computation.
+
+    Attributes
+    ----------
+    centre : Tensor of shape (D,), float64
+        Of the frame.
+    dtype : torch.dtype
+        Of the samples.
+    """
+
+    centre: Tensor
+    dtype: torch.dtype
+
+    def near(self, means: Tensor) -> Tensor:
+        """Return a bound on the error of coordinates, (M, D), near some means."""
+        # Samples are read in double precision, and moved to the frame.
+        read = torch.finfo(means.dtype).eps * (means.abs() + self.centre.abs())
+        moved = torch.finfo(self.dtype).eps * (means - self.centre).abs()
+        return _ROUNDINGS * (read + moved)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,10 @@ from sklearn_keops_gmm._covariances._structure import (
 )
 from sklearn_keops_gmm._parameters import Moments, Structure
 
+# So many units in the last place of a variance are left of it where features are
+# collinear.
+_ROUNDINGS = 16.0
+
 
 class _MatrixCovariance(CovarianceStructure):
     """Matrices, one per component or one for all: batched linear algebra."""
@@ -149,6 +153,16 @@ class _MatrixCovariance(CovarianceStructure):
             floored = values.clamp_min(0.0) + reg_covar
             regularized = (vectors * floored[..., None, :]) @ vectors.mT
         return regularized
+
+    def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
+        # Squares of the factor's diagonal are variances given the features before.
+        lower = torch.linalg.cholesky_ex(covariances).L
+        given = torch.diagonal(lower, dim1=-2, dim2=-1) ** 2
+        variances = torch.diagonal(covariances, dim1=-2, dim2=-1)
+        rounding = _ROUNDINGS * torch.finfo(given.dtype).eps * variances
+        least = rounding + torch.diagonal(noise, dim1=-2, dim2=-1)
+        resolved = (given > least).all(-1)[..., None, None]
+        return torch.where(resolved, covariances, 0.0)
 
     def _coloured(
         self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray

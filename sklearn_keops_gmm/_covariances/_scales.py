@@ -41,6 +41,9 @@ class _ScaleCovariance(CovarianceStructure):
     def covariances(self, factors: Tensor) -> Tensor:
         return 1.0 / (factors * factors)
 
+    def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
+        return torch.where(covariances > noise, covariances, 0.0)
+
     def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
         return factors * steps.exp().reshape(factors.shape)
 

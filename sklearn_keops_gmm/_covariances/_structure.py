@@ -173,7 +173,11 @@ class CovarianceStructure(Mergers, Steps):
         return PADDING * self.pool(outer)
 
     def m_step(
-        self, moments: Moments, means: Tensor, reg_covar: float
+        self,
+        moments: Moments,
+        means: Tensor,
+        reg_covar: float,
+        rounding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the means (M, D) and the covariances that the moments define.
 
@@ -184,24 +188,30 @@ class CovarianceStructure(Mergers, Steps):
         means : Tensor of shape (M, D)
         reg_covar : float
             Added to the diagonal of each covariance.
+        rounding : Tensor of shape (M, D), default=None
+            By how much coordinates near the means are rounded. If given, variances
+            that this explains are zero, and there are no specks: a component of one
+            sample has no width.
         """
         mass = moments.mass + PADDING
         new_means = (moments.mass[:, None] * means + moments.first) / mass[:, None]
         shift = new_means - means  # (M, D)
         correction = 0.5 * moments.mass[:, None] * shift - moments.first
         second = moments.second + self._cross(shift, correction)
-        if reg_covar == 0.0:
-            second = self._resolved(second, mass, new_means)
-        second = second + self.padding(new_means, moments.mass)
         n_features = means.shape[1]
+        if rounding is not None:
+            noise = self.pool(self.outer(mass.sqrt()[:, None] * rounding))
+            of_both = (
+                self._normalize(part, mass, reg_covar, n_features)
+                for part in (second, noise)
+            )
+            return new_means, self._resolved(*of_both)
+        second = second + self.padding(new_means, moments.mass)
         return new_means, self._normalize(second, mass, reg_covar, n_features)
 
-    def _resolved(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
-        """Return second moments, with zero for what the rounding of means explains."""
-        # Of equal samples the variance is that or zero, as chance will have it.
-        roundings = torch.finfo(means.dtype).eps * means.abs()
-        least = self.pool(self.outer(mass.sqrt()[:, None] * roundings))
-        return torch.where(second.abs() < least, 0.0, second)
+    @abstractmethod
+    def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
+        """Return covariances, with zero for what is no larger than noise."""
 
     def select_second(self, second: Tensor, alive: Tensor) -> Tensor:
         """Keep the second moments of the components in `alive`."""

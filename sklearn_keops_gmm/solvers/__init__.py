@@ -6,7 +6,7 @@ never learns which backend, device or covariance structure answers.
 """
 
 from sklearn_keops_gmm.solvers._adam import adam
-from sklearn_keops_gmm.solvers._descent import State
+from sklearn_keops_gmm.solvers._descent import State, check_finite, evaluate
 from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
 from sklearn_keops_gmm.solvers._homotopy import homotopy
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
@@ -26,7 +26,9 @@ __all__ = [
     "SolverSettings",
     "State",
     "adam",
+    "check_finite",
     "em",
+    "evaluate",
     "homotopy",
     "lbfgs",
 ]

@@ -25,16 +25,56 @@ class State:
 
 
 def evaluate(objective: Objective, parameters: MixtureParameters) -> State:
-    """Make the E-step."""
+    """Make the E-step.
+
+    Raises
+    ------
+    ValueError
+        If the cost is not finite.
+    """
     moments = objective.moments(parameters)
     log_likelihood = objective.log_likelihood(moments)
     cost = objective.penalty(parameters) - log_likelihood
+    check_finite(cost)
     return State(parameters, moments, log_likelihood, cost)
+
+
+def check_finite(cost: float) -> None:
+    """Raise ValueError if a cost is infinite or NaN: nothing could follow from it."""
+    if not math.isfinite(cost):
+        raise ValueError(
+            f"The cost is {cost}: some samples are so far from all components, or "
+            "features of so different scales, that their log-likelihood is beyond what "
+            "numbers can hold. Scale the input data, or leave out what is far from all "
+            "other samples."
+        )
+
+
+def maximize(objective: Objective, state: State) -> MixtureParameters:
+    """Make the M-step.
+
+    Components that the prior extinguishes leave unless that raises the cost, as it
+    can where a weight of nearly nothing is all that explains some samples.
+    """
+    moments, parameters = state.moments, state.parameters
+    found = objective.maximize(moments, parameters)
+    if len(found.weights) == state.n_components:
+        return found
+    cost = _cost(objective, found)
+    if cost <= state.cost:
+        return found
+    kept = objective.maximize(moments, parameters, extinguish=False)
+    return found if cost <= _cost(objective, kept) else kept
+
+
+def _cost(objective: Objective, parameters: MixtureParameters) -> float:
+    moments = objective.moments(parameters)
+    return objective.penalty(parameters) - objective.log_likelihood(moments)
 
 
 def advance(objective: Objective, state: State) -> State:
     """Make an M-step and the next E-step."""
-    return evaluate(objective, objective.maximize(state.moments, state.parameters))
+    return evaluate(objective, maximize(objective, state))
 
 
 def remaining_fall(costs: list[float]) -> float:
@@ -60,6 +100,8 @@ def settle(
 ) -> bool:
     """Extend a chain of states by EM steps until it rests, or cannot reach `target`.
 
+    A step that raises the cost, as one can with `reg_covar`, ends it and is not kept.
+
     Parameters
     ----------
     objective : Objective
@@ -80,6 +122,8 @@ def settle(
     for _ in range(max_iter):
         left = remaining_fall([state.cost for state in chain[-3:]])
         if left < tol:
+            if len(chain) > 1 and chain[-1].cost > chain[-2].cost:
+                chain.pop()
             return True
         if chain[-1].cost - 2 * left > target:
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
-from sklearn_keops_gmm.solvers._descent import evaluate
+from sklearn_keops_gmm.solvers._descent import evaluate, maximize
 from sklearn_keops_gmm.solvers._moves import improve
 from sklearn_keops_gmm.solvers._protocol import (
     Objective,
@@ -51,7 +51,7 @@ def alternate(
         state = evaluate(objective, parameters)
         log_likelihoods.append(state.log_likelihood)
         costs.append(state.cost)
-        parameters = objective.maximize(state.moments, state.parameters)
+        parameters = maximize(objective, state)
         fall = previous - state.cost
         converged = abs(fall) < settings.tol
         done = converged and not settings.moves

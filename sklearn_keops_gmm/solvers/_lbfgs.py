@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
 from sklearn_keops_gmm._parameters import Lazily, MixtureParameters, SolverResult
+from sklearn_keops_gmm.solvers._descent import check_finite
 from sklearn_keops_gmm.solvers._protocol import (
     Evaluation,
     Neighbourhood,
@@ -18,6 +19,8 @@ from sklearn_keops_gmm.solvers._protocol import (
 
 # The longest round: where components die or move far, coordinates and model age.
 _LONGEST = 20
+# So many units in the last place of the cost are rounding error.
+_ROUNDINGS = 4
 
 
 def lbfgs(
@@ -94,7 +97,7 @@ class _Round:
         self.packed = self._tried = around.origin
         self._around = around
         self._history = history
-        self._here = self._latest = around.evaluate(around.origin)
+        self._here = self._latest = _evaluate(around, around.origin)
         self._n_steps = 0
         # Whether the first step brought less than tol, or none could be made.
         self.rests = False
@@ -102,15 +105,18 @@ class _Round:
     def value_and_gradient(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
         """Evaluate the objective; what was asked last is known."""
         if not np.array_equal(packed, self._tried):
-            self._tried, self._latest = packed.copy(), self._around.evaluate(packed)
+            self._tried, self._latest = packed.copy(), _evaluate(self._around, packed)
         return self._latest.value, self._latest.gradient
 
     def accept(self, intermediate_result: OptimizeResult) -> None:
         """Note a step, and end the round where it brought little or was the last."""
         self.packed = intermediate_result.x.copy()
         self.value_and_gradient(self.packed)
-        fall = self._here.value - self._latest.value
-        little = fall < self._history.tol
+        value = self._latest.value
+        fall = self._here.value - value
+        # Below rounding there is no fall, whatever tol is.
+        rounding = _ROUNDINGS * np.finfo(float).eps * max(1.0, abs(value))
+        little = fall < max(self._history.tol, rounding)
         self.rests = little and self._n_steps == 0
         self._note(fall)
         if little or self._history.full:
@@ -127,3 +133,13 @@ class _Round:
         after = partial(self._around.parameters, self.packed)
         self._history.add(self._here, fall, after, self.rests)
         self._here = self._latest
+
+
+def _evaluate(around: Neighbourhood, packed: np.ndarray) -> Evaluation:
+    """Evaluate the objective, or raise ValueError where it is not finite.
+
+    The line search would take NaN for a place like any other.
+    """
+    evaluation = around.evaluate(packed)
+    check_finite(evaluation.value + float(np.abs(evaluation.gradient).sum()))
+    return evaluation

@@ -34,6 +34,8 @@ _TRIAL_STEPS = 3
 _FEW = 3
 # So many reductions in a row are tried before one of them pays.
 _DEPTH = 3
+# So many times the number of components a component goes elsewhere, at most.
+_ROUNDS = 2
 # A mixture rests when this part of tol is left to gain.
 _REST = 0.01
 
@@ -55,11 +57,13 @@ def improve(
         return result
     search = Search(objective, settings)
     chain = [evaluate(objective, result.parameters)]
-    while converged := search.descend(chain):
-        better = search.elsewhere(chain[-1])
+    converged = search.descend(chain)
+    for _ in range(_ROUNDS * objective.n_components):
+        better = search.elsewhere(chain[-1]) if converged else []
         if not better:
             break
         chain += better
+        converged = search.descend(chain)
     return _continued(result, chain, converged, on_step)
 
 
@@ -94,9 +98,7 @@ class Search:
 
     def splits(self, state: State) -> Iterator[Challenger]:
         """Split one of the heaviest components, after merging the best pair or not."""
-        wholes = [
-            self._merged(state, pair[None]) for pair in self._ranked_pairs(state)[0][:1]
-        ]
+        wholes = [merged for merged in map(_made, self.unions(state, 1)) if merged]
         if state.n_components < self.objective.n_components:
             wholes.append(state.parameters)
         for whole in wholes:
@@ -126,13 +128,17 @@ class Search:
     def descend(self, chain: list[State]) -> bool:
         """Extend a chain by EM and moves to fewer components until it rests.
 
-        What is left of a descent may make a move pay that did not before.
+        What is left of a descent may make a move pay that did not before. None ends
+        above where it started: with `reg_covar` steps of EM can raise the cost, and
+        what a move has gained could be lost again.
         """
         while True:
             while better := self.at_once(chain[-1]) or self.fewer(chain[-1]):
                 chain += better
-            before = chain[-1].cost
+            before, length = chain[-1].cost, len(chain)
             rests = self.settle(chain, _REST * self.settings.tol)
+            while len(chain) > length and chain[-1].cost > before:
+                chain.pop()
             if not rests or before - chain[-1].cost <= self.settings.tol:
                 return rests
 
@@ -207,6 +213,14 @@ class Search:
             return settle(self.objective, chain, tol, self.settings.max_iter, target)
         except ValueError:
             return False
+
+
+def _made(challenger: Challenger) -> MixtureParameters | None:
+    """Return the mixture to try, or None if a component of it is singular."""
+    try:
+        return challenger()
+    except ValueError:
+        return None
 
 
 def _disjoint(pairs: Tensor) -> Tensor:

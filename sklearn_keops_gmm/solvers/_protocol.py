@@ -109,9 +109,16 @@ class Objective(Protocol):
         """Return the mean log-likelihood of the parameters that made `moments`."""
 
     def maximize(
-        self, moments: Moments, parameters: MixtureParameters
+        self,
+        moments: Moments,
+        parameters: MixtureParameters,
+        *,
+        extinguish: bool = True,
     ) -> MixtureParameters:
-        """Return the M-step from `moments` about `parameters`."""
+        """Return the M-step from `moments` about `parameters`.
+
+        Without `extinguish` only components of weight zero are left out.
+        """
 
     def merger_estimates(
         self, moments: Moments, parameters: MixtureParameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
-from sklearn_keops_gmm.solvers._descent import evaluate
+from sklearn_keops_gmm.solvers._descent import evaluate, maximize
 from sklearn_keops_gmm.solvers._protocol import (
     Objective,
     OnStep,
@@ -53,7 +53,7 @@ def squarem(
             previous = state.cost
             converged = not leapt and abs(fall) < settings.tol
             track = [] if leapt else [*track, parameters]
-            parameters = step = objective.maximize(state.moments, state.parameters)
+            parameters = step = maximize(objective, state)
             leapt = False
             if len(track) == 2:
                 leap = objective.leap(track[0], track[1], step, longest)
