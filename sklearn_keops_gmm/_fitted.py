@@ -35,7 +35,7 @@ from sklearn_keops_gmm._holding import answers, mean_answer
 from sklearn_keops_gmm._interchange import to_sklearn
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._persistence import from_state, to_state
-from sklearn_keops_gmm._validation import resolve_device
+from sklearn_keops_gmm._validation import check_representable, resolve_device
 from sklearn_keops_gmm.backends import choose_backend, get_backend
 
 
@@ -375,14 +375,23 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def _attributes(
         self, parameters: MixtureParameters, kind: ArrayKind, dtype: torch.dtype
     ) -> dict[str, Any]:
-        """Return the attributes that describe a mixture, as arrays of that kind."""
+        """Return the attributes that describe a mixture, as arrays of that kind.
+
+        Raises
+        ------
+        ValueError
+            If one of them cannot be held in that dtype.
+        """
         factors = parameters.precisions_cholesky
         precisions = COVARIANCES[self.covariance_type].precisions(factors)
-        return {
-            "weights_": kind.wrap(parameters.weights, dtype),
-            "means_": kind.wrap(parameters.means, dtype),
-            "covariances_": kind.wrap(parameters.covariances, dtype),
-            "precisions_": kind.wrap(precisions, dtype),
-            "precisions_cholesky_": kind.wrap(factors, dtype),
-            "n_components_": len(parameters.weights),
+        arrays = {
+            "weights_": parameters.weights,
+            "means_": parameters.means,
+            "covariances_": parameters.covariances,
+            "precisions_": precisions,
+            "precisions_cholesky_": factors,
         }
+        arrays = {name: array.to(dtype) for name, array in arrays.items()}
+        check_representable(arrays)
+        wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
+        return wrapped | {"n_components_": len(parameters.weights)}

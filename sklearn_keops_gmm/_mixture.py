@@ -31,8 +31,9 @@ from sklearn_keops_gmm._interchange import FromScikitLearn
 from sklearn_keops_gmm._online import OnlineMixture
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm._priors import PriorFunction
+from sklearn_keops_gmm._validation import all_or_nothing
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
-from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
+from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS, check_finite
 
 CovarianceType = Literal[
     "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
@@ -311,6 +312,19 @@ default='kmeans'
             one), if with ``reg_covar=0`` a component collapses, or if `prior` returns
             anything but a finite scalar tensor.
         """
+        with all_or_nothing(self):
+            best, stopped = self._fit(X, y, sample_weight)
+        if not (best.converged or stopped) and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init "
+                "parameters, or increase max_iter, tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> tuple[SolverResult, bool]:
+        """Fit; return the result, and whether a callback has ended a start."""
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
         data = read(self, X, sample_weight)
@@ -322,14 +336,7 @@ default='kmeans'
             best = solve(self, task, past, tasks)
             self._set_result(best, task, data)
         tasks.end()
-        if not (best.converged or tasks.stopped) and self.max_iter > 0:
-            warnings.warn(
-                "Best performing initialization did not converge. Try different init "
-                "parameters, or increase max_iter, tol, or check for degenerate data.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return self
+        return best, tasks.stopped
 
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -377,11 +384,13 @@ default='kmeans'
 
     def _set_result(self, result: SolverResult, task: Task, data: Data) -> None:
         """Set the fitted attributes."""
+        cost = task.objective.cost(result.parameters)
+        check_finite(cost)
         self.__dict__.update(self._describe(data, result.parameters))
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
-        self.cost_ = task.objective.cost(result.parameters)
+        self.cost_ = cost
         self.lower_bounds_ = list(result.log_likelihoods)
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
         self._forget()

@@ -17,7 +17,9 @@ from sklearn_keops_gmm._fitting import Data, pose
 from sklearn_keops_gmm._holding import read
 from sklearn_keops_gmm._objective import Objective
 from sklearn_keops_gmm._parameters import MixtureParameters, Moments
+from sklearn_keops_gmm._validation import all_or_nothing
 from sklearn_keops_gmm.backends import single_thread
+from sklearn_keops_gmm.solvers import evaluate
 
 # The masses of the running moments sum to this: beside it the specks of mass that
 # guard components of a single sample are nothing.
@@ -105,9 +107,8 @@ class OnlineMixture(ConditionalMixture):
         """
         if not hasattr(self, "means_"):
             return self.fit(X, sample_weight=sample_weight)
-        data = read(self, X, sample_weight, fewest=1, reset=False)
-        with single_thread():
-            self._learn(data)
+        with all_or_nothing(self), single_thread():
+            self._learn(read(self, X, sample_weight, fewest=1, reset=False))
         return self
 
     def fit(
@@ -132,18 +133,17 @@ class OnlineMixture(ConditionalMixture):
         running = Running(
             parameters, torch.tensor(mass, dtype=torch.float64, device=device)
         )
-        moments = objective.moments(parameters)
+        state = evaluate(objective, parameters)
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
-        running = running.stepped(moments, objective, rate)
-        log_likelihood = objective.log_likelihood(moments)
-        cost = objective.penalty(parameters) - log_likelihood
+        running = running.stepped(state.moments, objective, rate)
         self.__dict__.update(
             self._attributes(running.parameters, data.kind, data.points.dtype)
         )
         past = n_steps > 1
-        self.lower_bounds_ = [*(self.lower_bounds_ if past else []), log_likelihood]
-        self.costs_ = [*(self.costs_ if past else []), cost]
-        self.lower_bound_, self.cost_ = log_likelihood, cost
+        bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
+        self.lower_bounds_ = [*bounds, state.log_likelihood]
+        self.costs_ = [*costs, state.cost]
+        self.lower_bound_, self.cost_ = state.log_likelihood, state.cost
         self.n_iter_, self.converged_ = n_steps, False
         self._memory = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
 

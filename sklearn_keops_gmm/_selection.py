@@ -26,6 +26,7 @@ from sklearn_keops_gmm._holding import holding_of, read
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._path import Member, as_path, follow_path
+from sklearn_keops_gmm._validation import all_or_nothing
 from sklearn_keops_gmm.backends import single_thread
 
 # Indices of the rows to train on and to test on.
@@ -206,6 +207,11 @@ default='kmeans'
             If a parameter or `X` is unusable, or with ``reg_covar=0`` a component
             collapses.
         """
+        with all_or_nothing(self):
+            self._fit(X, sample_weight)
+        return self
+
+    def _fit(self, X: Any, sample_weight: Any) -> None:
         if self.criterion == "cv" and holding_of(X) != "whole":
             able = ", ".join(f"criterion={name!r}" for name in CRITERIA)
             raise ValueError(
@@ -233,7 +239,6 @@ default='kmeans'
             chosen = int(np.argmin(criterion))
         self.criterion_ = data.kind.wrap(torch.from_numpy(criterion))
         self._set_result(mixture, data, members, chosen)
-        return self
 
     def _set_result(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -99,6 +101,40 @@ def check_weighted_samples(
             f"n_components = {n_components}, n_samples = {len(points)}"
         )
     return points, sample_weight
+
+
+def check_representable(attributes: dict[str, Tensor]) -> None:
+    """Raise ValueError if a number of a fitted attribute is infinite or NaN."""
+    for name, array in attributes.items():
+        if not bool(torch.isfinite(array).all()):
+            dtype = str(array.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"{name} would hold numbers that are not finite in {dtype}: components "
+                "are too narrow, too wide or too far away for it. Scale the input "
+                "data, increase reg_covar, or give the data in double precision."
+            )
+
+
+@contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Leave an estimator's fitted attributes as they were if a fit fails."""
+    before = _fitted_attributes(estimator)
+    try:
+        yield
+    except BaseException:
+        for name in _fitted_attributes(estimator):
+            del estimator.__dict__[name]
+        estimator.__dict__.update(before)
+        raise
+
+
+def _fitted_attributes(estimator: Any) -> dict[str, Any]:
+    """Return what a fit has set: names that end in an underscore, and the memory."""
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if (name.endswith("_") and not name.startswith("_")) or name == "_memory"
+    }
 
 
 def resolve_init_size(
