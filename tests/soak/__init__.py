@@ -1,0 +1,1 @@
+"""A soak: random fits of random mixtures to ugly data, each known by its seed."""
