@@ -96,7 +96,7 @@ def draw(seed):
 
 def _shape(rng, matrices, history):
     """Draw N, D and M: small ones often, large ones not all at once."""
-    n_samples = int(5000 ** rng.random())
+    n_samples = int(2 * 2500 ** rng.random()) - int(rng.random() < 0.01)
     n_features = int(rng.choice([rng.integers(1, 5), rng.integers(1, 41)]))
     most = 8 if history in ("path", "cv") else 30
     n_components = int(min(most, rng.choice([rng.integers(1, 6), 30 ** rng.random()])))

@@ -163,7 +163,7 @@ def _check_cost(model, case, truth):
     penalty = model.sparsity / model.n_components * roots
     X = invariants.computed(case.points)
     expected = penalty - model.score(X, sample_weight=case.sample_weight)
-    allowed = invariants.allowed_rise(np.array([expected]), case, truth)
+    allowed = invariants.allowed_rise(np.array([expected]), model, case, truth)
     error = abs(model.cost_ - expected)
     require(error <= allowed, "cost_ is the cost", (model.cost_, expected, allowed))
 
@@ -178,7 +178,7 @@ def _go_on(model, case):
         if model.reg_covar == 0 and model.solver == "em":
             rise = model.cost_ - before
             truth = invariants.check_answers(model, case)
-            allowed = invariants.allowed_rise(np.array([before]), case, truth)
+            allowed = invariants.allowed_rise(np.array([before]), model, case, truth)
             require(rise <= allowed, "a warm start goes down", (rise, allowed))
     if case.history == "partial fit":
         for rows in (slice(None, None, 2), slice(1, None, 2), slice(None)):
