@@ -67,11 +67,16 @@ class Question:
         """Return the weighted mean of the answer, and the sum of the weights."""
         values = to_numpy(self(X))
         if sample_weight is None:
-            return float(np.mean(values)), float(len(values))
+            # Numbers that fit float32 may have a sum that does not.
+            mean = np.mean(values, dtype=np.float64)
+            return float(mean), float(len(values))
         weights = _check_sample_weight(
             to_numpy(sample_weight), values, ensure_non_negative=True
         ).astype(np.float64)
-        return float(np.average(values, weights=weights)), float(weights.sum())
+        # A row without weight has no say, however unlikely it is.
+        counts = weights > 0
+        mean = np.average(values[counts], weights=weights[counts])
+        return float(mean), float(weights.sum())
 
 
 def log_density(bound: Bound) -> Tensor:

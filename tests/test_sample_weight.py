@@ -114,6 +114,30 @@ def test_scores(counts):
     assert_allclose(labels, model.predict(X))
 
 
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_rows_without_weight_have_no_say_in_scores(in_pieces):
+    """Not even those whose density is 0."""
+    X = iris()
+    model = KeOpsGaussianMixture(3, random_state=0).fit(X)
+    far = np.concatenate([X, np.full((1, 4), 1e200)])
+    weights = np.append(np.ones(len(X)), 0.0)
+    assert model.score_samples(far)[-1] == -np.inf
+    given = far, weights
+    if in_pieces:
+        given = [far[:100], far[100:]], [weights[:100], weights[100:]]
+    found = model.score(given[0], sample_weight=given[1])
+    assert found == pytest.approx(model.score(X), rel=1e-12)
+
+
+def test_scores_in_float32_have_a_mean_if_not_a_sum():
+    X = iris().astype(np.float32)
+    model = KeOpsGaussianMixture(1, covariance_type="spherical").fit(X)
+    far = np.full((100, 4), 2e18, np.float32)
+    scores = model.score_samples(far)
+    assert np.isfinite(scores).all()
+    assert model.score(far) == pytest.approx(float(scores[0]), rel=1e-6)
+
+
 def test_refused():
     X = iris()
     model = KeOpsGaussianMixture(3)
