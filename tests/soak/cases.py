@@ -82,6 +82,8 @@ def draw(seed):
     layout = str(rng.choice([*data.WHOLE, *data.IN_PARTS]))
     if kind == "float32" and layout == "lists":
         layout = "plain"  # lists are of Python's floats
+    if layout in data.IN_PARTS and shape[2] > 8:
+        layout = "plain"  # moves of many components, part by part, take a minute
     weights = data.weights(rng, str(rng.choice(_WEIGHTS)), len(X))
     parameters = _parameters(rng, shape[2], structure, X)
     if history in ("path", "cv"):
