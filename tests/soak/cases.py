@@ -90,6 +90,8 @@ def draw(seed):
         parameters = _of_a_path(rng, parameters)
     elif history == "partial fit" or rng.random() < 0.5:
         parameters |= {"solver": "em"}
+    if shape[1] * shape[2] > 200 and "moves" in parameters:
+        parameters["moves"] = False  # of many large components they take a minute
     if parameters.get("solver", "em") != "em":
         parameters["acceleration"] = None
     parameters["random_state"] = seed % 2**31
