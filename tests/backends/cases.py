@@ -14,6 +14,8 @@ from tests.data import BACKENDS, DENSE_BACKENDS
 from tests.reference import STRUCTURES
 
 DTYPES = [np.float64, np.float32]
+# Of the native backend, each compiled for some processors.
+MODULES = ["_baseline", "_avx2", "_avx512"]
 
 every_backend = pytest.mark.parametrize("name", BACKENDS)
 # KeOps compiles for each number of features, and has threads of its own.

@@ -12,9 +12,10 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._parameters import Components
 from sklearn_keops_gmm._validation import resolve_device
 from sklearn_keops_gmm.backends import choose_backend, get_backend
-from sklearn_keops_gmm.backends._native import _modules, _reductions
+from sklearn_keops_gmm.backends._native import _modules
 from tests import reference
 from tests.backends.cases import (
+    MODULES,
     Case,
     assert_same_answers,
     assert_same_moments,
@@ -29,18 +30,7 @@ from tests.data import needs_compiled
 
 pytestmark = needs_compiled
 
-MODULES = ["_baseline", "_avx2", "_avx512"]
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(params=MODULES)
-def module(request, monkeypatch):
-    """Each compiled module that this processor can run, in place of the fastest."""
-    if request.param not in _modules.modules_for_this_processor():
-        pytest.skip(f"this processor cannot run {request.param}")
-    compiled = import_module(f"{_modules.__package__}.{request.param}")
-    monkeypatch.setattr(_reductions, "native_module", lambda: compiled)
-    return compiled
 
 
 # Those kept in registers, those in squares of 4 and of 5, and what is left over.
@@ -197,85 +187,6 @@ def test_the_fastest_module_is_taken():
     assert _modules.native_module() is import_module(
         f"{_modules.__package__}.{fastest}"
     )
-
-
-MIXTURE = {
-    "format": "f",
-    "structure": "diag",
-    "offsets": np.zeros(2),
-    "means": np.zeros((2, 3)),
-    "factors": np.ones((2, 3)),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "wrong"),
-    [
-        ("format", "i"),
-        ("structure", "round"),
-        ("offsets", np.zeros(2, np.float32)),
-        ("offsets", np.zeros(0)),
-        ("means", np.zeros((2, 0))),
-        ("means", np.zeros(5)),
-        ("means", None),
-        ("factors", np.zeros((2, 3, 3))),
-        ("factors", np.ones(3)),  # as if they were tied
-    ],
-)
-def test_no_wrong_mixture(module, name, wrong):
-    """The loops trust their arrays; so these are checked, whoever calls."""
-    module.mixture(*MIXTURE.values())
-    with pytest.raises(ValueError, match="expected"):
-        module.mixture(*{**MIXTURE, name: wrong}.values())
-
-
-def arguments(module):
-    """What a reduction takes, all as it should be."""
-    return {
-        "mixture": module.mixture(*MIXTURE.values()),
-        "centre": np.zeros(3),
-        "scale": 1.0,
-        "points": np.ones((6, 3), np.float32),
-        "sample_weight": np.ones(6, np.float32),
-        "tile_bytes": 2**20,
-        "out": np.zeros(6, np.float32),
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "wrong"),
-    [
-        ("mixture", None),
-        ("centre", np.zeros(0)),
-        ("centre", np.zeros(4)),
-        ("points", np.zeros((6, 3))),
-        ("points", np.zeros((6, 3), np.int32)),
-        ("points", np.zeros((6, 3), np.complex64)),
-        ("points", np.zeros((5, 4), np.float32)),
-        ("points", None),
-        ("sample_weight", np.ones(6)),
-        ("sample_weight", np.ones(5, np.float32)),
-        ("out", np.zeros(6)),
-        ("out", np.zeros(5, np.float32)),
-        ("out", None),
-    ],
-)
-def test_no_wrong_memory(module, name, wrong):
-    given = arguments(module)
-    module.log_density(*given.values())
-    with pytest.raises(ValueError, match="expected"):
-        module.moments(*given.values())  # whose results are others
-    with pytest.raises(ValueError, match="expected"):
-        module.log_density(*{**given, name: wrong}.values())
-
-
-def test_no_strides_and_no_constants(module):
-    given = arguments(module)
-    with pytest.raises(ValueError, match="not C-contiguous"):
-        module.log_density(*{**given, "points": np.ones((3, 6), "f").T}.values())
-    given["out"].flags.writeable = False
-    with pytest.raises(ValueError, match="read-only"):
-        module.log_density(*given.values())
 
 
 def test_automatic_only_on_the_cpu():

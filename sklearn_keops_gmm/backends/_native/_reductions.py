@@ -103,12 +103,12 @@ class NativeReductions:
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
-        visit = self._visit("moments", components)
-        size = _size_of_sums(components)
+        mixture = self._mixture(components)
+        visit = self._visit("moments", mixture)
+        size = _native().n_sums(mixture)
 
         def sums_of(rows: slice) -> Tensor:
-            # The log-likelihood comes last.
-            sums = torch.zeros(size + 1, dtype=torch.float64)
+            sums = torch.zeros(size, dtype=torch.float64)
             visit(rows, sums)
             return sums
 
@@ -122,8 +122,9 @@ class NativeReductions:
 
     def _write(self, reduction: str, components: Components, out: Tensor) -> None:
         """Fill `out`, which has a row for each sample."""
-        visit = self._visit(reduction, components)
-        chunks = self._chunks(_size_of_sums(components))
+        mixture = self._mixture(components)
+        visit = self._visit(reduction, mixture)
+        chunks = self._chunks(_native().n_sums(mixture))
         map_threads(lambda rows: visit(rows, out[rows]), chunks, self._points.device)
 
     def _chunks(self, size: int, at_most: int = MAX_CHUNKS) -> list[slice]:
@@ -135,19 +136,20 @@ class NativeReductions:
         return slices(n, min(at_most, n * size // _GRAIN, n // _ROWS))
 
     @single_thread()
-    def _visit(
-        self, reduction: str, components: Components
-    ) -> Callable[[slice, Tensor], None]:
-        """Return what reduces some rows to an array for the results."""
-        module: Any = native_module()
-        run = getattr(module, reduction)
-        points, weights = self._points.numpy(), None
-        if reduction == "moments" and self._sample_weight is not None:
-            weights = self._sample_weight.numpy()
+    def _mixture(self, components: Components) -> Any:
+        """Return the components as the compiled module keeps them."""
         components = _triangular(components.in_frame(self._frame))
         parts = components.offsets, components.means, components.factors
         arrays = [part.double().contiguous().numpy() for part in parts]
-        mixture = module.mixture(points.dtype.char, components.structure, *arrays)
+        char = self._points.numpy().dtype.char
+        return _native().mixture(char, components.structure, *arrays)
+
+    def _visit(self, reduction: str, mixture: Any) -> Callable[[slice, Tensor], None]:
+        """Return what reduces some rows to an array for the results."""
+        run = getattr(_native(), reduction)
+        points, weights = self._points.numpy(), None
+        if reduction == "moments" and self._sample_weight is not None:
+            weights = self._sample_weight.numpy()
         frame = self._frame.centre.numpy(), self._frame.scale
         # As many tiles as chunks are there at once, at most.
         tile_bytes = memory_budget() // 2 // MAX_CHUNKS
@@ -157,6 +159,11 @@ class NativeReductions:
             run(mixture, *frame, *part, tile_bytes, out.numpy())
 
         return visit
+
+
+def _native() -> Any:
+    """Return the compiled module, which has no annotations."""
+    return native_module()
 
 
 def _side_by_side(array: Tensor) -> Tensor:
@@ -178,16 +185,11 @@ def _triangular(components: Components) -> Components:
     return replace(components, factors=lower.flip(-2, -1))
 
 
-def _size_of_sums(components: Components) -> int:
-    """Return how many sums the moments of all components are, as in structures.h."""
-    n_components, n_features = components.means.shape
-    second = {"diag": n_features, "spherical": 1}
-    triangle = n_features * (n_features + 1) // 2
-    return n_components * (1 + n_features + second.get(components.structure, triangle))
-
-
 def _moments(sums: Tensor, components: Components) -> Moments:
-    """Return what sums, of one component after the other, say about moments."""
+    """Return what sums say about moments: those of one component after the other.
+
+    The log-likelihood comes last.
+    """
     n_components, n_features = components.means.shape
     log_likelihood = float(sums[-1])
     mass, first, second = (

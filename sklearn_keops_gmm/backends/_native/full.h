@@ -12,29 +12,29 @@ class Full : public Structure<T> {
     using Structure<T>::Structure;
     using Structure<T>::D;
 
-    int factor_size() const override { return D * D; }
-    int sums_size() const override { return 1 + D + D * (D + 1) / 2; }
+    int64_t factor_size() const override { return D * D; }
+    int64_t sums_size() const override { return 1 + D + D * (D + 1) / 2; }
 
     void move(const double* shift, double* sums) const override {
         const double mass = sums[0];
         double *first = sums + 1, *second = first + D;
-        for (int a = 0; a < D; a++)
-            for (int b = a; b < D; b++)
+        for (int64_t a = 0; a < D; a++)
+            for (int64_t b = a; b < D; b++)
                 *second++ += first[a] * shift[b] + shift[a] * first[b] +
                              mass * shift[a] * shift[b];
-        for (int a = 0; a < D; a++) first[a] += mass * shift[a];
+        for (int64_t a = 0; a < D; a++) first[a] += mass * shift[a];
     }
 
-    void log_densities(const T* packed, long count, const Tile<T>& tile,
+    void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                        Vector<T>* out) const override {
-        for (long j = 0; j < count; j++)
+        for (int64_t j = 0; j < count; j++)
             log_density(packed + j * this->width(), tile, out + j * tile.n_vectors);
     }
 
-    void add_moments(const T* packed, long count, const Tile<T>& tile,
+    void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
                      const Vector<T>* shares, const Vector<T>* scale,
                      double* sums) const override {
-        for (long j = 0; j < count; j++)
+        for (int64_t j = 0; j < count; j++)
             add_moments(packed + j * this->width(), tile, shares + j * tile.n_vectors,
                         scale, sums + j * sums_size());
     }
@@ -57,7 +57,7 @@ class SmallFull final : public Full<T> {
   public:
     SmallFull() : Full<T>(D) {}
 
-    int width() const override { return 1 + D + TRIANGLE; }
+    int64_t width() const override { return 1 + D + TRIANGLE; }
 
     void pack(double offset, const double* mean, const double* factor, double unit,
               T* packed) const override {
@@ -68,10 +68,10 @@ class SmallFull final : public Full<T> {
     }
 
     void log_density(const T* packed, const Tile<T>& tile, V* out) const override {
-        const int n = tile.n_vectors;
+        const int64_t n = tile.n_vectors;
         const V* x = tile.coordinates;
         const T *mean = packed + 1, *factor = mean + D;
-        for (int i = 0; i < n; i++) {
+        for (int64_t i = 0; i < n; i++) {
             V z[D], found = all<T>(packed[0]);
             UNROLL for (int a = 0; a < D; a++) z[a] = x[a * n + i] - mean[a];
             int at = 0;
@@ -87,11 +87,11 @@ class SmallFull final : public Full<T> {
 
     void add_moments(const T* packed, const Tile<T>& tile, const V* shares,
                      const V* scale, double* sums) const override {
-        const int n = tile.n_vectors;
+        const int64_t n = tile.n_vectors;
         const V* x = tile.coordinates;
         const T* mean = packed + 1;
         V found[1 + D + TRIANGLE] = {};
-        for (int i = 0; i < n; i++) {
+        for (int64_t i = 0; i < n; i++) {
             const V share = shares[i] * scale[i];
             V z[D];
             UNROLL for (int a = 0; a < D; a++) z[a] = x[a * n + i] - mean[a];
@@ -121,9 +121,9 @@ class BlockedFull final : public Full<T> {
   public:
     using Full<T>::Full;
 
-    int width() const override {
-        int size = 1 + D;
-        for (int b = 0; b < D; b += B) size += B * (b + B);
+    int64_t width() const override {
+        int64_t size = 1 + D;
+        for (int64_t b = 0; b < D; b += B) size += B * (b + B);
         return size;
     }
 
@@ -131,26 +131,26 @@ class BlockedFull final : public Full<T> {
     void pack(double offset, const double* mean, const double* factor, double unit,
               T* packed) const override {
         *packed++ = offset;
-        for (int a = 0; a < D; a++) *packed++ = mean[a];
-        for (int b = 0; b < D; b += B)
-            for (int a = 0; a < b + B; a++)
-                for (int k = b; k < b + B; k++)
+        for (int64_t a = 0; a < D; a++) *packed++ = mean[a];
+        for (int64_t b = 0; b < D; b += B)
+            for (int64_t a = 0; a < b + B; a++)
+                for (int64_t k = b; k < b + B; k++)
                     *packed++ = a <= k && k < D ? factor[a * D + k] * unit : 0.0;
     }
 
     void log_density(const T* packed, const Tile<T>& tile, V* out) const override {
-        const int n = tile.n_vectors;
+        const int64_t n = tile.n_vectors;
         V* z = tile.scratch;  // (padded D, GROUP)
         std::fill(z + D * GROUP, z + padded(D, B) * GROUP, V{});
-        for (int i = 0; i < n; i += GROUP) {
+        for (int64_t i = 0; i < n; i += GROUP) {
             const V* x = tile.coordinates + i;
             V found[GROUP];
-            for (int a = 0; a < D; a++)
+            for (int64_t a = 0; a < D; a++)
                 UNROLL for (int v = 0; v < GROUP; v++)
                     z[a * GROUP + v] = x[a * n + v] - packed[1 + a];
             UNROLL for (int v = 0; v < GROUP; v++) found[v] = all<T>(packed[0]);
             const T* factor = packed + 1 + D;
-            for (int b = 0; b < D; b += B) {
+            for (int64_t b = 0; b < D; b += B) {
                 lower(z, b, factor, found);
                 factor += B * (b + B);
             }
@@ -163,28 +163,29 @@ class BlockedFull final : public Full<T> {
 
     void add_moments(const T* packed, const Tile<T>& tile, const V* shares,
                      const V* scale, double* sums) const override {
-        const int n = tile.n_vectors, rows = padded(D, B);
+        const int64_t n = tile.n_vectors, rows = padded(D, B);
         const V* x = tile.coordinates;
         V *z = tile.scratch, *weighted = z + rows * n, *share = weighted + B * n;
         V mass = {};
-        for (int i = 0; i < n; i++) mass += share[i] = shares[i] * scale[i];
+        for (int64_t i = 0; i < n; i++) mass += share[i] = shares[i] * scale[i];
         sums[0] += sum<T>(mass);
         std::fill(z + D * n, z + rows * n, V{});
         // From the last rows up: those that a square needs are there by then.
-        for (int a = rows - B; a >= 0; a -= B) {
-            for (int k = a; k < std::min(a + B, D); k++)
-                for (int i = 0; i < n; i++) z[k * n + i] = x[k * n + i] - packed[1 + k];
+        for (int64_t a = rows - B; a >= 0; a -= B) {
+            for (int64_t k = a; k < std::min(a + B, D); k++)
+                for (int64_t i = 0; i < n; i++)
+                    z[k * n + i] = x[k * n + i] - packed[1 + k];
             on_diagonal(a, n, z, share, weighted, sums);
-            for (int b = a + B; b < D; b += B)
+            for (int64_t b = a + B; b < D; b += B)
                 off_diagonal(a, b, n, z, weighted, sums);
         }
     }
 
   private:
     // Takes B coordinates of factor^T z, from b on, off the log-densities.
-    static void lower(const V* z, int b, const T* factor, V* log_density) {
+    static void lower(const V* z, int64_t b, const T* factor, V* log_density) {
         V y[B][GROUP] = {};
-        for (int a = 0; a < b; a++, z += GROUP, factor += B)
+        for (int64_t a = 0; a < b; a++, z += GROUP, factor += B)
             UNROLL for (int k = 0; k < B; k++)
                 UNROLL for (int v = 0; v < GROUP; v++) y[k][v] += factor[k] * z[v];
         UNROLL for (int a = 0; a < B; a++, z += GROUP, factor += B)
@@ -195,12 +196,12 @@ class BlockedFull final : public Full<T> {
     }
 
     // Rows a to a + B: first moments, their square of the second, and `weighted`.
-    void on_diagonal(int a, int n, const V* z, const V* share, V* weighted,
+    void on_diagonal(int64_t a, int64_t n, const V* z, const V* share, V* weighted,
                      double* sums) const {
         constexpr int TRIANGLE = B * (B + 1) / 2;
         V found[B + TRIANGLE] = {};
         z += a * n;
-        for (int i = 0; i < n; i++) {
+        for (int64_t i = 0; i < n; i++) {
             V row[B];
             UNROLL for (int k = 0; k < B; k++) row[k] = z[k * n + i];
             int to = B;
@@ -216,28 +217,31 @@ class BlockedFull final : public Full<T> {
         for (int k = 0; k < B; k++)
             for (int l = k; l < B; l++, from++)
                 if (a + l < D) sums[at(a + k, a + l)] += added[from];
-        for (int k = 0; k < std::min(B, D - a); k++) sums[1 + a + k] += added[k];
+        for (int k = 0; k < std::min<int64_t>(B, D - a); k++)
+            sums[1 + a + k] += added[k];
     }
 
     // Rows a to a + B, which are `weighted`, with rows b to b + B.
-    void off_diagonal(int a, int b, int n, const V* z, const V* weighted,
+    void off_diagonal(int64_t a, int64_t b, int64_t n, const V* z, const V* weighted,
                       double* sums) const {
         z += b * n;
         for (int k = 0; k < B; k += ROWS) {
             V found[ROWS * B] = {};
             const V* left = weighted + k * n;
-            for (int i = 0; i < n; i++)
+            for (int64_t i = 0; i < n; i++)
                 UNROLL for (int l = 0; l < B; l++)
                     UNROLL for (int m = 0; m < ROWS; m++)
                         found[m * B + l] += left[m * n + i] * z[l * n + i];
             double added[ROWS * B];
             sum_each<T>(found, added);
             for (int m = 0; m < ROWS; m++)
-                for (int l = 0; l < std::min(B, D - b); l++)
+                for (int l = 0; l < std::min<int64_t>(B, D - b); l++)
                     sums[at(a + k + m, b + l)] += added[m * B + l];
         }
     }
 
     // Where the second moment of features a <= b is among the sums.
-    int at(int a, int b) const { return 1 + D + a * D - a * (a - 1) / 2 + b - a; }
+    int64_t at(int64_t a, int64_t b) const {
+        return 1 + D + a * D - a * (a - 1) / 2 + b - a;
+    }
 };

@@ -7,10 +7,10 @@
 #include <cstring>
 #include <exception>
 #include <memory>
-#include <stdexcept>
+#include <new>
 #include <string>
-#include <type_traits>
 
+#include "arguments.h"
 #include "reductions.h"
 
 #define STRING(name) #name
@@ -20,55 +20,6 @@
 
 namespace {
 
-// What is thrown where Python's exception is set already.
-struct Raised {};
-
-template <class T>
-constexpr const char* FORMATS = nullptr;  // of struct, in Python
-template <>
-constexpr const char* FORMATS<float> = "f";
-template <>
-constexpr const char* FORMATS<double> = "d";
-template <>
-constexpr const char* FORMATS<int64_t> = sizeof(long) == 8 ? "lq" : "q";
-
-// An array, or None, whose numbers lie one after the other.
-class Argument {
-  public:
-    Argument(const char* name, PyObject* object, int flags = PyBUF_SIMPLE)
-        : name(name) {
-        flags |= PyBUF_FORMAT | PyBUF_C_CONTIGUOUS;
-        if (object != Py_None && PyObject_GetBuffer(object, &view, flags) < 0)
-            throw Raised();
-    }
-    Argument(const Argument&) = delete;
-    ~Argument() { PyBuffer_Release(&view); }  // of None does nothing
-
-    bool is_none() const { return !view.obj; }
-    long size() const { return is_none() ? 0 : view.len / view.itemsize; }
-    template <class T>
-    bool holds() const {
-        return !is_none() && view.format[1] == '\0' &&
-               std::strchr(FORMATS<std::remove_const_t<T>>, view.format[0]);
-    }
-
-    // Its numbers, which have to be so many of this type.
-    template <class T>
-    T* numbers(long count) const {
-        if (!holds<T>() || size() != count)
-            throw std::invalid_argument(
-                std::string(name) + ": expected " + std::to_string(count) +
-                " numbers of format '" + FORMATS<std::remove_const_t<T>>[0] + "', got " +
-                std::to_string(size()) + " of '" + (is_none() ? "" : view.format) +
-                "'");
-        return static_cast<T*>(view.buf);
-    }
-
-  private:
-    const char* const name;
-    Py_buffer view{};
-};
-
 class WithoutGIL {
   public:
     ~WithoutGIL() { PyEval_RestoreThread(state); }
@@ -77,13 +28,14 @@ class WithoutGIL {
     PyThreadState* const state = PyEval_SaveThread();
 };
 
-// What a capsule with a mixture for samples of type T is called.
+// What a capsule with a mixture for samples of type T is called. Modules for other
+// processors pack mixtures in other ways.
 template <class T>
 constexpr const char* NAME = nullptr;
 template <>
-constexpr const char* NAME<float> = "mixture for 'f'";
+constexpr const char* NAME<float> = "mixture for 'f' of " NAME_OF(MODULE);
 template <>
-constexpr const char* NAME<double> = "mixture for 'd'";
+constexpr const char* NAME<double> = "mixture for 'd' of " NAME_OF(MODULE);
 
 // Calls what may throw, and returns null with Python's exception set where it did.
 template <class Function>
@@ -94,24 +46,33 @@ PyObject* guarded(Function function) {
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
     } catch (const std::exception& error) {
-        PyErr_SetString(PyExc_ValueError, error.what());
+        const char* text = error.what();  // of which an excerpt can split a character
+        const Owned message(PyUnicode_DecodeUTF8(text, std::strlen(text), "replace"));
+        if (message) PyErr_SetObject(PyExc_ValueError, message.get());
     }
     return nullptr;
 }
 
+// Returns how many components or features these are, each of `items` numbers.
+int64_t bounded(const Argument& of, int64_t items, const char* each) {
+    const int64_t count = of.size() / items;
+    if (!of.holds<double>() || count < 1 || count > MOST)
+        refuse(of.name, "1 to " + std::to_string(MOST) + " numbers of format 'd'" + each,
+               of.given());
+    return count;
+}
+
 template <class T>
-PyObject* make_mixture(const char* name, const Argument& offsets, const Argument& means,
-                       const Argument& factors) {
-    const long n_components = offsets.size();
-    const long n_features = n_components ? means.size() / n_components : 0;
-    if (n_features == 0) throw std::invalid_argument("means: expected numbers, got 0");
-    auto structure = make_structure<T>(name, n_features);
-    const long factor_size = structure->factor_size();
-    const bool tied = std::strcmp(name, "tied") == 0;
+PyObject* make_mixture(const std::string& name, const Argument& offsets,
+                       const Argument& means, const Argument& factors) {
+    const int64_t M = bounded(offsets, 1, "");
+    const int64_t D = bounded(means, M, " for each component");
+    auto structure = make_structure<T>(name, D);
+    const int64_t factor_size = structure->factor_size();
+    const bool tied = name == "tied";
     const Components components{
-        n_components, offsets.numbers<const double>(n_components),
-        means.numbers<const double>(n_components * n_features),
-        factors.numbers<const double>((tied ? 1 : n_components) * factor_size),
+        M, offsets.numbers<const double>(M), means.numbers<const double>(M * D),
+        factors.numbers<const double>(times(tied ? 1 : M, factor_size)),
         tied ? 0 : factor_size};
     auto mixture = std::make_unique<Mixture<T>>(std::move(structure), components);
     const auto destroy = [](PyObject* capsule) {
@@ -124,39 +85,65 @@ PyObject* make_mixture(const char* name, const Argument& offsets, const Argument
 
 // mixture(format, structure, offsets, means, factors)
 PyObject* mixture(PyObject*, PyObject* args) {
-    const char *format, *structure;
-    PyObject *offsets, *means, *factors;
-    if (!PyArg_ParseTuple(args, "ssOOO", &format, &structure, &offsets, &means,
+    PyObject *format, *structure, *offsets, *means, *factors;
+    if (!PyArg_ParseTuple(args, "OOOOO:mixture", &format, &structure, &offsets, &means,
                           &factors))
         return nullptr;
     return guarded([&] {
         const Argument arrays[] = {
             {"offsets", offsets}, {"means", means}, {"factors", factors}};
-        const bool wide = std::strcmp(format, FORMATS<double>) == 0;
-        if (!wide && std::strcmp(format, FORMATS<float>) != 0)
-            throw std::invalid_argument(
-                std::string("format: expected 'f' or 'd', got '") + format + "'");
+        const std::string of = text_of("format", format);
+        const bool wide = of == FORMATS<double>;
+        if (!wide && of != FORMATS<float>)
+            refuse("format", "'f' or 'd'", shown(format));
         const auto make = wide ? make_mixture<double> : make_mixture<float>;
-        return make(structure, arrays[0], arrays[1], arrays[2]);
+        return make(text_of("structure", structure), arrays[0], arrays[1], arrays[2]);
+    });
+}
+
+template <class T>
+const Mixture<T>& mixture_in(PyObject* capsule) {
+    if (!PyCapsule_IsValid(capsule, NAME<T>)) {
+        const char* other =
+            PyCapsule_CheckExact(capsule) ? PyCapsule_GetName(capsule) : nullptr;
+        refuse("mixture", std::string("a ") + NAME<T>,
+               other ? std::string("a ") + other : kind_of(capsule));
+    }
+    return *static_cast<const Mixture<T>*>(PyCapsule_GetPointer(capsule, NAME<T>));
+}
+
+// How many results a reduction has.
+template <class Reduction, class T>
+int64_t size_of(const Mixture<T>& mixture, int64_t n_samples) {
+    return Reduction::size(n_samples, mixture.count(), mixture.sums_size());
+}
+
+// n_sums(mixture): how many numbers `moments` adds to
+PyObject* n_sums(PyObject*, PyObject* capsule) {
+    return guarded([&] {
+        const int64_t size = PyCapsule_IsValid(capsule, NAME<float>)
+                                 ? size_of<Sums>(mixture_in<float>(capsule), 0)
+                                 : size_of<Sums>(mixture_in<double>(capsule), 0);
+        return PyLong_FromLongLong(size);
     });
 }
 
 template <class Reduction, class T>
 void run(PyObject* capsule, const Argument& centre, double scale,
-         const Argument& points, const Argument& weights, long tile_bytes,
+         const Argument& points, const Argument& weights, int64_t tile_bytes,
          const Argument& out) {
-    if (!PyCapsule_IsValid(capsule, NAME<T>))
-        throw std::invalid_argument(std::string("mixture: expected a ") + NAME<T>);
-    const auto& mixture =
-        *static_cast<const Mixture<T>*>(PyCapsule_GetPointer(capsule, NAME<T>));
-    const long D = mixture.n_features(), n_samples = points.size() / D;
+    const Mixture<T>& mixture = mixture_in<T>(capsule);
+    const int64_t D = mixture.n_features(), n_samples = points.size() / D;
     const Samples<T> samples{
         points.numbers<const T>(n_samples * D),
         weights.is_none() ? nullptr : weights.numbers<const T>(n_samples), n_samples,
         centre.numbers<const double>(D), scale};
     using Result = typename Reduction::template Result<T>;
-    const long size = Reduction::size(n_samples, mixture.count(), mixture.sums_size());
+    const int64_t size = size_of<Reduction>(mixture, n_samples);
     Result* results = out.numbers<Result>(size);
+    for (const Argument* read : {&points, &weights, &centre})
+        if (out.overlaps(*read))
+            refuse("out", "memory of its own", std::string("some of ") + read->name);
 
     const WithoutGIL here;
     reduce<Reduction>(samples, mixture, tile_bytes, size, results);
@@ -165,24 +152,27 @@ void run(PyObject* capsule, const Argument& centre, double scale,
 // reduction(mixture, centre, scale, points, weights, tile_bytes, out)
 template <class Reduction>
 PyObject* reduction(PyObject*, PyObject* args) {
-    PyObject *mixture, *centre, *points, *weights, *out;
-    double scale;
-    Py_ssize_t tile_bytes;
-    if (!PyArg_ParseTuple(args, "OOdOOnO", &mixture, &centre, &scale, &points,
-                          &weights, &tile_bytes, &out))
+    PyObject *mixture, *centre, *scale, *points, *weights, *tile_bytes, *out;
+    if (!PyArg_ParseTuple(args, "OOOOOOO", &mixture, &centre, &scale, &points, &weights,
+                          &tile_bytes, &out))
         return nullptr;
     return guarded([&] {
+        const double unit = scale_of(scale);
+        const int64_t fit = bytes_of(tile_bytes);
         const Argument given("points", points);
-        const auto run_one = given.holds<double>() ? run<Reduction, double>
-                                                   : run<Reduction, float>;
-        run_one(mixture, {"centre", centre}, scale, given, {"weights", weights},
-                tile_bytes, {"out", out, PyBUF_WRITABLE});
+        const bool wide = given.holds<double>();
+        if (!wide && !given.holds<float>())
+            refuse("points", "numbers of format 'f' or 'd'", given.given());
+        const auto run_one = wide ? run<Reduction, double> : run<Reduction, float>;
+        run_one(mixture, {"centre", centre}, unit, given, {"weights", weights}, fit,
+                {"out", out, PyBUF_WRITABLE});
         Py_RETURN_NONE;
     });
 }
 
 PyMethodDef methods[] = {
     {"mixture", mixture, METH_VARARGS, nullptr},
+    {"n_sums", n_sums, METH_O, nullptr},
     {"log_density", reduction<LogDensity>, METH_VARARGS, nullptr},
     {"labels", reduction<Labels>, METH_VARARGS, nullptr},
     {"responsibilities", reduction<Responsibilities>, METH_VARARGS, nullptr},

@@ -3,41 +3,23 @@
 
 #include <algorithm>
 #include <limits>
-#include <new>
 #include <type_traits>
 
+#include "memory.h"
 #include "mixture.h"
 
 // What the log-densities of a tile should take of the cache, and bounds of a row of
 // them, in bytes.
-constexpr long TILE_BYTES = 512 * 1024, MIN_ROW = 1024, MAX_ROW = 3072;
-constexpr long TERMS = 32;
+constexpr int64_t TILE_BYTES = 512 * 1024, MIN_ROW = 1024, MAX_ROW = 3072;
+constexpr int64_t TERMS = 32;
 
 template <class T>
 struct Samples {
     const T* points;   // (N, D)
     const T* weights;  // (N), or null for ones
-    long count;
+    int64_t count;
     const double* centre;  // (D), and scale: of the frame
     double scale;          // a power of two
-};
-
-// Memory for vectors.
-template <class T>
-class Array {
-  public:
-    explicit Array(long n_vectors)
-        : data(static_cast<Vector<T>*>(
-              ::operator new(n_vectors * VECTOR_BYTES, alignment))) {}
-    Array(const Array&) = delete;
-    ~Array() { ::operator delete(data, alignment); }
-
-    operator Vector<T>*() const { return data; }
-    T* numbers() const { return reinterpret_cast<T*>(data); }
-
-  private:
-    static constexpr std::align_val_t alignment{64};
-    Vector<T>* const data;
 };
 
 // Some samples at a time, with the log-densities of all components.
@@ -46,10 +28,10 @@ class Tiles {
     using V = Vector<T>;
 
   public:
-    long start = 0, count = 0;  // the samples of this tile
+    int64_t start = 0, count = 0;  // the samples of this tile
 
     // A tile has at least a group of vectors, whatever is `fit` for it in bytes.
-    Tiles(const Samples<T>& samples, const Mixture<T>& mixture, long fit)
+    Tiles(const Samples<T>& samples, const Mixture<T>& mixture, int64_t fit)
         : samples(samples),
           mixture(mixture),
           rows(mixture.n_features() + MAX_BLOCK),
@@ -79,21 +61,21 @@ class Tiles {
     void share() {
         V* part = scratch;  // of few terms, for the rounding of a sum of many
         std::fill(totals + 0, totals + n, V{});
-        for (long first = 0; first < mixture.count(); first += TERMS) {
+        for (int64_t first = 0; first < mixture.count(); first += TERMS) {
             std::fill(part, part + n, V{});
-            const long end = std::min(first + TERMS, mixture.count());
-            for (long j = first; j < end; j++)
-                for (int i = 0; i < n; i++)
+            const int64_t end = std::min(first + TERMS, mixture.count());
+            for (int64_t j = first; j < end; j++)
+                for (int64_t i = 0; i < n; i++)
                     part[i] += row(j)[i] = exp2<T>(row(j)[i] - levels[i]);
-            for (int i = 0; i < n; i++) totals[i] += part[i];
+            for (int64_t i = 0; i < n; i++) totals[i] += part[i];
         }
     }
 
     // Returns ln p(x) of the samples, (n); -inf, as the level is, where shares are 0.
     const T* log_density() {
-        for (int i = 0; i < n; i++)
+        for (int64_t i = 0; i < n; i++)
             levels[i] = (levels[i] + log2<T>(totals[i])) * T(std::log(2.0));
-        return levels.numbers();
+        return numbers(levels);
     }
 
     // Returns the sum of weights times ln p(x).
@@ -101,7 +83,7 @@ class Tiles {
         using Doubles = typename Wide<T>::Vector;
         log_density();
         Doubles sum = {};
-        for (int i = 0; i < n; i++) {
+        for (int64_t i = 0; i < n; i++) {
             // A sample without weight has no say, however unlikely it is.
             const V term = weights[i] > T(0) ? weights[i] * levels[i] : V{};
             sum += __builtin_convertvector(term, Doubles);
@@ -120,10 +102,10 @@ class Tiles {
     // Writes responsibilities, (count, M), of samples without weights.
     void responsibilities(T* out) {
         scale();
-        for (long j = 0; j < mixture.count(); j++) {
+        for (int64_t j = 0; j < mixture.count(); j++) {
             const T* shares = reinterpret_cast<const T*>(row(j));
-            for (long i = 0; i < count; i++)
-                out[i * mixture.count() + j] = shares[i] * totals.numbers()[i];
+            for (int64_t i = 0; i < count; i++)
+                out[i * mixture.count() + j] = shares[i] * numbers(totals)[i];
         }
     }
 
@@ -131,9 +113,9 @@ class Tiles {
     void labels(int64_t* out) {
         Integers<T>* best = reinterpret_cast<Integers<T>*>(totals + 0);
         std::fill(best, best + n, Integers<T>{});
-        for (long j = mixture.count(); j-- > 0;) {
+        for (int64_t j = mixture.count(); j-- > 0;) {
             const Integers<T> label = Integers<T>{} + static_cast<Integer<T>>(j);
-            for (int i = 0; i < n; i++)
+            for (int64_t i = 0; i < n; i++)
                 best[i] = row(j)[i] == levels[i] ? label : best[i];
         }
         std::copy_n(reinterpret_cast<const Integer<T>*>(best), count, out);
@@ -141,60 +123,63 @@ class Tiles {
 
   private:
     // Returns in how many vectors, a multiple of GROUP, so many samples go.
-    static long vectors_of(long count) {
+    static int64_t vectors_of(int64_t count) {
         return (count - 1) / (GROUP * LANES<T>) * GROUP + GROUP;
     }
 
-    long vectors_of_tile(long fit) const {
-        const long columns = mixture.count() + rows;
-        const long best = std::clamp(TILE_BYTES / columns, MIN_ROW, MAX_ROW);
+    int64_t vectors_of_tile(int64_t fit) const {
+        const int64_t columns = mixture.count() + rows;
+        const int64_t best = std::clamp(TILE_BYTES / columns, MIN_ROW, MAX_ROW);
         // All the arrays below: coordinates are there twice.
-        const long row = std::min(best, fit / (columns + rows + 2 * MAX_BLOCK + 3));
-        const long groups = std::max(row / (GROUP * VECTOR_BYTES), 1L);
+        const int64_t row = std::min(best, fit / (columns + rows + 2 * MAX_BLOCK + 3));
+        const int64_t groups = std::max<int64_t>(row / (GROUP * VECTOR_BYTES), 1);
         // Rows that are a power of two apart would compete for the same cache lines.
         return (groups - 1) / 2 * 2 * GROUP + GROUP;
     }
 
-    V* row(long j) const { return logits + j * n; }
+    V* row(int64_t j) const { return logits + j * n; }
+    static T* numbers(V* vectors) { return reinterpret_cast<T*>(vectors); }
 
     // Reads samples, moves them into the frame, and turns rows into columns.
     void read() {
-        const int D = mixture.n_features();
+        const int64_t D = mixture.n_features();
         const T* points = samples.points + start * D;
         const double unit = 1 / samples.scale;
         std::fill(coordinates + 0, coordinates + rows * n, V{});
-        for (int a = 0; a < D; a++) {
-            T* out = coordinates.numbers() + a * n * LANES<T>;
-            for (long i = 0; i < count; i++)
+        for (int64_t a = 0; a < D; a++) {
+            T* out = numbers(coordinates) + a * n * LANES<T>;
+            for (int64_t i = 0; i < count; i++)
                 out[i] = (points[i * D + a] - samples.centre[a]) * unit;
         }
         std::fill(weights + 0, weights + n, V{});
         if (samples.weights)
-            std::copy_n(samples.weights + start, count, weights.numbers());
+            std::copy_n(samples.weights + start, count, numbers(weights));
         else
-            std::fill_n(weights.numbers(), count, T(1));
+            std::fill_n(numbers(weights), count, T(1));
     }
 
     // Turns totals into the factors that make weighted responsibilities of shares.
     void scale() {
-        for (int i = 0; i < n; i++)
+        for (int64_t i = 0; i < n; i++)
             totals[i] = totals[i] > T(0) ? weights[i] / totals[i] : V{};
     }
 
     const Samples<T> samples;
     const Mixture<T>& mixture;
-    const int rows;
-    const long most;
-    const Array<T> coordinates, logits, levels, totals, weights, scratch;
+    const int64_t rows;
+    const int64_t most;
+    const Array<V> coordinates, logits, levels, totals, weights, scratch;
     Tile<T> tile;
-    int n = 0;
+    int64_t n = 0;
 };
 
 // What reductions to one result for each sample, or one for each pair, have in common.
 struct OfSamples {
     template <class T>
     using Result = T;
-    static long size(long n_samples, long, long) { return n_samples; }
+    static int64_t size(int64_t n_samples, int64_t, int64_t) {
+        return n_samples;
+    }
     template <class T>
     static void finish(const Mixture<T>&, void*) {}
 };
@@ -217,8 +202,8 @@ struct Labels : OfSamples {
 };
 
 struct Responsibilities : OfSamples {
-    static long size(long n_samples, long n_components, long) {
-        return n_samples * n_components;
+    static int64_t size(int64_t n_samples, int64_t n_components, int64_t) {
+        return times(n_samples, n_components);
     }
     template <class T>
     static void add(Tiles<T>& tile, const Mixture<T>& mixture, T* out) {
@@ -231,7 +216,8 @@ struct Responsibilities : OfSamples {
 struct Sums {
     template <class T>
     using Result = double;
-    static long size(long, long n_components, long n_sums) {
+    // Does not overflow: the mixture has as many numbers.
+    static int64_t size(int64_t, int64_t n_components, int64_t n_sums) {
         return n_components * n_sums + 1;
     }
     template <class T>
@@ -248,15 +234,15 @@ struct Sums {
 
 // Returns what all results are where a component is NaN.
 template <class Result>
-Result of_nan(long component) {
+Result of_nan(int64_t component) {
     if constexpr (std::is_integral_v<Result>) return component;
     return std::numeric_limits<Result>::quiet_NaN();
 }
 
 // Reduces samples to `size` results, in tiles for which so many bytes are `fit`.
 template <class Reduction, class T, class Result>
-void reduce(const Samples<T>& samples, const Mixture<T>& mixture, long fit, long size,
-            Result* out) {
+void reduce(const Samples<T>& samples, const Mixture<T>& mixture, int64_t fit,
+            int64_t size, Result* out) {
     if (mixture.first_nan() < mixture.count()) {
         std::fill_n(out, size, of_nan<Result>(mixture.first_nan()));
         return;

@@ -13,44 +13,44 @@ class Scales final : public Structure<T> {
     using Structure<T>::D;
 
   public:
-    explicit Scales(int n_features)
+    explicit Scales(int64_t n_features)
         : Structure<T>(n_features), rows(padded(n_features, B)) {}
 
-    int width() const override { return 1 + 2 * rows; }
-    int factor_size() const override { return spherical ? 1 : D; }
-    int sums_size() const override { return 1 + D + factor_size(); }
+    int64_t width() const override { return 1 + 2 * rows; }
+    int64_t factor_size() const override { return spherical ? 1 : D; }
+    int64_t sums_size() const override { return 1 + D + factor_size(); }
 
     void pack(double offset, const double* mean, const double* factor, double unit,
               T* packed) const override {
         packed[0] = offset;
-        for (int a = 0; a < rows; a++) {
+        for (int64_t a = 0; a < rows; a++) {
             packed[1 + a] = a < D ? mean[a] : 0.0;
             packed[1 + rows + a] = factor[spherical ? 0 : std::min(a, D - 1)] * unit;
         }
     }
 
     // All components of some samples, whose coordinates stay in the nearest cache.
-    void log_densities(const T* packed, long count, const Tile<T>& tile,
+    void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                        V* out) const override {
-        const int n = tile.n_vectors;
-        for (int i = 0; i < n; i += GROUP)
-            for (long j = 0; j < count; j++)
+        const int64_t n = tile.n_vectors;
+        for (int64_t i = 0; i < n; i += GROUP)
+            for (int64_t j = 0; j < count; j++)
                 log_density(packed + j * width(), tile, i, out + j * n);
     }
 
     // All components for some features, for the same reason.
-    void add_moments(const T* packed, long count, const Tile<T>& tile, const V* shares,
-                     const V* scale, double* sums) const override {
-        const int n = tile.n_vectors;
-        for (int a = 0; a < D; a += B)
-            for (long j = 0; j < count; j++)
+    void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
+                     const V* shares, const V* scale, double* sums) const override {
+        const int64_t n = tile.n_vectors;
+        for (int64_t a = 0; a < D; a += B)
+            for (int64_t j = 0; j < count; j++)
                 add_moments(packed + j * width(), tile, a, shares + j * n, scale,
                             sums + j * sums_size());
     }
 
     void move(const double* shift, double* sums) const override {
         double *first = sums + 1, *second = first + D;
-        for (int a = 0; a < D; a++) {
+        for (int64_t a = 0; a < D; a++) {
             second[spherical ? 0 : a] +=
                 shift[a] * (2 * first[a] + sums[0] * shift[a]);
             first[a] += sums[0] * shift[a];
@@ -58,10 +58,10 @@ class Scales final : public Structure<T> {
     }
 
   private:
-    void log_density(const T* packed, const Tile<T>& tile, int i, V* out) const {
+    void log_density(const T* packed, const Tile<T>& tile, int64_t i, V* out) const {
         const T *mean = packed + 1, *factor = mean + rows;
         V squares[GROUP] = {};
-        for (int a = 0; a < D; a++) {
+        for (int64_t a = 0; a < D; a++) {
             const V* x = tile.coordinates + a * tile.n_vectors + i;
             UNROLL for (int v = 0; v < GROUP; v++) {
                 const V z = x[v] - mean[a], y = spherical ? z : z * factor[a];
@@ -76,12 +76,12 @@ class Scales final : public Structure<T> {
     }
 
     // Of features a to a + B; with the first of them the mass.
-    void add_moments(const T* packed, const Tile<T>& tile, int a, const V* shares,
+    void add_moments(const T* packed, const Tile<T>& tile, int64_t a, const V* shares,
                      const V* scale, double* sums) const {
-        const int n = tile.n_vectors;
+        const int64_t n = tile.n_vectors;
         const V* x = tile.coordinates + a * n;
         V found[1 + 2 * B] = {};
-        for (int i = 0; i < n; i++) {
+        for (int64_t i = 0; i < n; i++) {
             const V share = shares[i] * scale[i];
             found[0] += share;
             UNROLL for (int k = 0; k < B; k++) {
@@ -93,11 +93,11 @@ class Scales final : public Structure<T> {
         double added[1 + 2 * B];
         sum_each<T>(found, added);
         if (a == 0) sums[0] += added[0];
-        for (int k = 0; k < std::min(B, D - a); k++) {
+        for (int64_t k = 0; k < std::min<int64_t>(B, D - a); k++) {
             sums[1 + a + k] += added[1 + k];
             sums[1 + D + (spherical ? 0 : a + k)] += added[1 + B + k];
         }
     }
 
-    const int rows;
+    const int64_t rows;
 };

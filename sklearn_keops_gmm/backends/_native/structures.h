@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "vectors.h"
@@ -14,12 +15,18 @@ constexpr int GROUP = VECTOR_BYTES == 64 ? 4 : 2;
 // have room for rows of zeros up to a multiple of any block.
 constexpr int MAX_BLOCK = 5;
 
-inline int padded(int rows, int block) { return (rows + block - 1) / block * block; }
+inline int64_t padded(int64_t rows, int block) {
+    return (rows + block - 1) / block * block;
+}
+
+// More features, or components, are refused: so products of two such numbers do not
+// overflow, and components can be counted in the lanes of float32.
+constexpr int64_t MOST = INT32_MAX;
 
 // Some samples in the frame, feature by feature.
 template <class T>
 struct Tile {
-    int n_vectors;                 // a multiple of GROUP, padded with zeros
+    int64_t n_vectors;             // a multiple of GROUP, padded with zeros
     const Vector<T>* coordinates;  // (D + MAX_BLOCK, n)
     Vector<T>* level;              // (n): the largest log-density so far
     Vector<T>* scratch;            // (D + 3 MAX_BLOCK, n)
@@ -30,25 +37,25 @@ struct Tile {
 template <class T>
 class Structure {
   public:
-    explicit Structure(int n_features) : D(n_features) {}
+    explicit Structure(int64_t n_features) : D(n_features) {}
     virtual ~Structure() = default;
 
-    const int D;
+    const int64_t D;
 
-    virtual int width() const = 0;
+    virtual int64_t width() const = 0;
     virtual void pack(double offset, const double* mean, const double* factor,
                       double unit, T* packed) const = 0;
     // How many numbers `factor` has, and how many sums the moments are: the mass, the
     // first moments and the second ones.
-    virtual int factor_size() const = 0;
-    virtual int sums_size() const = 0;
+    virtual int64_t factor_size() const = 0;
+    virtual int64_t sums_size() const = 0;
 
     // Writes the log-densities of `count` components, (M, n), and raises the level.
-    virtual void log_densities(const T* packed, long count, const Tile<T>& tile,
+    virtual void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                                Vector<T>* out) const = 0;
     // Adds to sums, (M, S), the moments about the means; responsibilities are shares,
     // (M, n), times scale, (n).
-    virtual void add_moments(const T* packed, long count, const Tile<T>& tile,
+    virtual void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
                              const Vector<T>* shares, const Vector<T>* scale,
                              double* sums) const = 0;
     // Moves the moments by `shift`, (D): from the mean as it was packed.

@@ -1,0 +1,190 @@
+"""The compiled loops trust their arrays; so these are checked, whoever calls."""
+
+import subprocess
+import sys
+import textwrap
+from importlib import import_module
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from sklearn_keops_gmm.backends._native import _modules
+from tests.backends.arguments import (
+    ANY_BYTES,
+    SOME_SCALES,
+    huge_mixtures,
+    mixture_arguments,
+    overlapping,
+    reduction_arguments,
+    wrong_mixtures,
+    wrong_reductions,
+)
+from tests.backends.cases import every_dtype, every_structure, make_case
+from tests.data import needs_compiled
+
+pytestmark = needs_compiled
+
+REDUCTIONS = ("log_density", "labels", "responsibilities", "moments")
+linux_only = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="memory is limited as on Linux"
+)
+
+
+def test_no_wrong_mixture(module):
+    module.mixture(*mixture_arguments().values())
+    for name, wrong in wrong_mixtures():
+        with pytest.raises(ValueError, match=rf"^{name}: expected .+, got ."):
+            module.mixture(*wrong.values())
+
+
+def test_no_wrong_memory(module):
+    given = reduction_arguments(module)
+    module.log_density(*given.values())
+    for reduction in REDUCTIONS[1:]:  # whose results are others
+        with pytest.raises(ValueError, match=r"^out: expected .+, got 6 of 'f'"):
+            getattr(module, reduction)(*given.values())
+    for name, wrong in wrong_reductions(module):
+        name = {"sample_weight": "weights"}.get(name, name)
+        with pytest.raises(ValueError, match=rf"^{name}: expected .+, got ."):
+            module.log_density(*wrong.values())
+
+
+def test_no_more_numbers_than_can_be_counted(module):
+    for expected, arguments in huge_mixtures():
+        for form in "fd":
+            with pytest.raises(ValueError, match=f"^{expected}.*, got "):
+                module.mixture(form, *arguments)
+
+
+def test_results_have_memory_of_their_own(module):
+    for name, wrong in overlapping(module):
+        name = {"sample_weight": "weights"}.get(name, name)
+        with pytest.raises(
+            ValueError, match=f"^out: expected .+ own, got some of {name}"
+        ):
+            module.log_density(*wrong.values())
+    memory = np.ones(24, np.float32)  # of which one part may follow the other
+    given = {**reduction_arguments(module), "points": memory[:18], "out": memory[18:]}
+    module.log_density(*given.values())
+    assert (memory[18:] < 0).all()
+
+
+def test_no_strides_and_no_constants(module):
+    given = reduction_arguments(module)
+    with pytest.raises(ValueError, match="not C-contiguous"):
+        module.log_density(*{**given, "points": np.ones((3, 6), "f").T}.values())
+    given["out"].flags.writeable = False
+    with pytest.raises(ValueError, match=r"^out: expected .*read-only"):
+        module.log_density(*given.values())
+
+
+def test_no_mixture_of_another_module(module):
+    """Each packs mixtures, and has room for tiles, in its own way."""
+    others = {
+        import_module(f"{_modules.__package__}.{name}")
+        for name in _modules.modules_for_this_processor()
+    } - {module}
+    for other in others:
+        foreign = other.mixture(*mixture_arguments().values())
+        given = {**reduction_arguments(module), "mixture": foreign}
+        with pytest.raises(ValueError, match=r"^mixture: expected .+, got a mixture"):
+            module.log_density(*given.values())
+        with pytest.raises(ValueError, match=r"^mixture: expected .+, got a mixture"):
+            module.n_sums(foreign)
+
+
+def test_any_number_of_bytes_is_a_wish(module):
+    expected = reduction_arguments(module)
+    module.log_density(*expected.values())
+    for tile_bytes in ANY_BYTES:
+        given = {**reduction_arguments(module), "tile_bytes": tile_bytes}
+        module.log_density(*given.values())
+        assert_array_equal(given["out"], expected["out"])
+
+
+def test_any_scale_is_safe(module):
+    for scale in SOME_SCALES:
+        given = {**reduction_arguments(module), "scale": scale}
+        module.log_density(*given.values())
+
+
+def test_what_is_raised_elsewhere_stays(module):
+    class Interrupted:
+        def __float__(self):
+            raise KeyboardInterrupt
+
+        __index__ = __float__
+
+    for name in ("scale", "tile_bytes"):
+        given = {**reduction_arguments(module), name: Interrupted()}
+        with pytest.raises(KeyboardInterrupt):
+            module.log_density(*given.values())
+
+
+def test_no_samples(module):
+    given = {
+        **reduction_arguments(module),
+        "points": np.zeros((0, 3), np.float32),
+        "sample_weight": np.zeros(0, np.float32),
+    }
+    for reduction, dtype, size in zip(REDUCTIONS, "flfd", (0, 0, 0, 21), strict=True):
+        out = np.zeros(size, dtype)
+        getattr(module, reduction)(*{**given, "out": out}.values())
+        assert not out.any()
+
+
+@every_structure
+@every_dtype
+@pytest.mark.parametrize("n_features", [1, 3, 9, 12])
+def test_as_many_sums_as_are_written(module, structure, dtype, n_features, rng):
+    case = make_case(rng, structure, dtype, n_features=n_features, n_samples=9)
+    mixture = module.mixture(np.dtype(dtype).char, *case.mixture)
+    frame = np.zeros(n_features), 1.0
+    out = np.zeros(module.n_sums(mixture))
+    module.moments(mixture, *frame, case.points, case.sample_weight, 0, out)
+    assert out[:-1].reshape(5, -1)[:, 0].sum() == pytest.approx(
+        case.sample_weight.sum(), rel=1e-5
+    )
+    assert out[:-1].reshape(5, -1)[:, -1].any()
+
+
+# The limit is that of a process of its own, which loads nothing else.
+SCARCE = textwrap.dedent("""
+    import resource, sys
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    import numpy as np
+
+    spec = spec_from_file_location(*sys.argv[1:3])
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    M = 2**22
+    arrays = np.zeros(M), np.zeros(M), np.ones(M)
+    X, out = np.zeros(7), np.zeros(7)
+
+    def limit(mebibytes):
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + mebibytes * 2**20, -1))
+
+    def raises(function, *args):
+        try:
+            function(*args)
+        except MemoryError:
+            return True
+        return False
+
+    mixture = module.mixture("d", "diag", *arrays)
+    limit(16)
+    print(raises(module.mixture, "d", "diag", *arrays), end=" ")
+    limit(64)
+    print(raises(module.log_density, mixture, np.zeros(1), 1.0, X, None, 2**20, out))
+""")
+
+
+@linux_only
+def test_memory_that_is_not_there(module):
+    command = [sys.executable, "-c", SCARCE, module.__name__, module.__file__]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True True\n", "")
