@@ -1,0 +1,220 @@
+"""Drives the compiled modules through all that they do, for .ci/sanitize.
+
+That builds them so that a read or a write out of bounds, or an overflow, ends the
+process. Answers are held to the dense reference. Nothing here needs pytest.
+"""
+
+import sys
+import warnings
+from contextlib import suppress
+from importlib import import_module
+from itertools import count, product
+from time import perf_counter
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from sklearn import config_context
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm._parameters import Components, Frame
+from sklearn_keops_gmm.backends import get_backend
+from sklearn_keops_gmm.backends._native import _modules, _reductions
+from tests import reference
+from tests.backends.arguments import (
+    ANY_BYTES,
+    SOME_SCALES,
+    huge_mixtures,
+    mixture_arguments,
+    overlapping,
+    reduction_arguments,
+    wrong_mixtures,
+    wrong_reductions,
+)
+
+TOLERANCES = {np.float64: 1e-10, np.float32: 1e-3}
+FEATURES = [*range(1, 13), 16, 17, 33]
+SAMPLES, COMPONENTS = [1, 31, 67, 133], [1, 5, 35]
+UGLY = [np.nan, np.inf, -np.inf, 1e300, -1e300, 1e30, 5e-324, 1e-310, 0.0, -0.0]
+# Too little for a tile, so that each is as short as can be; and what is usual.
+MEBIBYTES = [0, 1024]
+
+
+def draw(rng, structure, dtype, n_samples, n_components, n_features):
+    """Return points, weights or None, and a mixture."""
+    shape = {
+        "full": (n_components, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (n_components, n_features),
+        "spherical": (n_components,),
+    }[structure]
+    factors = rng.uniform(0.5, 2, size=shape)
+    if structure in ("full", "tied"):
+        factors = 0.2 * np.triu(factors, 1) + np.eye(n_features)
+    means = rng.normal(size=(n_components, n_features))
+    shares = rng.dirichlet(np.ones(n_components))
+    offsets = reference.offsets_of(structure, shares, means, factors)
+    points = rng.normal(size=(n_samples, n_features)).astype(dtype)
+    weights = rng.uniform(0, 2, n_samples).astype(dtype) if n_samples % 3 else None
+    return points, weights, (structure, offsets, means, factors)
+
+
+def reductions_of(points, weights, scale=1.0):
+    """Return them in the frame with that unit."""
+    frame = Frame(torch.zeros(points.shape[1], dtype=torch.float64), scale)
+    weights = None if weights is None else torch.from_numpy(weights)
+    return get_backend("native")(torch.from_numpy(points), weights, frame)
+
+
+def all_of(reductions, mixture):
+    """Return the log-densities, the responsibilities, the labels and the moments."""
+    components = Components(mixture[0], *map(torch.from_numpy, mixture[1:]))
+    return SimpleNamespace(
+        log_density=reductions.log_density(components),
+        responsibilities=reductions.responsibilities(components),
+        labels=reductions.labels(components),
+        moments=reductions.moments(components),
+    )
+
+
+def compare(answers, points, weights, mixture):
+    """Hold each of them to the reference."""
+    tolerance = TOLERANCES[points.dtype.type]
+    pulls = reference.responsibilities(points, *mixture).astype(float)
+    sums = reference.moments(points, weights, *mixture)
+    densities = reference.log_density(points, *mixture)
+    for found in answers:
+        chosen = np.take_along_axis(pulls, found.labels.numpy()[:, None], 1)[:, 0]
+        for have, want in (
+            (found.log_density, densities),
+            (found.responsibilities, pulls),
+            (chosen, pulls.max(1)),
+            (found.moments.mass, sums.mass),
+            (found.moments.first, sums.first),
+            (found.moments.second, sums.second),
+            (found.moments.log_likelihood, sums.log_likelihood),
+        ):
+            want = np.asarray(want, float)
+            atol = tolerance * max(1, np.abs(want).max())
+            np.testing.assert_allclose(np.asarray(have, float), want, rtol=0, atol=atol)
+
+
+def cases(rng):
+    """Yield a case for each structure, precision and number of features."""
+    turn = count()
+    for structure, dtype, n_features in product(
+        reference.STRUCTURES, TOLERANCES, FEATURES
+    ):
+        k = next(turn)
+        n_samples, n_components = SAMPLES[k % 4], COMPONENTS[k % 3]
+        yield draw(rng, structure, dtype, n_samples, n_components, n_features)
+
+
+def check_answers(rng):
+    """Compare all reductions, in tiles of one group and in usual ones."""
+    for points, weights, mixture in cases(rng):
+        answers = []
+        for mebibytes in MEBIBYTES:
+            with config_context(working_memory=mebibytes):
+                answers.append(all_of(reductions_of(points, weights, 0.5), mixture))
+        compare(answers, points, weights, mixture)
+
+
+def check_ugly_numbers(rng):
+    """See to it that they do no harm; what comes of them is for other tests."""
+    for points, weights, mixture in cases(rng):
+        arrays = [points.copy(), *(array.copy() for array in mixture[1:])]
+        if weights is not None:
+            arrays.append(weights.copy())
+        for array in arrays:
+            before = array.copy()
+            places = rng.integers(array.size, size=3)
+            with np.errstate(over="ignore"):
+                array.flat[places] = rng.choice(UGLY, size=3).astype(array.dtype)
+            ugly = mixture[0], *arrays[1:4]
+            some = arrays[4] if weights is not None else None
+            scale = rng.choice([1.0, 5e-324, 2.0**1023])
+            # A factor that is not triangular is decomposed, unless it is not finite.
+            with suppress(torch.linalg.LinAlgError):
+                all_of(reductions_of(arrays[0], some, float(scale)), ugly)
+            array[...] = before
+
+
+def refused(function, arguments, errors=ValueError):
+    """Call what has to be refused."""
+    try:
+        function(*arguments)
+    except errors:
+        return
+    raise AssertionError(f"{function} took {arguments}")
+
+
+def check_arguments(module):
+    """Hand it what it must refuse, and what is unusual."""
+    for _, wrong in wrong_mixtures():
+        refused(module.mixture, wrong.values())
+    for _, wrong in (*wrong_reductions(module), *overlapping(module)):
+        refused(module.log_density, wrong.values())
+    for _, wrong in huge_mixtures():
+        refused(module.mixture, ("d", *wrong))
+    refused(module.n_sums, (None,))
+    for name, values in (("tile_bytes", ANY_BYTES), ("scale", SOME_SCALES)):
+        for value in values:
+            module.log_density(*{**reduction_arguments(module), name: value}.values())
+    given = reduction_arguments(module)
+    for name in _modules.modules_for_this_processor():
+        other = import_module(f"{_modules.__package__}.{name}")
+        if other is not module:
+            given["mixture"] = other.mixture(*mixture_arguments().values())
+            refused(module.log_density, given.values())
+    # More than .ci/sanitize lets anyone have at once.
+    many = 2**21
+    arrays = np.zeros(many), np.zeros(many), np.ones(many)
+    mixture = module.mixture("d", "diag", *arrays)
+    room = np.zeros(7)
+    points = np.zeros(1), 1.0, np.zeros(7), None, 2**20
+    refused(module.log_density, (mixture, *points, room), MemoryError)
+
+
+def check_fits(rng, repeats):
+    """Fit, and predict, mixtures of all structures with all solvers."""
+    fits = product(reference.COVARIANCE_TYPES, TOLERANCES, ("em", "adam", "lbfgs"))
+    for covariance_type, dtype, solver in list(fits) * repeats:
+        n_samples, n_features = int(rng.integers(20, 200)), int(rng.integers(1, 7))
+        X = rng.normal(size=(n_samples, n_features)).astype(dtype)
+        model = KeOpsGaussianMixture(
+            int(rng.integers(1, 6)),
+            covariance_type=covariance_type,
+            solver=solver,
+            max_iter=3,
+            random_state=0,
+            backend="native",
+        )
+        weights = rng.uniform(size=n_samples) if n_samples % 2 else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X, sample_weight=weights)
+        assert np.isfinite(model.score(X))
+        assert len(model.predict(X)) == len(model.predict_proba(X)) == n_samples
+
+
+def main(name):
+    """Run everything with the module of that name."""
+    torch.set_num_threads(2)
+    module = import_module(f"{_modules.__package__}.{name}")
+    _reductions.native_module = lambda: module
+    for check, *arguments in (
+        (check_arguments, module),
+        (check_answers, np.random.default_rng(0)),
+        (check_ugly_numbers, np.random.default_rng(1)),
+        (check_fits, np.random.default_rng(2), 2),
+    ):
+        start = perf_counter()
+        check(*arguments)
+        seconds = perf_counter() - start
+        print(f"{name}: {check.__name__}, {seconds:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
