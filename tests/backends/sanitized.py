@@ -9,6 +9,7 @@ import warnings
 from contextlib import suppress
 from importlib import import_module
 from itertools import count, product
+from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
 
@@ -203,6 +204,8 @@ def main(name):
     """Run everything with the module of that name."""
     torch.set_num_threads(2)
     module = import_module(f"{_modules.__package__}.{name}")
+    # Not one that is installed, which no sanitizer watches.
+    assert Path(module.__file__).is_relative_to(Path.cwd()), module.__file__
     _reductions.native_module = lambda: module
     for check, *arguments in (
         (check_arguments, module),
