@@ -14,11 +14,22 @@ import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
-from tests.data import iris, new_scikit_learn
+from sklearn_keops_gmm import (
+    KeOpsGaussianMixture,
+    KeOpsGaussianMixtureCV,
+    SparsityPath,
+)
+from tests.data import IS_NEW, iris, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
+from tests.saved.make import log_likelihoods
 
+# Before there were folders, files held a pickled dictionary of mixtures.
 SAVED = sorted(Path(__file__).with_name("saved").glob("*.pkl"))
+SAVED_ONE_BY_ONE = [
+    pytest.param(path, id=f"{path.parent.name}/{path.name}")
+    for path in sorted(Path(__file__).with_name("saved").glob("*/*.*"))
+    if path.suffix in (".pkl", ".skops")
+]
 
 # What README.rst says has to be trusted.
 TRUSTED = ["sklearn_keops_gmm._mixture.KeOpsGaussianMixture"]
@@ -199,6 +210,7 @@ def test_parameters_of_later_versions_get_their_defaults():
 
 def test_there_are_saved_versions():
     assert SAVED
+    assert {path.values[0].suffix for path in SAVED_ONE_BY_ONE} == {".pkl", ".skops"}
 
 
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
@@ -206,10 +218,53 @@ def test_saved_by_earlier_versions(path):
     """They score as they did, and can be fitted, sampled and conditioned."""
     saved = pickle.loads(path.read_bytes())
     assert set(saved) <= set(COVARIANCE_TYPES)
-    for name, (model, log_likelihoods) in saved.items():
+    for name, (model, expected) in saved.items():
         assert model.covariance_type == name
-        assert_allclose(model.score_samples(iris()), log_likelihoods, rtol=1e-9)
+        assert_allclose(model.score_samples(iris()), expected, rtol=1e-9)
         assert model.n_components_ == len(model.means_)
         assert model.sample(3)[0].shape == (3, 4)
         model.condition([0, 1], [5.0, 3.0]).predict(iris()[:, 2:])
         model.set_params(warm_start=True, max_iter=2).fit(iris())
+
+
+def loaded(path):
+    """Load a saved pair, from skops with trust in what README.rst says."""
+    if path.suffix == ".pkl":
+        return pickle.loads(path.read_bytes())
+    io = pytest.importorskip("skops.io", reason="skops is not installed")
+    prior = ["tests.saved.priors.total_precision"]
+    return io.load(path, trusted=[*TRUSTED, *TRUSTED_FOR_A_CHOICE, *prior])
+
+
+@pytest.mark.parametrize("path", SAVED_ONE_BY_ONE)
+def test_saved_one_by_one_by_earlier_versions(path):
+    """Models of all classes answer as they did, and are of the classes of today."""
+    if path.stem == "tensors" and not IS_NEW:
+        pytest.skip("tensors need scikit-learn 1.9")
+    model, expected = loaded(path)
+    classes = {"choice": KeOpsGaussianMixtureCV, "path": SparsityPath}
+    assert type(model) is classes.get(path.stem, KeOpsGaussianMixture)
+    single = path.stem == "float32"
+    found = log_likelihoods(model)
+    assert found.dtype == expected.dtype == (np.float32 if single else np.float64)
+    assert_allclose(found, expected, rtol=1e-4 if single else 1e-9)
+    mixture = model.at(2.0) if isinstance(model, SparsityPath) else model
+    assert mixture.sample(3)[0].shape == (3, 4)
+    mixture.condition([0, 1], [5.0, 3.0]).predict(iris()[:, 2:])
+    # What is saved once more, and by today's names, loads as well.
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(log_likelihoods(again), found)
+
+
+@pytest.mark.parametrize("path", SAVED_ONE_BY_ONE)
+def test_saved_one_by_one_go_on(path):
+    """They can be fitted again; with a memory of steps, they go on from it."""
+    model, _ = loaded(path)
+    if path.stem == "memory":
+        model.partial_fit(iris())
+        assert model.n_iter_ == 2
+    elif path.stem == "prior":
+        assert model.prior(torch.ones(1), None, torch.ones(2)) > 0
+        model.set_params(warm_start=True, max_iter=2).fit(iris())
+    elif path.stem != "path":
+        model.set_params(max_iter=2).fit(iris())

@@ -1,30 +1,79 @@
-"""Save mixtures of this version for the tests of the next: run it at each release.
+"""Save models of this version for the tests of the next: run it at each release.
 
     python -m tests.saved.make
 
-It writes a pickle named after the version, of a dictionary from covariance types to
-pairs: a fitted mixture, and the log-likelihoods that it gives to the data of iris.
+It writes a folder named after the version, with a file for each model in each format,
+pickle and skops: a pair of the model, and the log-likelihoods that it gives to the data
+of iris.
 """
+
+import os
+
+# As in conftest.py: scikit-learn asks for it before its import.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import pickle
 from pathlib import Path
+from zipfile import ZIP_DEFLATED
 
-import sklearn_keops_gmm
+import numpy as np
+import sklearn
+import torch
+
+from sklearn_keops_gmm import (
+    KeOpsGaussianMixture,
+    KeOpsGaussianMixtureCV,
+    SparsityPath,
+    __version__,
+    sparsity_path,
+)
 from tests.data import iris
 from tests.reference import COVARIANCE_TYPES
+from tests.saved.priors import total_precision
+
+FOLDER = Path(__file__).with_name(__version__)
 
 
-def fitted(covariance_type):
-    return sklearn_keops_gmm.KeOpsGaussianMixture(
-        5, covariance_type=covariance_type, sparsity=3.0, reg_covar=0.01, random_state=0
-    ).fit(iris())
+def models():
+    """Return a model of each class, and those that save something of their own."""
+    X = iris()
+    given = {"sparsity": 3.0, "reg_covar": 0.01, "random_state": 0}
+    mixture = KeOpsGaussianMixture(5, **given)
+    found = {
+        name: KeOpsGaussianMixture(5, covariance_type=name, **given).fit(X)
+        for name in COVARIANCE_TYPES
+    }
+    prior = KeOpsGaussianMixture(3, prior=total_precision, solver="lbfgs", **given)
+    found["prior"] = prior.fit(X)
+    found["memory"] = KeOpsGaussianMixture(5, **given).fit(X[::2]).partial_fit(X[1::2])
+    found["float32"] = KeOpsGaussianMixture(5, **given).fit(X.astype(np.float32))
+    with sklearn.config_context(array_api_dispatch=True):
+        found["tensors"] = mixture.fit(torch.tensor(X))
+    found["choice"] = KeOpsGaussianMixtureCV(4, random_state=0).fit(X)
+    found["path"] = sparsity_path(X, 4, random_state=0)
+    return found
+
+
+def log_likelihoods(model):
+    """Return those of the data as a model saw them; of a path, of its second."""
+    X = iris()
+    if isinstance(model, SparsityPath):
+        return model.mixtures[1].score_samples(X)
+    if isinstance(model.means_, torch.Tensor):
+        with sklearn.config_context(array_api_dispatch=True):
+            return model.score_samples(torch.tensor(X)).numpy()
+    return model.score_samples(X.astype(model.means_.dtype))
 
 
 def main():
-    models = {name: fitted(name) for name in COVARIANCE_TYPES}
-    content = {name: (m, m.score_samples(iris())) for name, m in models.items()}
-    name = f"{sklearn_keops_gmm.__version__}.pkl"
-    Path(__file__).with_name(name).write_bytes(pickle.dumps(content, protocol=4))
+    import skops.io
+
+    FOLDER.mkdir(exist_ok=True)
+    for name, model in models().items():
+        content = model, log_likelihoods(model)
+        (FOLDER / f"{name}.pkl").write_bytes(pickle.dumps(content, protocol=4))
+        data = skops.io.dumps(content, compression=ZIP_DEFLATED, compresslevel=9)
+        (FOLDER / f"{name}.skops").write_bytes(data)
 
 
 if __name__ == "__main__":
