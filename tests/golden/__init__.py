@@ -1,0 +1,14 @@
+"""What fits and answers were, bit for bit: a guard for changes that change nothing.
+
+    python -m tests.golden make     write golden.json, and say what differs from before
+    python -m tests.golden check    compare with it, and print each difference
+    python -m tests.golden ids      print the sorted ids of all tests
+
+Both take words: only cases whose names contain all of them are compared. The file holds
+for one kind of machine and one set of versions, which it names.
+"""
+
+import os
+
+# As in conftest.py: scikit-learn asks for it before its import.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
