@@ -166,9 +166,10 @@ class Running(NamedTuple):
 
         Their masses sum to a million.
         """
-        means, covariances = self.parameters.means, self.parameters.covariances
+        means, factors = self.parameters.means, self.parameters.precisions_cholesky
         mass = self.mass * (_TOTAL / self.mass.sum())
-        roots = torch.linalg.cholesky(covariance.matrices(covariances, means))
+        # Of factors, as a covariance rounded to float32 need not be definite.
+        roots = covariance.roots(factors, means)
         axes = torch.eye(means.shape[1], dtype=means.dtype, device=means.device)
         # A covariance is the sum of the outer products of its root's columns.
         second = sum(

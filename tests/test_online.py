@@ -222,6 +222,29 @@ def test_bad_batches():
     assert_array_equal(model.means_, before)
 
 
+@pytest.mark.parametrize("structure", ["full", "tied"])
+@pytest.mark.parametrize("noise", [1e-1, 1e-3, 1e-4])
+def test_nearly_collinear_features_in_float32(structure, noise, rng):
+    """Rounded covariances need not be definite; a tiny step keeps what was fitted."""
+    X = rng.normal(size=(500, 3))
+    X = np.column_stack((X, X.sum(axis=1) + noise * rng.normal(size=500)))
+    X = X.astype(np.float32)
+    model = KeOpsGaussianMixture(
+        2, covariance_type=structure, learning_offset=1e6, random_state=0
+    ).fit(X)
+    before = model.score(X)
+    assert model.partial_fit(X).score(X) == pytest.approx(before, abs=1e-3)
+
+
+def test_features_of_many_scales_in_float32():
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(58, 29)) * 10 ** rng.uniform(-6, 6, 29)
+        X = X.astype(np.float32)
+        model = KeOpsGaussianMixture(4, max_iter=1, random_state=seed).fit(X)
+        assert np.isfinite(model.partial_fit(X).score(X))
+
+
 @pytest.mark.slow
 def test_one_pass_comes_close_to_batch_em(rng):
     """200,000 pixels in batches of 5,000, and as many that no fit sees."""

@@ -65,6 +65,9 @@ class _MatrixCovariance(CovarianceStructure):
         n_components, n_features = means.shape
         return covariances.expand(n_components, n_features, n_features)
 
+    def roots(self, factors: Tensor, means: Tensor) -> Tensor:
+        return self.matrices(_inverse(factors).mT, means)
+
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         if factors.requires_grad or factors.tril(-1).any():
             return torch.linalg.slogdet(factors).logabsdet

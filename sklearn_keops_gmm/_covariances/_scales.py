@@ -44,6 +44,9 @@ class _ScaleCovariance(CovarianceStructure):
     def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
         return torch.where(covariances > noise, covariances, 0.0)
 
+    def roots(self, factors: Tensor, means: Tensor) -> Tensor:
+        return self.matrices(1.0 / factors, means)
+
     def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
         return factors * steps.exp().reshape(factors.shape)
 

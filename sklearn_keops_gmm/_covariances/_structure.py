@@ -113,6 +113,10 @@ class CovarianceStructure(Mergers, Steps):
     def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
         """Return one matrix per component, (M, D, D), for means (M, D)."""
 
+    @abstractmethod
+    def roots(self, factors: Tensor, means: Tensor) -> Tensor:
+        """Return R_j, (M, D, D), with ``R @ R.T = inv(A @ A.T)`` for triangular A."""
+
     # -- terms of the cost -------------------------------------------------------
 
     @abstractmethod
