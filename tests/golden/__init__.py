@@ -4,8 +4,8 @@
     python -m tests.golden check    compare with it, and print each difference
     python -m tests.golden ids      print the sorted ids of all tests
 
-Both take words: only cases whose names contain all of them are compared. The file holds
-for one kind of machine and one set of versions, which it names.
+`check` takes words: only cases whose names contain all of them are compared. The file
+holds for one thread, one kind of machine and one set of versions, which it names.
 """
 
 import os
