@@ -19,6 +19,7 @@ from sklearn_keops_gmm._covariances import COVARIANCES, CovarianceStructure
 from sklearn_keops_gmm._fitted import FittedMixture
 from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._holding import answers
+from sklearn_keops_gmm._openmp import single_thread
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._regression import Regression, marginal
 from sklearn_keops_gmm._validation import check_values, resolve_features
@@ -35,6 +36,7 @@ _PAIRS, _MIN_ROWS = 2**22, 256
 class ConditionalMixture(FittedMixture):
     """Methods that give a mixture, or a mean, of some of the features."""
 
+    @single_thread()
     def marginal(self, features: Features) -> Any:
         """Return the mixture of some features alone.
 
@@ -72,6 +74,7 @@ class ConditionalMixture(FittedMixture):
         covariance = COVARIANCES[self.covariance_type]
         return self._over(kept, marginal(self._fitted_parameters(), covariance, kept))
 
+    @single_thread()
     def condition(self, features: Features, values: ArrayLike) -> Any:
         """Return the mixture of the other features, given the values of some.
 
@@ -134,6 +137,7 @@ class ConditionalMixture(FittedMixture):
             )
         return self._over(targets, regression.at(point, shares, covariance))
 
+    @single_thread()
     def conditional_mean(self, features: Features, X: ArrayLike) -> np.ndarray:
         """Predict the other features from some: Gaussian mixture regression.
 

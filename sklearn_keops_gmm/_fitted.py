@@ -33,6 +33,7 @@ from sklearn_keops_gmm._documentation import documentation_address
 from sklearn_keops_gmm._frames import frame_of_mixture
 from sklearn_keops_gmm._holding import answers, mean_answer
 from sklearn_keops_gmm._interchange import to_sklearn
+from sklearn_keops_gmm._openmp import single_thread
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._persistence import from_state, to_state
 from sklearn_keops_gmm._validation import check_representable, resolve_device
@@ -64,12 +65,15 @@ class FittedMixture(DensityMixin, BaseEstimator):
         tags.array_api_support = TAKES_TENSORS
         return tags
 
+    @single_thread()
     def __getstate__(self) -> dict[str, Any]:
         return to_state(super().__getstate__())
 
+    @single_thread()
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(from_state(type(self), state))
 
+    @single_thread()
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Compute the log-likelihood of each sample.
 
@@ -93,6 +97,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         return answers(Question(self, "score_samples", log_density), X)
 
+    @single_thread()
     def score(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
@@ -119,6 +124,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         """
         return self._score(X, sample_weight)[0]
 
+    @single_thread()
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the most probable component of each sample.
 
@@ -141,6 +147,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         return answers(Question(self, "predict", labels, dtype=np.int64), X)
 
+    @single_thread()
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Compute the posterior probability of each component for each sample.
 
@@ -178,6 +185,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         )
         return answers(question, X)
 
+    @single_thread()
     def sample(
         self, n_samples: int = 1, random_state: int | RandomState | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -234,6 +242,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         points = torch.from_numpy(X.astype(np.float64, copy=False))
         return kind.wrap(points), kind.wrap(torch.from_numpy(components))
 
+    @single_thread()
     def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the Bayesian information criterion; the lower the better.
 
@@ -263,6 +272,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         mean, total = self._score(X, sample_weight)
         return -2 * total * mean + self._n_parameters() * math.log(total)
 
+    @single_thread()
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the Akaike information criterion; the lower the better.
 

@@ -23,6 +23,7 @@ from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from sklearn_keops_gmm._covariances import PADDING, CovarianceStructure, above_padding
+from sklearn_keops_gmm._openmp import openmp_of_others
 from sklearn_keops_gmm._parameters import Frame, MixtureParameters, Moments
 
 # Coordinates in a tile; and numbers in one of a GPU, whose kernels take long to start.
@@ -264,8 +265,9 @@ def _kmeans_labels(problem: Problem, random_state: RandomState) -> Tensor:
         variance = np.mean(np.var(array, axis=0))
         tol *= np.mean(squares) / variance if variance > 0 else 1.0
     kmeans = KMeans(problem.n_components, n_init=1, tol=tol, random_state=random_state)
-    kmeans.fit(array, sample_weight=weights)
-    labels = kmeans.labels_ if part is problem else kmeans.predict(problem.array)
+    with openmp_of_others():
+        kmeans.fit(array, sample_weight=weights)
+        labels = kmeans.labels_ if part is problem else kmeans.predict(problem.array)
     return torch.as_tensor(labels, dtype=torch.int64)
 
 
@@ -320,12 +322,13 @@ def _kmeans_plusplus(
     """Let each component have one sample, far from each other."""
     part, rows = problem.drawn(random_state)
     weights = part.sample_weight
-    _, indices = kmeans_plusplus(
-        part.array,
-        problem.n_components,
-        sample_weight=None if weights is None else weights.cpu().numpy(),
-        random_state=random_state,
-    )
+    with openmp_of_others():
+        _, indices = kmeans_plusplus(
+            part.array,
+            problem.n_components,
+            sample_weight=None if weights is None else weights.cpu().numpy(),
+            random_state=random_state,
+        )
     return _one_sample_each(problem, np.arange(len(problem.points))[rows][indices])
 
 

@@ -29,10 +29,11 @@ from sklearn_keops_gmm._holding import count, read
 from sklearn_keops_gmm._initialization import STARTS
 from sklearn_keops_gmm._interchange import FromScikitLearn
 from sklearn_keops_gmm._online import OnlineMixture
+from sklearn_keops_gmm._openmp import single_thread
 from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
 from sklearn_keops_gmm._priors import PriorFunction
 from sklearn_keops_gmm._validation import all_or_nothing
-from sklearn_keops_gmm.backends import BACKENDS, single_thread
+from sklearn_keops_gmm.backends import BACKENDS
 from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS, check_finite
 
 CovarianceType = Literal[
@@ -327,9 +328,9 @@ default='kmeans'
         """Fit; return the result, and whether a callback has ended a start."""
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
-        data = read(self, X, sample_weight)
-        past = self._past(data.points.shape[1])
         with single_thread():
+            data = read(self, X, sample_weight)
+            past = self._past(data.points.shape[1])
             task = pose(self, data)
             describe = partial(self._describe, data)
             tasks.begin(X, y, sample_weight, count(X, data), describe)

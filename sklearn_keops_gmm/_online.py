@@ -16,9 +16,9 @@ from sklearn_keops_gmm._covariances import CovarianceStructure
 from sklearn_keops_gmm._fitting import Data, pose
 from sklearn_keops_gmm._holding import read
 from sklearn_keops_gmm._objective import Objective
+from sklearn_keops_gmm._openmp import single_thread
 from sklearn_keops_gmm._parameters import MixtureParameters, Moments
 from sklearn_keops_gmm._validation import all_or_nothing
-from sklearn_keops_gmm.backends import single_thread
 from sklearn_keops_gmm.solvers import evaluate
 
 # The masses of the running moments sum to this: beside it the specks of mass that
@@ -52,6 +52,7 @@ class OnlineMixture(ConditionalMixture):
 
     @available_if(_has_steps)
     @_fit_context(prefer_skip_nested_validation=True)
+    @single_thread()
     def partial_fit(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -107,7 +108,7 @@ class OnlineMixture(ConditionalMixture):
         """
         if not hasattr(self, "means_"):
             return self.fit(X, sample_weight=sample_weight)
-        with all_or_nothing(self), single_thread():
+        with all_or_nothing(self):
             self._learn(read(self, X, sample_weight, fewest=1, reset=False))
         return self
 

@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from sklearn_keops_gmm._arrays import to_numpy
+from sklearn_keops_gmm._openmp import single_thread
 from sklearn_keops_gmm._pieces import Piece, mean_of_sums, sums_of
 
 # How many sums of partitions one task adds up.
@@ -208,6 +209,7 @@ def mean_of_partitions(
 # -- tasks ----------------------------------------------------------------------------
 
 
+@single_thread()
 def _on_partition(
     function: Callable[[Piece], Any], number: int, array: Any, weights: Any
 ) -> Any:
@@ -228,12 +230,14 @@ class _Fault:
     message: str
 
 
+@single_thread()
 def _sum(parts: list[Any]) -> Any:
     faults = [part for part in parts if isinstance(part, _Fault)]
     found = [part for part in parts if part is not None]
     return faults[0] if faults else reduce(add, found) if found else None
 
 
+@single_thread()
 def _answers_of_block(
     block: Any, question: Any, none: np.ndarray, block_id: tuple[int, ...]
 ) -> Any:

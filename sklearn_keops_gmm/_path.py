@@ -15,8 +15,8 @@ from sklearn_keops_gmm._criteria import Evidence
 from sklearn_keops_gmm._fitting import Data, Task, pose, starting_point
 from sklearn_keops_gmm._holding import read
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
+from sklearn_keops_gmm._openmp import single_thread
 from sklearn_keops_gmm._parameters import MixtureParameters
-from sklearn_keops_gmm.backends import single_thread
 from sklearn_keops_gmm.solvers import SolverSettings, State, homotopy
 
 
@@ -119,6 +119,7 @@ class SparsityPath:
         return self.mixtures[found[0]]
 
 
+@single_thread()
 def sparsity_path(
     X: ArrayLike,
     n_components: int = 30,

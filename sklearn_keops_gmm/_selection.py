@@ -24,10 +24,10 @@ from sklearn_keops_gmm._criteria import CRITERIA, Evidence
 from sklearn_keops_gmm._fitting import Data, pose
 from sklearn_keops_gmm._holding import holding_of, read
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
+from sklearn_keops_gmm._openmp import single_thread
 from sklearn_keops_gmm._parameters import MixtureParameters
 from sklearn_keops_gmm._path import Member, as_path, follow_path
 from sklearn_keops_gmm._validation import all_or_nothing
-from sklearn_keops_gmm.backends import single_thread
 
 # Indices of the rows to train on and to test on.
 Fold = tuple[np.ndarray, np.ndarray]
@@ -181,6 +181,7 @@ default='kmeans'
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @single_thread()
     def fit(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> KeOpsGaussianMixtureCV:

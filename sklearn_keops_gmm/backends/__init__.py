@@ -12,7 +12,6 @@ from sklearn_keops_gmm.backends._choice import (
     get_backend,
 )
 from sklearn_keops_gmm.backends._protocol import Backend, Recipe, Reductions
-from sklearn_keops_gmm.backends._threads import single_thread
 
 __all__ = [
     "BACKENDS",
@@ -21,5 +20,4 @@ __all__ = [
     "Reductions",
     "choose_backend",
     "get_backend",
-    "single_thread",
 ]

@@ -29,6 +29,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._openmp import all_threads
+
 _NO_COMPILER = (
     "backend='keops' needs a C++ compiler, and none was found. Install g++ "
     "(Debian, Ubuntu: 'apt install g++'; conda: 'conda install cxx-compiler'; "
@@ -117,7 +119,7 @@ def reduce_pairs(formula: Formula, arguments: tuple[Tensor, ...]) -> Tensor:
     genred = _genred(formula, scheme)
     folder = _pykeops().get_build_folder()
     use = (formula, scheme, arguments[0].dtype, arguments[0].device, folder)
-    with _thread_lock, _current(arguments[0].device):
+    with _thread_lock, _current(arguments[0].device), all_threads():
         if use not in _compiled:
             # One row of each argument is enough to compile: other processes need
             # not wait until the data are reduced.

@@ -16,6 +16,10 @@ from typing import TypeVar
 
 import torch
 
+from sklearn_keops_gmm._openmp import budget, hold_for_ever, single_thread
+
+__all__ = ["chunks", "map_threads", "single_thread", "slices"]
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -34,34 +38,6 @@ def slices(n: int, at_most: int = MAX_CHUNKS) -> list[slice]:
 def chunks(items: Sequence[Item], at_most: int = MAX_CHUNKS) -> list[Sequence[Item]]:
     """Return those runs of `items`."""
     return [items[part] for part in slices(len(items), at_most)]
-
-
-_held = threading.local()
-
-
-def _budget() -> int:
-    """Return the number of threads that torch has here, or had before it was held."""
-    return getattr(_held, "budget", None) or torch.get_num_threads()
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Hold torch's own threads to one in the calling thread; tiles keep theirs.
-
-    Small products and factorisations gain nothing from a second thread, and lose
-    milliseconds at each where other processes keep the cores busy.
-    """
-    budget = torch.get_num_threads()
-    if budget == 1:
-        yield
-        return
-    _held.budget = budget
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(budget)
-        _held.budget = None
 
 
 class _Callers:
@@ -117,19 +93,14 @@ class _Helpers:
 def _started(count: int) -> ThreadPoolExecutor:
     """Return a pool whose threads are there and held to one thread of torch's.
 
-    A thread that came later would change torch's number for others when the caller
+    A thread that came later could change torch's number for others when the caller
     has given it back already.
     """
-    pool = ThreadPoolExecutor(count, "tiles", initializer=_hold_for_ever)
+    pool = ThreadPoolExecutor(count, "tiles", initializer=hold_for_ever)
     together = threading.Barrier(count)
     for started in [pool.submit(together.wait) for _ in range(count)]:
         started.result()
     return pool
-
-
-def _hold_for_ever() -> None:
-    torch.get_num_threads()  # a new thread takes torch's number when it first asks
-    torch.set_num_threads(1)
 
 
 _callers = _Callers()
@@ -149,9 +120,8 @@ def map_threads(
     callers share them; on a GPU, and where torch is held to one thread, none but the
     caller's.
     """
-    # torch keeps one number for threads to come, too: it is given back.
     with _callers.one_more() as n_callers, single_thread():
-        n_threads = min(max(1, _budget() // n_callers), len(items))
+        n_threads = min(max(1, budget() // n_callers), len(items))
         if device.type != "cpu" or n_threads == 1:
             return [function(item) for item in items]
         results: dict[int, Result] = {}
