@@ -30,6 +30,8 @@ _DOCUMENTED = (
     "X is a sequence of arrays that has no row",
     "Sample weights must contain at least one non-zero number",
     "solver='adam' diverged at iteration",
+    r"The cost is (inf|nan|-inf): some samples are so far",
+    r"\w+_ would hold numbers that are not finite in float",
     r"Fold \d+ of cv has",
     r"cv=.* cannot split \d+ samples",
 )
