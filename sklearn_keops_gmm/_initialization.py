@@ -23,6 +23,7 @@ from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from sklearn_keops_gmm._covariances import PADDING, CovarianceStructure, above_padding
+from sklearn_keops_gmm._frames import Extent, power_of_two
 from sklearn_keops_gmm._openmp import openmp_of_others
 from sklearn_keops_gmm._parameters import Frame, MixtureParameters, Moments
 
@@ -83,8 +84,9 @@ class Problem:
         """
         points = self.points
         large = torch.finfo(points.dtype).max ** 0.25
-        if not 1 / large < self.frame.scale < large:
-            points = points / self.frame.scale
+        unit = power_of_two(Extent.of(points).reach(self.centre))
+        if not 1 / large < unit < large:
+            points = points / unit
         return points.cpu().numpy()
 
     @cached_property

@@ -65,7 +65,7 @@ MAY_SEE = {
     "solvers": {"_parameters"},
     "_display": {"_arrays", "_covariances", "_validation"},
     "_regression": {"_parameters", "_covariances"},
-    "_initialization": {"_openmp", "_parameters", "_covariances"},
+    "_initialization": {"_covariances", "_frames", "_openmp", "_parameters"},
     "_validation": {"_arrays", "_parameters", "_covariances", "_initialization"},
     "_neighbourhood": {"_parameters", "_covariances"},
     "_extrapolation": {"_parameters", "_covariances"},

@@ -13,8 +13,12 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments
+from sklearn_keops_gmm.backends._precision import limit_of_products
+from sklearn_keops_gmm.backends._whitening import whitening
 
 _SAMPLE = 4096
+# What stands for farther coordinates, of which a difference would be infinite.
+_FARTHEST = 1e300
 
 
 class Coordinates:
@@ -27,28 +31,33 @@ class Coordinates:
     frame : Frame
     whiten : bool
         Diagonal and spherical structures allow no other basis than their own.
+
+    Attributes
+    ----------
+    frame : Frame
+        The one given, its centre rounded as the points are.
     """
 
     def __init__(self, points: Tensor, frame: Frame, whiten: bool) -> None:
         # Points and means have to be moved by the very same numbers.
-        self._frame = replace(frame, centre=frame.centre.to(points.dtype).double())
+        self.frame = replace(frame, centre=frame.centre.to(points.dtype).double())
         self._centre = frame.centre.to(points.dtype)
         self._basis = self._inverse = None
         n, n_features = points.shape
         if whiten and 1 < n_features < n:
             sample = points[:: max(1, n // _SAMPLE)]
-            self._basis, self._inverse = _whitening(self._in_frame(sample).double())
+            self._basis, self._inverse = whitening(self.in_frame(sample))
 
     def of_points(self, points: Tensor) -> Tensor:
         """Return (n, D) points in these coordinates, in their own dtype."""
-        in_frame = self._in_frame(points)
+        in_frame = (points - self._centre) / self.frame.scale
         if self._basis is None:
             return in_frame
         return (in_frame.double() @ self._basis).to(points.dtype)
 
     def of_components(self, components: Components) -> Components:
         """Return the same components for points in these coordinates."""
-        components = components.in_frame(self._frame)
+        components = components.in_frame(self.frame)
         if self._basis is None or self._inverse is None:
             return components
         return replace(
@@ -57,28 +66,42 @@ class Coordinates:
             factors=self._inverse @ components.factors,
         )
 
+    def suit(self, components: Components) -> bool:
+        """Tell whether no mean of `components` is far away in these coordinates.
+
+        A basis mixes features: of second moments about such a mean, which is far in
+        one of them perhaps, it would take the last digits off all entries.
+        """
+        if self._basis is None:
+            return True
+        means = components.in_frame(self.frame).means @ self._basis
+        # Also False for NaN.
+        return bool(means.abs().max() <= limit_of_products(self._centre.dtype))
+
     def moments_back(self, moments: Moments) -> Moments:
         """Return moments that were summed in these coordinates in the original ones."""
         if self._inverse is not None:
             second = self._inverse.mT @ moments.second @ self._inverse
             first = moments.first @ self._inverse
             moments = replace(moments, first=first, second=second)
-        return moments.from_frame(self._frame)
+        return moments.from_frame(self.frame)
 
     def to(self, device: torch.device) -> Coordinates:
         """Return the same coordinates on another device."""
         if device == self._centre.device:
             return self
         moved = copy(self)
-        moved._frame = self._frame.to(device)
+        moved.frame = self.frame.to(device)
         moved._centre = self._centre.to(device)
         if self._basis is not None and self._inverse is not None:
             moved._basis = self._basis.to(device)
             moved._inverse = self._inverse.to(device)
         return moved
 
-    def _in_frame(self, points: Tensor) -> Tensor:
-        return (points - self._centre) / self._frame.scale
+    def in_frame(self, points: Tensor) -> Tensor:
+        """Return (n, D) points in the frame, but in no other basis, in float64."""
+        moved = (points.double() - self.frame.centre) / self.frame.scale
+        return moved.clamp_(-_FARTHEST, _FARTHEST)
 
 
 class CoordinatesOf:
@@ -96,8 +119,15 @@ class CoordinatesOf:
         self._made: dict[bool, Coordinates] = {}
 
     def __call__(self, structure: str) -> Coordinates:
-        """Return the coordinates for components of a structure."""
-        whiten = structure in ("full", "tied")
+        """Return the coordinates for most components of a structure."""
+        return self._of(structure in ("full", "tied"))
+
+    def suited(self, components: Components) -> Coordinates:
+        """Return the coordinates for some components."""
+        found = self(components.structure)
+        return found if found.suit(components) else self._of(False)
+
+    def _of(self, whiten: bool) -> Coordinates:
         if whiten not in self._made:
             self._made[whiten] = Coordinates(self._points, self._frame, whiten)
         return self._made[whiten]
@@ -105,7 +135,8 @@ class CoordinatesOf:
     def settled(self, structure: str) -> CoordinatesOf:
         """Return the same for one structure, made, and without the points."""
         found = CoordinatesOf(self._points[:0].clone(), self._frame)
-        found._made = {structure in ("full", "tied"): self(structure)}
+        found._made = {False: self._of(False)}
+        found._made[structure in ("full", "tied")] = self(structure)
         return found
 
     def to(self, device: torch.device) -> CoordinatesOf:
@@ -113,12 +144,3 @@ class CoordinatesOf:
         found = CoordinatesOf(self._points, self._frame)
         found._made = {kind: made.to(device) for kind, made in self._made.items()}
         return found
-
-
-def _whitening(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return W with ``cov(points @ W)`` near the identity, and its inverse."""
-    values, vectors = torch.linalg.eigh(torch.cov(points.mT))
-    # Directions without spread are left as wide as rounding makes them.
-    floor = values.max().clamp_min(1e-300) * torch.finfo(torch.float32).eps
-    roots = values.clamp_min(floor).sqrt()
-    return vectors / roots, roots[:, None] * vectors.mT

@@ -19,7 +19,7 @@ class Direct(ABC):
     """Whitened differences and their second moments."""
 
     @abstractmethod
-    def _whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
+    def whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
         """Write ``A_j^T (x_i - m_j)``, (M, D, n), into `out`."""
 
     @abstractmethod
@@ -31,7 +31,7 @@ class Direct(ABC):
     ) -> Tensor:
         """Return log p_ij, (M, n), of (D, n) points."""
         differences, out = _arrays(components, points, workspace)
-        whitened = self._whiten(components.factors, differences, out)
+        whitened = self.whiten(components.factors, differences, out)
         return components.offsets[:, None] - 0.5 * whitened.square_().sum(1)
 
     def moments(
@@ -64,7 +64,7 @@ def _arrays(
 
 
 class _FullDirect(Direct):
-    def _whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
+    def whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
         return torch.matmul(factors.mT, differences, out=out)
 
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class _FullDirect(Direct):
 
 
 class _DiagonalDirect(Direct):
-    def _whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
+    def whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
         return torch.mul(factors[:, :, None], differences, out=out)
 
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class _DiagonalDirect(Direct):
 
 
 class _SphericalDirect(Direct):
-    def _whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
+    def whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
         return torch.mul(factors[:, None, None], differences, out=out)
 
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Moments
+from sklearn_keops_gmm.backends._coordinates import Coordinates
 from sklearn_keops_gmm.backends._direct import DIRECT, Direct
 from sklearn_keops_gmm.backends._expanded import EXPANSIONS, Expansion, Features
+from sklearn_keops_gmm.backends._far import Far
+from sklearn_keops_gmm.backends._precision import TOLERANCES
 from sklearn_keops_gmm.backends._workspace import Workspace
-
-# Rounding error of a log-density that the expanded form may leave, per dtype.
-_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 # Samples whose products are summed in the dtype of the tile, at most.
 _RUN = 8192
@@ -49,6 +49,8 @@ class Sums:
         Mass, first and second moments about the means, side by side, for the others.
     log_density : Tensor of shape ()
         Of log2 p(x_i).
+    far : Moments or None
+        What rows far away add, if there are any.
     """
 
     def __init__(
@@ -60,9 +62,16 @@ class Sums:
         self.expanded = self._memory[:n_expanded].view(expanded)
         self.direct = self._memory[n_expanded:-1].view(direct)
         self.log_density = self._memory[-1]
+        self.far: Moments | None = None
+
+    def add_far(self, moments: Moments) -> None:
+        """Add what some rows far away add."""
+        self.far = moments if self.far is None else self.far + moments
 
     def __iadd__(self, other: Sums) -> Self:
         self._memory += other._memory
+        if other.far is not None:
+            self.add_far(other.far)
         return self
 
 
@@ -80,6 +89,9 @@ class Pairs:
         The other M - E, in the dtype of the tiles.
     means : Tensor of shape (M, D), float64
     structure : str
+    coordinates : Coordinates
+    far : Far
+        All components, in their own order, for what these do not suit.
     """
 
     order: Tensor
@@ -87,6 +99,8 @@ class Pairs:
     direct: Components
     means: Tensor
     structure: str
+    coordinates: Coordinates
+    far: Far
 
     @property
     def _expansion(self) -> Expansion:
@@ -97,12 +111,19 @@ class Pairs:
         return DIRECT[self.structure]
 
     @classmethod
-    def prepare(cls, components: Components, dtype: torch.dtype) -> Pairs:
-        """Choose a form for each of `components`, which are given in the frame."""
+    def prepare(
+        cls, components: Components, coordinates: Coordinates, dtype: torch.dtype
+    ) -> Pairs:
+        """Choose a form for each of `components`."""
+        far = Far(components, coordinates)
+        components = coordinates.of_components(components)
         expansion = EXPANSIONS[components.structure]
         coefficients, cancellation = expansion.coefficients(components)
+        limits = torch.finfo(dtype)
+        # Beside a far component others are so narrow that their squares underflow.
+        narrow = coefficients[:, 1:].abs().amax(1) > limits.max**0.5
         # Also False for NaN.
-        exact = cancellation * torch.finfo(dtype).eps <= _TOLERANCES[dtype]
+        exact = (cancellation * limits.eps <= TOLERANCES[dtype]) & ~narrow
         n_expanded = int(exact.sum())
         order = torch.arange(len(exact), device=exact.device)
         means, direct = components.means, _take(components, slice(n_expanded, None))
@@ -117,6 +138,8 @@ class Pairs:
             direct,
             means,
             components.structure,
+            coordinates,
+            far,
         )
 
     @property
@@ -151,6 +174,24 @@ class Pairs:
             out[rows] = self._direct.logits(some, points.coordinates, workspace)
         return out
 
+    def fill_far(self, logits: Tensor, far: Tensor, given: Tensor) -> None:
+        """Write log2 p_ij of the rows `far`, (k,), which are `given` as (k, D)."""
+        logits[:, far] = self.far.logits(given)[self.order].to(logits.dtype)
+
+    def add_far(self, sums: Sums, given: Tensor, responsibilities: Tensor) -> None:
+        """Add rows far away to the `sums`.
+
+        Parameters
+        ----------
+        sums : Sums
+        given : Tensor of shape (k, D)
+        responsibilities : Tensor of shape (M, k)
+            Times the sample weights, rows in `order`.
+        """
+        ordered = torch.empty_like(responsibilities)
+        ordered[self.order] = responsibilities
+        sums.add_far(self.far.moments(given, ordered))
+
     def no_sums(self) -> Sums:
         """Return the sums over no samples."""
         n_expanded, height = len(self.coefficients), self.height
@@ -167,7 +208,7 @@ class Pairs:
         scale: Tensor,
         workspace: Workspace,
     ) -> None:
-        """Add some points to the `sums`.
+        """Add some points to the `sums`, those far away excepted.
 
         Parameters
         ----------
@@ -206,7 +247,12 @@ class Pairs:
         return self.height < 2 * len(self.coefficients)
 
     def collect(self, sums: Sums) -> Moments:
-        """Return the moments about the means, components in their own order."""
+        """Return the moments as they were asked for: in no frame, in that order."""
+        moments = self.coordinates.moments_back(self._collect(sums))
+        return moments if sums.far is None else moments + sums.far
+
+    def _collect(self, sums: Sums) -> Moments:
+        """Return the moments in coordinates, components in their own order."""
         n_features = self.means.shape[1]
         expanded = sums.expanded.mT if self._features_first else sums.expanded
         means = self.means[: len(expanded)]

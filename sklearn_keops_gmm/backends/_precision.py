@@ -1,13 +1,23 @@
-"""Products of float32 matrices to the digits of float32."""
+"""Digits: how many answers may lack, and how products of float32 keep theirs."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+# Rounding error of a log-density that the expanded form may leave, per dtype.
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
+
+
+def limit_of_products(dtype: torch.dtype) -> float:
+    """Return how large a coordinate may be for the rounding error of its square."""
+    return math.sqrt(TOLERANCES[dtype] / torch.finfo(dtype).eps)
+
 
 # Older torch has one switch, and only for CUDA.
 _NAME, _EXACT = (

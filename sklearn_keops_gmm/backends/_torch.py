@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
-from sklearn_keops_gmm.backends._coordinates import CoordinatesOf
+from sklearn_keops_gmm.backends._coordinates import Coordinates, CoordinatesOf
+from sklearn_keops_gmm.backends._expanded import Features
+from sklearn_keops_gmm.backends._far import Located
 from sklearn_keops_gmm.backends._pairs import Pairs, Sums
 from sklearn_keops_gmm.backends._precision import exact_products
 from sklearn_keops_gmm.backends._protocol import Recipe
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
-from sklearn_keops_gmm.backends._workspace import Workspaces, memory_budget
+from sklearn_keops_gmm.backends._workspace import Workspace, Workspaces, memory_budget
 
 _TILE_BYTES = 3 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 8192
@@ -47,7 +49,7 @@ class TorchReductions:
         self._frame = frame
         self._coordinates = CoordinatesOf(points, frame)
         self._workspaces = Workspaces(points)
-        self._kept: dict[str, Tensor] = {}
+        self._kept: dict[Coordinates, Located] = {}
         self._keeps = True
 
     @property
@@ -93,7 +95,6 @@ class TorchReductions:
         parts = map_threads(sums_of, runs, self._points.device)
         with single_thread():
             moments = pairs.collect(reduce(iadd, parts))
-            moments = self._coordinates(pairs.structure).moments_back(moments)
         if components.structure == "tied":
             moments = replace(moments, second=moments.second.sum(0))
         return moments
@@ -130,8 +131,7 @@ class TorchReductions:
         weights, sums = self._sample_weight, pairs.no_sums()
         with self._workspaces.one() as workspace:
             for rows in tiles:
-                points = pairs.features(self._located(rows, pairs), workspace)
-                logits = pairs.logits(points, workspace)
+                points, logits, far = self._tile(rows, pairs, workspace)
                 level, total = _share(logits)
                 scale = _inverse(total)
                 level += total.log2_()
@@ -140,15 +140,29 @@ class TorchReductions:
                     # A row without weight has no say, however unlikely it is.
                     level = torch.where(weights[rows] > 0, level * weights[rows], 0.0)
                 sums.log_density.add_(level.sum(dtype=torch.float64))
+                if far is not None:
+                    given = self._points[rows][far]
+                    pairs.add_far(sums, given, logits[:, far] * scale[far])
+                    scale[far] = 0.0
                 pairs.add(sums, points, logits, scale, workspace)
         return sums
+
+    def _tile(
+        self, rows: slice, pairs: Pairs, workspace: Workspace
+    ) -> tuple[Features, Tensor, Tensor | None]:
+        """Return features of some rows, log2 p_ij, and which rows are far away."""
+        located = self._located(rows, pairs)
+        points = pairs.features(located.points, workspace)
+        logits = pairs.logits(points, workspace)
+        if located.far is not None:
+            pairs.fill_far(logits, located.far, self._points[rows][located.far])
+        return points, logits, located.far
 
     @single_thread()
     def _pairs(self, components: Components) -> Pairs:
         components = _untied(components)
-        coordinates = self._coordinates(components.structure)
-        components = coordinates.of_components(components)
-        return Pairs.prepare(components, self._points.dtype)
+        coordinates = self._coordinates.suited(components)
+        return Pairs.prepare(components, coordinates, self._points.dtype)
 
     # -- all tiles -------------------------------------------------------------------
 
@@ -161,8 +175,8 @@ class TorchReductions:
         def run(tiles: Sequence[slice]) -> None:
             with self._workspaces.one() as workspace:
                 for rows in tiles:
-                    points = pairs.features(self._located(rows, pairs), workspace)
-                    visit(rows, pairs.logits(points, workspace), pairs.order)
+                    _, logits, _ = self._tile(rows, pairs, workspace)
+                    visit(rows, logits, pairs.order)
 
         map_threads(run, chunks(self._tiles(pairs)), self._points.device)
 
@@ -189,21 +203,22 @@ class TorchReductions:
     def _keep_points(self, pairs: Pairs) -> None:
         """Keep the points in coordinates, for steps to come, if the memory is there."""
         points = self._points
-        if pairs.structure in self._kept or points.nbytes > memory_budget():
+        if pairs.coordinates in self._kept or points.nbytes > memory_budget():
             return
         out = points.new_empty(points.shape[::-1])
 
         def fill(rows: slice) -> None:
-            out[:, rows] = self._located(rows, pairs)
+            out[:, rows] = pairs.coordinates.of_points(points[rows]).mT
 
         map_threads(fill, self._tiles(pairs), points.device)
-        self._kept = {pairs.structure: out}
+        self._kept = {pairs.coordinates: Located.of(out)}
 
-    def _located(self, rows: slice, pairs: Pairs) -> Tensor:
-        """Return points of some rows in coordinates, (D, n)."""
-        if pairs.structure in self._kept:
-            return self._kept[pairs.structure][:, rows]
-        return self._coordinates(pairs.structure).of_points(self._points[rows]).mT
+    def _located(self, rows: slice, pairs: Pairs) -> Located:
+        """Return some rows in coordinates."""
+        if pairs.coordinates in self._kept:
+            return self._kept[pairs.coordinates].some(rows)
+        points = pairs.coordinates.of_points(self._points[rows])
+        return Located.of(points.mT)
 
 
 def _share(logits: Tensor) -> tuple[Tensor, Tensor]:

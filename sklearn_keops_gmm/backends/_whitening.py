@@ -1,0 +1,59 @@
+"""A basis in which most points are white, whatever a few of them do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Coordinates, and distances, that many medians away count as no farther.
+_FAR = 8.0
+# The largest of any coordinate: squares and sums of it are finite.
+_LIMIT = 2.0**60
+_ROUNDS = 2
+# So many points tell what is typical: medians take longer than all the rest.
+_FEW = 512
+
+
+def whitening(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return W with ``cov(points @ W)`` near the identity, and its inverse.
+
+    Rows that are farther than most are drawn in before they count: one at 1e20 would
+    else take one direction for itself, and leave the others no width.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, D), float64
+    """
+    few = points[:: -(-len(points) // _FEW)]
+    centre = few.median(0).values
+    size = _typical((few - centre).abs())
+    # Each coordinate at first by itself, for they may have sizes of their own.
+    points = ((points - centre) / size).clamp_(-_LIMIT, _LIMIT)
+    basis, inverse = _white(points.clamp(-_FAR, _FAR))
+    for _ in range(_ROUNDS):
+        distances = torch.linalg.vector_norm(points @ basis, dim=1, keepdim=True)
+        near = _reach_of_most(distances)
+        if bool((distances <= near).all()):
+            break
+        basis, inverse = _white(points * (near / distances).clamp_max(1.0))
+    return basis / size[:, None], inverse * size
+
+
+def _reach_of_most(distances: Tensor) -> Tensor:
+    """Return a distance that all but a few points are within: groups are no few."""
+    few = distances[:: -(-len(distances) // _FEW)]
+    return torch.maximum(_FAR * _typical(few)[0], few.quantile(0.75))
+
+
+def _typical(sizes: Tensor) -> Tensor:
+    """Return the median of those that are not zero, of each column; 1 if all are."""
+    medians = sizes.masked_fill(sizes == 0, torch.nan).nanmedian(0).values
+    return medians.nan_to_num(1.0)
+
+
+def _white(points: Tensor) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(torch.cov(points.mT))
+    # Directions without spread are left as wide as rounding makes them.
+    floor = values.max().clamp_min(1e-300) * torch.finfo(torch.float32).eps
+    roots = values.clamp_min(floor).sqrt()
+    return vectors / roots, roots[:, None] * vectors.mT
