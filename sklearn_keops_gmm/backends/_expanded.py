@@ -3,8 +3,8 @@
 ``-0.5 ||A^T (x - m)||^2`` is linear in the features ``[1, x, x x^T]`` of a point,
 so one product of matrices gives it for all pairs of a tile, and another gives the
 moments. It is the fastest form, and it cancels: its rounding error is that of its
-largest terms, those of ``m^T A A^T m`` with m measured from the origin of the frame.
-it is known beforehand, and by it tiles choose this form or the direct one.
+largest terms, those of ``x^T A A^T x`` with x measured from the origin of the frame.
+It is known beforehand, and by it tiles choose this form or the direct one.
 
 Arrays are component-major, features (F, n) and logits (M, n), so that the long
 axis of samples is contiguous.
@@ -68,7 +68,7 @@ class Expansion(ABC):
         coefficients : Tensor of shape (M, F)
             Their product with features is log p_ij.
         cancellation : Tensor of shape (M,)
-            ``|m_j|^T |A_j A_j^T| |m_j|``.
+            ``r_j^T |A_j A_j^T| r_j``, where r_j is how far its samples reach.
         """
         linear, squares, cancellation = self._quadratic(components)
         constant = components.offsets - 0.5 * (linear * components.means).sum(1)
@@ -193,7 +193,10 @@ class _FullExpansion(Expansion):
         linear = precisions @ means
         squares = precisions[:, products.rows, products.columns]
         squares *= products.coefficients
-        cancellation = means.abs().mT @ precisions.abs_() @ means.abs()
+        # Also of a component at the origin: its samples reach as far as it is wide.
+        inverses, _ = torch.linalg.inv_ex(factors)
+        reach = means.abs() + torch.linalg.vector_norm(inverses, dim=1)[:, :, None]
+        cancellation = reach.mT @ precisions.abs_() @ reach
         return linear[:, :, 0], squares, cancellation[:, 0, 0]
 
     def second(self, sums: Tensor, n_features: int) -> Tensor:
