@@ -4,14 +4,10 @@
 sparsity prior that lets the fit decide how many components live.
 """
 
-from sklearn_keops_gmm._display import (
-    CostDisplay,
-    MixtureDisplay,
-    SparsityPathDisplay,
-)
+from sklearn_keops_gmm._display import CostDisplay, MixtureDisplay, SparsityPathDisplay
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
-from sklearn_keops_gmm._path import SparsityPath, sparsity_path
-from sklearn_keops_gmm._selection import KeOpsGaussianMixtureCV
+from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
+from sklearn_keops_gmm._sparsity_path import SparsityPath, sparsity_path
 
 __version__ = "0.1.0.dev0"
 

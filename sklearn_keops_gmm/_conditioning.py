@@ -13,17 +13,20 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_keops_gmm._arrays import ArrayKind, to_tensor
-from sklearn_keops_gmm._bound import Bound, Question
-from sklearn_keops_gmm._covariances import COVARIANCES, CovarianceStructure
-from sklearn_keops_gmm._fitted import FittedMixture
-from sklearn_keops_gmm._frames import frame_of_mixture
-from sklearn_keops_gmm._holding import answers
-from sklearn_keops_gmm._openmp import single_thread
-from sklearn_keops_gmm._parameters import MixtureParameters
-from sklearn_keops_gmm._regression import Regression, marginal
-from sklearn_keops_gmm._validation import check_values, resolve_features
-from sklearn_keops_gmm.backends import get_backend
+from sklearn_keops_gmm._base import FittedMixture
+from sklearn_keops_gmm._data import (
+    ArrayKind,
+    Bound,
+    Question,
+    answers,
+    check_values,
+    frame_of_mixture,
+    resolve_features,
+    to_tensor,
+)
+from sklearn_keops_gmm._model import MixtureParameters, Regression, marginal
+from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
+from sklearn_keops_gmm.backends import get_backend, single_thread
 
 Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
 

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from sklearn_keops_gmm import _validation
+from sklearn_keops_gmm._data import _checks
 
 DEVICE = torch.device("meta")
 _CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ class _Elsewhere(torch.Tensor):
 @contextmanager
 def elsewhere():
     """Within this context there is the device, and mixtures know it."""
-    known = mock.patch.object(_validation, "_DEVICES", ("cpu", DEVICE.type))
+    known = mock.patch.object(_checks, "_DEVICES", ("cpu", DEVICE.type))
     with known, _Operators(), _Constructors():
         yield DEVICE
 

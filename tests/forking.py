@@ -20,7 +20,7 @@ from sklearn_keops_gmm import (
     KeOpsGaussianMixtureCV,
     sparsity_path,
 )
-from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import COVARIANCES
 
 # As many numbers in the data, and in 50 covariances, as torch shares out.
 N_SAMPLES, N_FEATURES, N_COMPONENTS = 3000, 32, 50

@@ -16,8 +16,8 @@ from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
     KeOpsGaussianMixtureCV,
     _conditioning,
-    _regression,
 )
+from sklearn_keops_gmm._model import _regression
 from tests import reference
 from tests.data import every_backend, iris, mixture_of, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES

@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._covariances import COVARIANCES, _mergers
-from sklearn_keops_gmm._parameters import Moments, Rounding
+from sklearn_keops_gmm._model._parameters import Moments, Rounding
+from sklearn_keops_gmm._model.covariances import COVARIANCES, _merging
 from tests import reference
 from tests.data import precisions
 from tests.reference import COVARIANCE_TYPES
@@ -202,7 +202,7 @@ def test_merge_losses_some_at_a_time(structure, monkeypatch, rng):
     arrays = [torch.tensor(array) for array in arrays]
     pairs = torch.combinations(torch.arange(len(mixture.weights)))
     whole = room.merge_losses(*arrays, pairs)
-    monkeypatch.setattr(_mergers, "_MERGED", 18)
+    monkeypatch.setattr(_merging, "_MERGED", 18)
     assert torch.equal(room.merge_losses(*arrays, pairs), whole)
 
 

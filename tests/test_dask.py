@@ -16,10 +16,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
     KeOpsGaussianMixtureCV,
-    _partitions,
     sparsity_path,
 )
-from sklearn_keops_gmm._partitioned import ReadPartitions
+from sklearn_keops_gmm._data import _dask
+from sklearn_keops_gmm._data._dask_fit import ReadPartitions
 from tests.data import blobs, every_backend, sorted_far_blobs, start
 from tests.test_pieces import TYPES, assert_same_fit
 
@@ -229,7 +229,7 @@ def test_only_what_is_needed_is_sent():
     model = KeOpsGaussianMixtureCV(10, random_state=0).fit(blobs())
     labels = model.predict(da.from_array(blobs(), chunks=CUTS))
     assert_array_equal(labels.compute(), model.predict(blobs()))
-    sent = _partitions._excerpt(model, _partitions._TO_ASK)
+    sent = _dask._excerpt(model, _dask._TO_ASK)
     assert not hasattr(sent, "path_")
     assert len(pickle.dumps(sent)) < 3000
 
@@ -285,7 +285,7 @@ def test_steps_send_nothing_that_grows_with_the_samples(structure, monkeypatch):
     """A step of 3 components sends, and gets from each partition, a few kB."""
     sizes = {}
     sent, returned = [], []
-    on_partition = _partitions._on_partition
+    on_partition = _dask._on_partition
 
     def spy(function, *arguments):
         answer = on_partition(function, *arguments)
@@ -293,7 +293,7 @@ def test_steps_send_nothing_that_grows_with_the_samples(structure, monkeypatch):
         returned.append(len(pickle.dumps(answer)))
         return answer
 
-    monkeypatch.setattr(_partitions, "_on_partition", spy)
+    monkeypatch.setattr(_dask, "_on_partition", spy)
     for n_samples in (400, 4000):
         X = blobs(n_samples)
         model = KeOpsGaussianMixture(**start(X, structure, 3), max_iter=1)
@@ -309,17 +309,17 @@ def test_steps_send_nothing_that_grows_with_the_samples(structure, monkeypatch):
 
 def test_sums_are_taken_in_a_tree(monkeypatch):
     added = []
-    total = _partitions._sum
+    total = _dask._sum
 
     def spy(parts):
         added.append(len(parts))
         return total(parts)
 
-    monkeypatch.setattr(_partitions, "_sum", spy)
-    parts = _partitions.partitions_of(da.arange(300, chunks=3).reshape(-1, 1))
+    monkeypatch.setattr(_dask, "_sum", spy)
+    parts = _dask.partitions_of(da.arange(300, chunks=3).reshape(-1, 1))
     found = parts.total(lambda piece: int(piece.array.sum()))
     assert found == sum(range(300))
-    assert max(added) == _partitions.FAN_IN
+    assert max(added) == _dask.FAN_IN
     assert sum(added) - len(added) == 99
 
 

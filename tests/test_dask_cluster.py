@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._partitioned import ReadPartitions
+from sklearn_keops_gmm._data._dask_fit import ReadPartitions
 from tests.data import blobs, start
 from tests.test_pieces import assert_same_fit
 

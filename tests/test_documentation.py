@@ -4,11 +4,8 @@ from email.message import Message
 
 import pytest
 
-from sklearn_keops_gmm import (
-    KeOpsGaussianMixture,
-    KeOpsGaussianMixtureCV,
-    _documentation,
-)
+from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
+from sklearn_keops_gmm._interop import _documentation
 
 
 @pytest.fixture

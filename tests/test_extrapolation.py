@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._covariances import COVARIANCES
-from sklearn_keops_gmm._extrapolation import extrapolate
-from sklearn_keops_gmm._parameters import MixtureParameters
+from sklearn_keops_gmm._fit._extrapolation import extrapolate
+from sklearn_keops_gmm._model._parameters import MixtureParameters
+from sklearn_keops_gmm._model.covariances import COVARIANCES
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCES)
 

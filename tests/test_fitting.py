@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sklearn_keops_gmm._fitting import _is_lower
-from sklearn_keops_gmm._parameters import SolverResult
+from sklearn_keops_gmm._fit._run import _is_lower
+from sklearn_keops_gmm._model._parameters import SolverResult
 
 
 def ended_at(*costs):

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.utils.random import sample_without_replacement
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._validation import resolve_init_size
+from sklearn_keops_gmm._data._checks import resolve_init_size
 from tests.data import blobs, iris
 
 STARTS = ["kmeans", "k-means++"]

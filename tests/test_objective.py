@@ -6,10 +6,10 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._covariances import COVARIANCES
-from sklearn_keops_gmm._objective import Objective
-from sklearn_keops_gmm._parameters import Frame
-from sklearn_keops_gmm._priors import SparsityPrior
+from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._model._parameters import Frame
+from sklearn_keops_gmm._model._priors import SparsityPrior
+from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
 from tests.data import blobs, every_backend

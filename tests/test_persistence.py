@@ -34,8 +34,8 @@ SAVED_ONE_BY_ONE = [
 # What README.rst says has to be trusted.
 TRUSTED = ["sklearn_keops_gmm._mixture.KeOpsGaussianMixture"]
 TRUSTED_FOR_A_CHOICE = [
-    "sklearn_keops_gmm._selection.KeOpsGaussianMixtureCV",
-    "sklearn_keops_gmm._path.SparsityPath",
+    "sklearn_keops_gmm._mixture_cv.KeOpsGaussianMixtureCV",
+    "sklearn_keops_gmm._sparsity_path.SparsityPath",
 ]
 
 

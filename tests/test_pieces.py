@@ -10,8 +10,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm import KeOpsGaussianMixture, _pieces
-from sklearn_keops_gmm._streaming import Reservoir
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm._data import _chunks
+from sklearn_keops_gmm._data._stream import Reservoir
 from tests.data import blobs, every_backend, sorted_far_blobs, start
 
 TYPES = ["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"]
@@ -46,7 +47,7 @@ def as_map(X, path, mode="r"):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Read maps of files forty rows of two features at a time."""
-    monkeypatch.setattr(_pieces, "_BYTES", 640)
+    monkeypatch.setattr(_chunks, "_BYTES", 640)
 
 
 def assert_same_fit(one, other, rtol=1e-8):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._priors import SparsityPrior
+from sklearn_keops_gmm._model._priors import SparsityPrior
 from tests.reference import tangent_weights
 
 strengths = st.sampled_from([0.0, 1e-3, 1.0, 5.0, 20.0, 300.0])

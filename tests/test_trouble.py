@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import COVARIANCES
 from tests.data import DENSE_BACKENDS
 from tests.reference import STRUCTURES
 

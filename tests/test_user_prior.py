@@ -11,8 +11,8 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._covariances import COVARIANCES
-from sklearn_keops_gmm._priors import UserPrior
+from sklearn_keops_gmm._model._priors import UserPrior
+from sklearn_keops_gmm._model.covariances import COVARIANCES
 from tests import reference
 from tests.data import blobs, every_backend, mixture_of, spiral, start
 from tests.reference import COVARIANCE_TYPES

@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_keops_gmm._arrays import to_numpy, to_tensor
-from sklearn_keops_gmm._covariances import COVARIANCES
+from sklearn_keops_gmm._data import resolve_features, to_numpy, to_tensor
 from sklearn_keops_gmm._display._style import Style, axes_for, style
-from sklearn_keops_gmm._validation import resolve_features
+from sklearn_keops_gmm._model.covariances import COVARIANCES
 
 _MARGIN = 0.06
 _DATA, _DENSITY, _COMPONENTS = "#3b3b3b", "#1f5f99", "#c1272d"

@@ -6,11 +6,8 @@ matrices tile by tile and works everywhere; ``"keops"`` compiles one kernel per
 formula, number of features and dtype.
 """
 
-from sklearn_keops_gmm.backends._choice import (
-    BACKENDS,
-    choose_backend,
-    get_backend,
-)
+from sklearn_keops_gmm.backends._choice import BACKENDS, choose_backend, get_backend
+from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Recipe, Reductions
 
 __all__ = [
@@ -20,4 +17,6 @@ __all__ = [
     "Reductions",
     "choose_backend",
     "get_backend",
+    "openmp_of_others",
+    "single_thread",
 ]

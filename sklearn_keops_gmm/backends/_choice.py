@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sklearn_keops_gmm.backends._keops import (
+from sklearn_keops_gmm.backends._keops._reductions import (
     KeOpsReductions,
     check_keops_available,
 )
@@ -14,7 +14,7 @@ from sklearn_keops_gmm.backends._native import (
     native_is_available,
 )
 from sklearn_keops_gmm.backends._protocol import Backend
-from sklearn_keops_gmm.backends._torch import TorchReductions
+from sklearn_keops_gmm.backends._torch._reductions import TorchReductions
 
 BACKENDS: dict[str, Backend] = {
     "keops": KeOpsReductions,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
+from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 
 
 class Reductions(Protocol):

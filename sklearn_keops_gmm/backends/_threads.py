@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 
-from sklearn_keops_gmm._openmp import budget, hold_for_ever, single_thread
+from sklearn_keops_gmm.backends._openmp import budget, hold_for_ever, single_thread
 
 __all__ = ["chunks", "map_threads", "single_thread", "slices"]
 

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
 
 # Adam's cost goes up and down: windows of this many steps are compared.

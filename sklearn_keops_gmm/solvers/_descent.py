@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sklearn_keops_gmm._parameters import MixtureParameters, Moments
+from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm.solvers._protocol import Objective
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._descent import evaluate, maximize
 from sklearn_keops_gmm.solvers._moves import improve
-from sklearn_keops_gmm.solvers._protocol import (
-    Objective,
-    OnStep,
-    SolverSettings,
-    known,
-)
+from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings, known
 from sklearn_keops_gmm.solvers._squarem import squarem
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sklearn_keops_gmm._parameters import MixtureParameters
+from sklearn_keops_gmm._model import MixtureParameters
 from sklearn_keops_gmm.solvers._descent import State, evaluate
 from sklearn_keops_gmm.solvers._moves import Search
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from sklearn_keops_gmm._parameters import Lazily, MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import Lazily, MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._descent import check_finite
 from sklearn_keops_gmm.solvers._protocol import (
     Evaluation,

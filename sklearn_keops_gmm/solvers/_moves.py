@@ -19,14 +19,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._descent import State, advance, evaluate, settle
-from sklearn_keops_gmm.solvers._protocol import (
-    Objective,
-    OnStep,
-    SolverSettings,
-    known,
-)
+from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings, known
 
 # So many EM steps show what a challenger promises.
 _TRIAL_STEPS = 3

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import RandomState
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import (
+from sklearn_keops_gmm._model import (
     CostTerms,
     Lazily,
     Leap,

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from sklearn_keops_gmm._parameters import MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._descent import evaluate, maximize
-from sklearn_keops_gmm.solvers._protocol import (
-    Objective,
-    OnStep,
-    SolverSettings,
-    known,
-)
+from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings, known
 
 # By so much the longest leap grows where one was as long, and shrinks after a failure.
 _FACTOR = 4.0

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._parameters import Components, Frame
+from sklearn_keops_gmm._model._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
 from tests.data import BACKENDS, DENSE_BACKENDS

@@ -19,7 +19,7 @@ from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._parameters import Components, Frame
+from sklearn_keops_gmm._model._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
 from sklearn_keops_gmm.backends._native import _modules, _reductions
 from tests import reference

@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from sklearn_keops_gmm.backends import _keops_runtime as runtime
+from sklearn_keops_gmm.backends._keops import _runtime as runtime
 from tests.backends.cases import assert_same_moments, make_case
 from tests.backends.test_keops_reductions import answer
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:KeOps compiles:UserWarning")
 PREAMBLE = """
 import os, sys, warnings
 import torch
-from sklearn_keops_gmm._parameters import Components, Frame
-from sklearn_keops_gmm.backends._keops import *
+from sklearn_keops_gmm._model._parameters import Components, Frame
+from sklearn_keops_gmm.backends._keops._reductions import *
 
 def log_density(n_features=1):
     options = {"dtype": torch.float64}

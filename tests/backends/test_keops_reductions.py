@@ -5,10 +5,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm._parameters import Components, Frame
-from sklearn_keops_gmm.backends import _keops_runtime as runtime
-from sklearn_keops_gmm.backends._keops import KeOpsReductions
-from sklearn_keops_gmm.backends._keops_formulas import LAYOUTS
+from sklearn_keops_gmm._model._parameters import Components, Frame
+from sklearn_keops_gmm.backends._keops import _runtime as runtime
+from sklearn_keops_gmm.backends._keops._formulas import LAYOUTS
+from sklearn_keops_gmm.backends._keops._reductions import KeOpsReductions
 from tests import reference
 from tests.backends.cases import (
     Case,

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 PEAK_MEMORY = """
 import re, sys, torch
 from sklearn import set_config
-from sklearn_keops_gmm._parameters import Components, Frame
+from sklearn_keops_gmm._model._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
 
 def mebibytes(field):

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import EfficiencyWarning
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._parameters import Components
-from sklearn_keops_gmm._validation import resolve_device
+from sklearn_keops_gmm._data._checks import resolve_device
+from sklearn_keops_gmm._model._parameters import Components
 from sklearn_keops_gmm.backends import choose_backend, get_backend
 from sklearn_keops_gmm.backends._native import _modules
 from tests import reference

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_keops_gmm.backends._pairs import Pairs
 from sklearn_keops_gmm.backends._precision import _EXACT, _NAME, exact_products
+from sklearn_keops_gmm.backends._torch._tile import Pairs
 from tests.backends.cases import make_case
 
 pytestmark = pytest.mark.skipif(

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._objective import Objective
+from sklearn_keops_gmm._fit._objective import Objective
 from tests.data import blobs, spiral, start
 from tests.reference import COVARIANCE_TYPES
 

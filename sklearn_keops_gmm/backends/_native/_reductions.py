@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._parameters import Components, Frame, Moments, Structure
-from sklearn_keops_gmm.backends._expanded import places_in_matrix
+from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
@@ -24,6 +23,7 @@ from sklearn_keops_gmm.backends._threads import (
     single_thread,
     slices,
 )
+from sklearn_keops_gmm.backends._triangles import places_in_matrix
 from sklearn_keops_gmm.backends._workspace import memory_budget
 
 # What a chunk has at least: sums over pairs, about a tenth of a millisecond, for which

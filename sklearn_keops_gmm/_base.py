@@ -1,0 +1,409 @@
+"""What a fitted mixture can be asked: scores, labels, samples, criteria."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.mixture import GaussianMixture
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_keops_gmm._data import (
+    TAKES_TENSORS,
+    ArrayKind,
+    Bound,
+    Question,
+    answers,
+    check_representable,
+    check_same_namespace,
+    frame_of_mixture,
+    labels,
+    log_density,
+    mean_answer,
+    resolve_device,
+    responsibilities,
+    to_numpy,
+    to_tensor,
+)
+from sklearn_keops_gmm._interop import (
+    documentation_address,
+    from_state,
+    to_sklearn,
+    to_state,
+)
+from sklearn_keops_gmm._model import MixtureParameters
+from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm.backends import choose_backend, get_backend, single_thread
+
+
+class FittedMixture(DensityMixin, BaseEstimator):
+    """Methods that need only the fitted attributes."""
+
+    covariance_type: str
+    backend: str
+    device: str | torch.device
+    random_state: Any
+    weights_: np.ndarray
+    means_: np.ndarray
+    covariances_: np.ndarray
+    precisions_cholesky_: np.ndarray
+
+    _doc_link_module = "sklearn_keops_gmm"
+
+    @property
+    def _doc_link_template(self) -> str:
+        """What scikit-learn makes the link of an HTML representation from."""
+        address = documentation_address()
+        return address and f"{address}/api.html#sklearn_keops_gmm.{{estimator_name}}"
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = TAKES_TENSORS
+        return tags
+
+    @single_thread()
+    def __getstate__(self) -> dict[str, Any]:
+        return to_state(super().__getstate__())
+
+    @single_thread()
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(from_state(type(self), state))
+
+    @single_thread()
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Compute the log-likelihood of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+            Natural logarithm of the density, without any prior. For a dask array or
+            data frame a dask array, not computed yet; errors come when it is.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` is unusable.
+        """
+        check_is_fitted(self)
+        return answers(Question(self, "score_samples", log_density), X)
+
+    @single_thread()
+    def score(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Compute the mean log-likelihood per sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples in the mean.
+
+        Returns
+        -------
+        log_likelihood : float
+            Never penalised: grid searches over `sparsity` compare likelihoods.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` or `sample_weight` is unusable.
+        """
+        return self._score(X, sample_weight)[0]
+
+    @single_thread()
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Predict the most probable component of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            For a dask array or data frame a dask array, not computed yet.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` is unusable.
+        """
+        check_is_fitted(self)
+        return answers(Question(self, "predict", labels, dtype=np.int64), X)
+
+    @single_thread()
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Compute the posterior probability of each component for each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components_)
+            Rows sum to 1, but for samples so far away that all densities are 0 in
+            the precision of the data: theirs are 0. This is the only method that
+            returns a matrix of pairs.
+            For a dask array or data frame a dask array, not computed yet.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` is unusable.
+
+        Examples
+        --------
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = [[-1.0], [0.0], [9.0], [10.0]]
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> mixture.predict_proba(X).sum(axis=1)
+        array([1., 1., 1., 1.])
+        """
+        check_is_fitted(self)
+        n_columns = self.means_.shape[0]
+        question = Question(
+            self, "predict_proba", responsibilities, n_columns=n_columns
+        )
+        return answers(question, X)
+
+    @single_thread()
+    def sample(
+        self, n_samples: int = 1, random_state: int | RandomState | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw random samples from the fitted mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None takes the estimator's own `random_state`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+            Grouped by component.
+        y : ndarray of shape (n_samples,), int64
+            The components.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `n_samples` is less than 1.
+
+        Examples
+        --------
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = [[-1.0], [0.0], [9.0], [10.0]]
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> points, components = mixture.sample(5, random_state=0)
+        >>> points.shape, components.shape
+        ((5, 1), (5,))
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples} . The sampling requires "
+                "at least one sample."
+            )
+        given = self.random_state if random_state is None else random_state
+        generator = check_random_state(given)
+        weights = np.asarray(to_numpy(self.weights_))
+        if weights.dtype != np.float64:
+            weights = weights.astype(np.float64)
+            weights /= weights.sum()
+        counts = generator.multinomial(n_samples, weights)
+        X = COVARIANCES[self.covariance_type].draw(
+            generator, to_numpy(self.means_), to_numpy(self.covariances_), counts
+        )
+        components = np.repeat(np.arange(len(counts)), counts)
+        kind = ArrayKind.of(self.means_)
+        # In double precision, whatever the precision of the attributes.
+        points = torch.from_numpy(X.astype(np.float64, copy=False))
+        return kind.wrap(points), kind.wrap(torch.from_numpy(components))
+
+    @single_thread()
+    def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Compute the Bayesian information criterion; the lower the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their sum takes the place of the number of samples.
+
+        Returns
+        -------
+        bic : float
+            Counts the parameters of the ``n_components_`` components alive.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` or `sample_weight` is unusable.
+
+        References
+        ----------
+        G. Schwarz, "Estimating the dimension of a model", The Annals of Statistics 6
+        (1978).
+        """
+        mean, total = self._score(X, sample_weight)
+        return -2 * total * mean + self._n_parameters() * math.log(total)
+
+    @single_thread()
+    def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Compute the Akaike information criterion; the lower the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their sum takes the place of the number of samples.
+
+        Returns
+        -------
+        aic : float
+            Counts the parameters of the ``n_components_`` components alive.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` or `sample_weight` is unusable.
+
+        References
+        ----------
+        H. Akaike, "A new look at the statistical model identification", IEEE
+        Transactions on Automatic Control 19 (1974).
+        """
+        mean, total = self._score(X, sample_weight)
+        return -2 * total * mean + self._n_parameters() * 2.0
+
+    def to_sklearn(self) -> GaussianMixture:
+        """Return a fitted scikit-learn mixture with the same attributes.
+
+        It scores, predicts and samples alike, and needs neither torch nor this
+        package where it is loaded.
+
+        Returns
+        -------
+        mixture : sklearn.mixture.GaussianMixture
+            With the ``n_components_`` components alive, and no initial arrays if
+            some have died.
+
+        Raises
+        ------
+        NotFittedError
+            If this mixture is not fitted.
+        ValueError
+            If scikit-learn lacks the covariance type.
+
+        Examples
+        --------
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = [[-1.0], [0.0], [9.0], [10.0]]
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> mixture.to_sklearn().n_components
+        2
+        """
+        return to_sklearn(self)
+
+    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the mean log-likelihood, and the weight of all samples."""
+        check_is_fitted(self)
+        question = Question(self, "score_samples", log_density)
+        return mean_answer(question, X, sample_weight)
+
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters in the model."""
+        n_components, n_features = self.means_.shape
+        covariance = COVARIANCES[self.covariance_type]
+        of_covariances = covariance.n_parameters(n_components, n_features)
+        return of_covariances + n_components * n_features + n_components - 1
+
+    def _fitted_parameters(self) -> MixtureParameters:
+        """Return the attributes, in whatever precision they are kept, as float64."""
+        covariance = COVARIANCES[self.covariance_type]
+        shape = covariance.shape(*self.means_.shape)
+        if tuple(self.covariances_.shape) != shape:
+            raise ValueError(
+                f"covariance_type={self.covariance_type!r} was set after this mixture "
+                f"was fitted with another: covariances_ are of shape "
+                f"{tuple(self.covariances_.shape)}, and it takes {shape}. Fit it again."
+            )
+        arrays = (
+            self.weights_,
+            self.means_,
+            self.covariances_,
+            self.precisions_cholesky_,
+        )
+        return MixtureParameters(
+            *(torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays)
+        )
+
+    def _bind(self, X: ArrayLike, method: str) -> Bound:
+        """Validate `X` and bind it to a backend, with the fitted components."""
+        check_is_fitted(self)
+        check_same_namespace(X, self, attribute="means_", method=method)
+        kind = ArrayKind.of(X)
+        array: Any = validate_data(
+            self, X, reset=False, dtype=kind.float_dtypes, order="C"
+        )
+        device = resolve_device(self.device, array, self.means_.shape[0], self.backend)
+        backend = get_backend(choose_backend(self.backend, device))
+        fitted = self._fitted_parameters()
+        frame = frame_of_mixture(fitted.weights, fitted.means, fitted.covariances)
+        components = COVARIANCES[self.covariance_type].components(
+            fitted.weights.log(), fitted.means, fitted.precisions_cholesky
+        )
+        points = to_tensor(array, device)
+        return Bound(kind, points, backend, frame.to(device), components.to(device))
+
+    def _attributes(
+        self, parameters: MixtureParameters, kind: ArrayKind, dtype: torch.dtype
+    ) -> dict[str, Any]:
+        """Return the attributes that describe a mixture, as arrays of that kind.
+
+        Raises
+        ------
+        ValueError
+            If one of them cannot be held in that dtype.
+        """
+        factors = parameters.precisions_cholesky
+        precisions = COVARIANCES[self.covariance_type].precisions(factors)
+        arrays = {
+            "weights_": parameters.weights,
+            "means_": parameters.means,
+            "covariances_": parameters.covariances,
+            "precisions_": precisions,
+            "precisions_cholesky_": factors,
+        }
+        arrays = {name: array.to(dtype) for name, array in arrays.items()}
+        check_representable(arrays)
+        wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
+        return wrapped | {"n_components_": len(parameters.weights)}

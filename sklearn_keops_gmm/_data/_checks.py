@@ -1,0 +1,217 @@
+"""Checks of what users give, before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils import check_array
+from torch import Tensor
+
+from sklearn_keops_gmm._data._arrays import to_numpy
+
+# What k-means sees by default: samples, or samples per component where that is more.
+_INIT_SIZE, _INIT_SIZE_PER_COMPONENT = 20_000, 100
+# Pairs times features from which the transfer to a GPU is worth its time.
+_WORTH_A_TRANSFER = 10**8
+_DEVICES = ("cpu", "cuda")
+
+
+def check_weighted_samples(
+    points: Tensor, sample_weight: Tensor | None, n_components: int
+) -> tuple[Tensor, Tensor | None]:
+    """Return the samples that count, (N, D), and their weights, (N,).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer samples of positive weight than components.
+    """
+    if sample_weight is not None and bool((sample_weight == 0).any()):
+        counts = sample_weight > 0
+        points, sample_weight = points[counts], sample_weight[counts]
+    if len(points) < n_components:
+        raise ValueError(
+            "Expected n_samples >= n_components but got "
+            f"n_components = {n_components}, n_samples = {len(points)}"
+        )
+    return points, sample_weight
+
+
+def check_representable(attributes: dict[str, Tensor]) -> None:
+    """Raise ValueError if a number of a fitted attribute is infinite or NaN."""
+    for name, array in attributes.items():
+        if not bool(torch.isfinite(array).all()):
+            dtype = str(array.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"{name} would hold numbers that are not finite in {dtype}: components "
+                "are too narrow, too wide or too far away for it. Scale the input "
+                "data, increase reg_covar, or give the data in double precision."
+            )
+
+
+@contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Leave an estimator's fitted attributes as they were if a fit fails."""
+    before = _fitted_attributes(estimator)
+    try:
+        yield
+    except BaseException:
+        for name in _fitted_attributes(estimator):
+            del estimator.__dict__[name]
+        estimator.__dict__.update(before)
+        raise
+
+
+def _fitted_attributes(estimator: Any) -> dict[str, Any]:
+    """Return what a fit has set: names that end in an underscore, and the memory."""
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if (name.endswith("_") and not name.startswith("_")) or name == "_memory"
+    }
+
+
+def resolve_init_size(
+    init_size: str | int | None, n_samples: int, n_components: int
+) -> int:
+    """Return the number of samples that k-means sees, if there are more.
+
+    Raises
+    ------
+    ValueError
+        If there would be fewer of them than components.
+    """
+    if init_size is None:
+        return n_samples
+    if isinstance(init_size, str):
+        return max(_INIT_SIZE, _INIT_SIZE_PER_COMPONENT * n_components)
+    if init_size < n_components:
+        raise ValueError(
+            "Expected init_size >= n_components but got "
+            f"n_components = {n_components}, init_size = {init_size}"
+        )
+    return int(init_size)
+
+
+def resolve_device(
+    device: str | torch.device, X: Any, n_components: int, backend: str
+) -> torch.device:
+    """Return the device to compute on.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"`` is the device of a tensor; for other arrays CUDA if there is one
+        and samples times components times features reach 1e8, else the CPU.
+    X : array of shape (n_samples, n_features)
+    n_components : int
+    backend : str
+        ``"native"`` knows the CPU only.
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or absent.
+    """
+    if device == "auto" and isinstance(X, Tensor):
+        return X.device
+    if device == "auto":
+        n_numbers = X.shape[0] * X.shape[1] * n_components
+        worth_it = backend != "native" and n_numbers >= _WORTH_A_TRANSFER
+        return torch.device("cuda" if worth_it and torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in _DEVICES:
+        raise ValueError(
+            "The 'device' parameter must be 'auto', 'cpu', 'cuda' or 'cuda:<index>'. "
+            f"Got {device!r} instead."
+        )
+    count = torch.cuda.device_count()
+    if resolved.type == "cuda" and (resolved.index or 0) >= count:
+        raise ValueError(
+            f"device={device!r} was asked for, but torch {torch.__version__} finds "
+            f"{count or 'no'} CUDA device{'s' * (count > 1)}. Use device='cpu' or "
+            "'auto', or install a CUDA build of torch."
+        )
+    return resolved
+
+
+def resolve_features(
+    features: Any, n_features: int, names: np.ndarray | None
+) -> list[int]:
+    """Return the indices of `features`, in their order.
+
+    Parameters
+    ----------
+    features : int, str, or array-like of them or of bool
+        Indices, which may count from the end; names; or a mask.
+    n_features : int
+    names : ndarray of shape (n_features,) or None
+        The feature names seen in fit.
+
+    Raises
+    ------
+    ValueError
+        If features are unknown, repeated or none.
+    """
+    single = isinstance(features, (str, int, np.integer))
+    items = [features] if single else list(to_numpy(features))
+    if (
+        not single
+        and items
+        and all(isinstance(item, (bool, np.bool_)) for item in items)
+    ):
+        if len(items) != n_features:
+            raise ValueError(
+                f"A mask as 'features' needs {n_features} entries, one per feature; "
+                f"got {len(items)}."
+            )
+        items = list(np.flatnonzero(items))
+    known = [] if names is None else list(names)
+    indices = [_index_of(item, n_features, known) for item in items]
+    if not indices or len(set(indices)) < len(indices):
+        raise ValueError(
+            f"'features' must be one or more different features; got {features!r}."
+        )
+    return indices
+
+
+def _index_of(feature: Any, n_features: int, names: list[str]) -> int:
+    if isinstance(feature, str) and feature in names:
+        return names.index(feature)
+    if isinstance(feature, str):
+        seen = f"those seen in fit are {names}" if names else "fit has seen no names"
+        raise ValueError(f"'features' has the unknown name {feature!r}: {seen}.")
+    # True and False are integers to Python, but not indices.
+    if not isinstance(feature, bool) and isinstance(feature, (int, np.integer)):
+        index = int(feature)
+        if -n_features <= index < n_features:
+            return index % n_features
+    raise ValueError(
+        f"'features' takes names, or integers from {-n_features} to {n_features - 1}; "
+        f"got {feature!r}."
+    )
+
+
+def check_values(values: ArrayLike, n_values: int) -> np.ndarray:
+    """Return `values` as float64 of shape (n_values,), or raise ValueError."""
+    array: np.ndarray = check_array(
+        np.atleast_1d(to_numpy(values)),
+        dtype=np.float64,
+        ensure_2d=False,
+        allow_nd=True,
+        input_name="values",
+    )
+    if array.shape != (n_values,):
+        raise ValueError(
+            f"'values' must have the shape ({n_values},), a number for each of the "
+            f"given features; got {array.shape}."
+        )
+    return array

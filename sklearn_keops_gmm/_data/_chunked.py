@@ -1,0 +1,296 @@
+"""Samples that are never held at once: what fits know of them, and sums over them.
+
+Their parts are pieces that are read one after another, or partitions of a dask
+collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import Tensor
+
+from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
+from sklearn_keops_gmm._data._checks import (
+    check_weighted_samples,
+    resolve_device,
+    resolve_init_size,
+)
+from sklearn_keops_gmm._data._chunks import Piece
+from sklearn_keops_gmm._data._dataset import Data
+from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
+from sklearn_keops_gmm.backends import Backend, Recipe, Reductions
+
+# A part may have no weight at all; scikit-learn < 1.9 does not ask about that.
+_ZERO_WEIGHTS = (
+    {"allow_all_zero_weights": True}
+    if "allow_all_zero_weights" in signature(_check_sample_weight).parameters
+    else {}
+)
+
+Rows = tuple[Tensor, Tensor | None]  # (n, D) and their weights, (n,)
+Result = TypeVar("Result")
+
+
+class Parts(Protocol):
+    """All samples of positive weight, in parts, in order."""
+
+    def each(self, function: Callable[[Tensor, Tensor | None], Result]) -> list[Result]:
+        """Return what `function` returns of the samples and weights of each part."""
+
+    def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:
+        """Return the sum of that."""
+
+    def take(self, rows: Tensor) -> Rows:
+        """Return some rows, (n,) int64 and increasing."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a first look at samples finds; that of all is the sum of those of parts.
+
+    Attributes
+    ----------
+    n_samples : int
+    extent : Extent
+    weight : float
+    single : bool
+        Whether all are float32.
+    """
+
+    n_samples: int
+    extent: Extent
+    weight: float
+    single: bool
+
+    @classmethod
+    def of(cls, points: Tensor, weights: Tensor | None) -> Summary:
+        """Return the summary of one or more samples."""
+        n, single = len(points), points.dtype == torch.float32
+        weight = n if weights is None else float(weights.sum(dtype=torch.float64))
+        return cls(n, Extent.of(points), weight, single)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which they are computed with."""
+        return torch.float32 if self.single else torch.float64
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(
+            self.n_samples + other.n_samples,
+            self.extent + other.extent,
+            self.weight + other.weight,
+            self.single and other.single,
+        )
+
+
+@dataclass(frozen=True)
+class PartedData(Data):
+    """Samples in parts; `points` is a random part of them, which starts see.
+
+    Attributes
+    ----------
+    parts : Parts
+    summary : Summary
+    """
+
+    parts: Parts
+    summary: Summary
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples."""
+        return self.summary.n_samples
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the sample weights."""
+        return self.summary.weight
+
+    def frame(self) -> Frame:
+        """Return the frame in which to compute."""
+        return self.summary.extent.frame(self.points)
+
+    def bind(self, backend: Backend, frame: Frame) -> Reductions:
+        """Return the sums over all pairs."""
+        part = backend(self.points, self.sample_weight, frame)
+        return PartedReductions(part, self)
+
+
+class PartedReductions:
+    """Sums over pairs, which read the samples anew each time.
+
+    Parameters
+    ----------
+    some : Reductions
+        Over some of the samples, to compute as it does.
+    data : PartedData
+    """
+
+    def __init__(self, some: Reductions, data: PartedData) -> None:
+        self._some = some
+        self._data = data
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples."""
+        return self._data.n_samples
+
+    def of_rows(self, rows: Tensor) -> Reductions:
+        """Return the reductions over some rows, which are read and held."""
+        order = rows.cpu().argsort()
+        points, weights = self._data.parts.take(rows.cpu()[order])
+        back = order.argsort().to(points.device)
+        # These coordinates do for components of any structure.
+        recipe = self._some.recipe("full")
+        return recipe(points[back], None if weights is None else weights[back])
+
+    def recipe(self, structure: Structure) -> Recipe:
+        """Return how to make reductions over other points, computed alike."""
+        return self._some.recipe(structure)
+
+    def moments(self, components: Components) -> Moments:
+        """Return the moments about ``components.means``."""
+        moments: Moments = self._data.parts.total(self._asking("moments", components))
+        return moments
+
+    def log_density(self, components: Components) -> Tensor:
+        """Return ``logsumexp_j log p_ij``, of shape (N,)."""
+        return self._joined("log_density", components)
+
+    def labels(self, components: Components) -> Tensor:
+        """Return ``argmax_j log p_ij``, of shape (N,)."""
+        return self._joined("labels", components)
+
+    def responsibilities(self, components: Components) -> Tensor:
+        """Return ``softmax_j log p_ij``, of shape (N, M)."""
+        return self._joined("responsibilities", components)
+
+    def _joined(self, method: str, components: Components) -> Tensor:
+        return torch.cat(self._data.parts.each(self._asking(method, components)))
+
+    def _asking(
+        self, method: str, components: Components
+    ) -> Callable[[Tensor, Tensor | None], Any]:
+        return partial(_ask, method, self.recipe(components.structure), components)
+
+
+def _ask(
+    method: str,
+    recipe: Recipe,
+    components: Components,
+    points: Tensor,
+    weights: Tensor | None,
+) -> Any:
+    """Ask about one part, wherever its samples are; answer where the question is."""
+    answer = getattr(recipe(points, weights), method)(components.to(points.device))
+    return answer.to(components.means.device)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Makes tensors of pieces.
+
+    Attributes
+    ----------
+    mixture : estimator
+        Is told of the features, or asked whether they are the same.
+    kind : ArrayKind
+        Of the first piece.
+    device : torch.device
+        For all.
+    """
+
+    mixture: Any
+    kind: ArrayKind
+    device: torch.device
+
+    @classmethod
+    def of(cls, mixture: Any, piece: Piece) -> Reader:
+        """Return what reads pieces like the first."""
+        kind = ArrayKind.of(piece.array)
+        array = piece.array if hasattr(piece.array, "shape") else np.empty((0, 0))
+        if len(array.shape) != 2:
+            array = np.empty((0, 0))  # an error to come
+        return cls(
+            mixture,
+            kind,
+            resolve_device(
+                mixture.device, array, mixture.n_components, mixture.backend
+            ),
+        )
+
+    def read(self, piece: Piece, *, first: bool = False, checked: bool = False) -> Rows:
+        """Return the samples of a piece that count, and their weights.
+
+        Parameters
+        ----------
+        piece : Piece
+        first : bool, default=False
+            Whether it says what the features are.
+        checked : bool, default=False
+            Whether it is known to be finite.
+        """
+        array: Any = validate_data(
+            self.mixture,
+            piece.array,
+            reset=first,
+            dtype=self.kind.float_dtypes,
+            order="C",
+            ensure_all_finite=not checked,
+        )
+        weights = None
+        if piece.weights is not None:
+            found = _check_sample_weight(
+                piece.weights,
+                array,
+                dtype=array.dtype,
+                ensure_non_negative=True,
+                **_ZERO_WEIGHTS,
+            )
+            weights = to_tensor(found, self.device)
+        return check_weighted_samples(to_tensor(array, self.device), weights, 0)
+
+
+def size_of_sample(mixture: Any, parts: str) -> int:
+    """Return how many samples starts see, if there are more.
+
+    Parameters
+    ----------
+    mixture : estimator
+        With `init_size` and `n_components`.
+    parts : str
+        Of what X consists, for the message.
+
+    Raises
+    ------
+    ValueError
+        If they are to see all.
+    """
+    if mixture.init_size is None:
+        raise ValueError(
+            "init_size=None lets starts see all samples at once, but X is read "
+            f"{parts} by {parts}. Use init_size='auto' or a number of samples."
+        )
+    return resolve_init_size(mixture.init_size, 0, mixture.n_components)
+
+
+def cast(rows: Rows, dtype: torch.dtype) -> Rows:
+    """Return samples and weights in another dtype."""
+    points, weights = rows
+    return points.to(dtype), None if weights is None else weights.to(dtype)
+
+
+def joined_rows(parts: list[Rows]) -> Rows:
+    """Put rows one after another, in the widest of their dtypes."""
+    points = torch.cat([points for points, _ in parts])
+    weights = [weights for _, weights in parts if weights is not None]
+    return points, torch.cat(weights) if weights else None

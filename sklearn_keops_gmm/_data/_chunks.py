@@ -1,0 +1,196 @@
+"""Samples that are read piece by piece: maps of files, and sequences of arrays."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy
+
+# Of a map so much is read at once: small beside memory, and large beside a tile.
+_BYTES = 2**25
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of the samples.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``X[3]`` or ``X[4096:8192]``, for messages.
+    array : array-like of shape (n, D)
+    weights : array-like of shape (n,) or None
+    """
+
+    name: str
+    array: Any
+    weights: Any
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Let a ValueError say which piece it is about."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
+
+
+class Asked(Protocol):
+    """What is asked about samples, of which arrays have a mean answer."""
+
+    def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the weighted mean of the answers, and the sum of the weights."""
+
+
+def in_pieces(X: Any) -> bool:
+    """Tell whether samples are read piece by piece.
+
+    A map of a file is if it is larger than a piece. So is whatever has a length and
+    items, is no array or table itself, and begins with an array of two dimensions.
+    """
+    if hasattr(X, "shape") or hasattr(X, "__array__") or isinstance(X, (str, dict)):
+        return _is_large_map(X)
+    if not (hasattr(X, "__len__") and hasattr(X, "__getitem__")) or len(X) == 0:
+        return False
+    return len(getattr(X[0], "shape", ())) == 2
+
+
+def pieces_of(X: Any, sample_weight: Any = None) -> Iterator[Piece]:
+    """Read one piece after another, those without rows left out.
+
+    Parameters
+    ----------
+    X : sequence of array-likes of shape (n, D), or numpy.memmap of shape (N, D)
+    sample_weight : sequence of array-likes of shape (n,), or array-like, or None
+        One for each item of a sequence, or one number for each row of a map.
+
+    Raises
+    ------
+    ValueError
+        If there are weights for other samples than those.
+    """
+    if _is_large_map(X):
+        yield from _blocks("X", X, sample_weight)
+        return
+    if sample_weight is not None and _length(sample_weight) != len(X):
+        raise ValueError(
+            f"X is a sequence of {len(X)} arrays: sample_weight must be a sequence of "
+            f"as many, one array of weights for each; got {_described(sample_weight)}."
+        )
+    for i in range(len(X)):
+        array, weights = X[i], None if sample_weight is None else sample_weight[i]
+        if _is_large_map(array):
+            yield from _blocks(f"X[{i}]", array, weights)
+        elif len(getattr(array, "shape", ())) == 0 or array.shape[0] > 0:
+            yield Piece(f"X[{i}]", array, weights)
+
+
+def joined(question: Callable[[Any], Any], X: Any) -> Any:
+    """Return the answers for the samples of each piece, one after another."""
+    parts = []
+    whole = None
+    start = 0
+    for piece in pieces_of(X):
+        with piece.named():
+            part = question(piece.array)
+        if not isinstance(X, np.memmap):
+            parts.append(part)
+            continue
+        # Their number is known: the answers need not be held twice.
+        if whole is None:
+            whole = np.empty((len(X), *part.shape[1:]), part.dtype)
+        whole[start : start + len(part)] = part
+        start += len(part)
+    if whole is not None:
+        return whole
+    check_any(parts)
+    return ArrayKind.of(*parts).xp.concat(parts, axis=0)
+
+
+def mean_of_pieces(question: Asked, X: Any, sample_weight: Any) -> tuple[float, float]:
+    """Return the weighted mean of the answers, and the sum of the weights."""
+    sums = np.zeros(2)
+    for piece in pieces_of(X, sample_weight):
+        with piece.named():
+            sums += sums_of(question, piece)
+    return mean_of_sums(sums)
+
+
+def sums_of(question: Asked, piece: Piece) -> np.ndarray:
+    """Return the weighted sum of the answers for a piece, and that of the weights."""
+    if piece.weights is not None and not np.any(to_numpy(piece.weights)):
+        return np.zeros(2)
+    mean, weight = question.mean(piece.array, piece.weights)
+    return np.array([weight * mean, weight])
+
+
+def mean_of_sums(sums: Any) -> tuple[float, float]:
+    """Return the mean, and the sum of the weights, from the sums over all pieces."""
+    check_any(np.any(sums))
+    total, weight = sums
+    return float(total / weight), float(weight)
+
+
+def check_any(found: Any) -> None:
+    """Raise ValueError if nothing was found in any piece."""
+    if not found:
+        raise ValueError(
+            "X is a sequence of arrays that has no row, or none of positive weight: at "
+            "least one is needed."
+        )
+
+
+def _is_large_map(X: Any) -> bool:
+    """Tell whether `X` is a table of numbers, mapped from a file, to read in parts."""
+    plain = isinstance(X, np.memmap) and X.ndim == 2 and X.dtype.kind in "fiub"
+    return plain and 8 * X.size > _BYTES
+
+
+def _blocks(name: str, X: np.memmap, sample_weight: Any) -> Iterator[Piece]:
+    """Read rows of a map."""
+    if sample_weight is not None:
+        sample_weight = np.asarray(to_numpy(sample_weight))
+        if sample_weight.shape != X.shape[:1]:
+            raise ValueError(
+                f"{name}: sample_weight.shape == {sample_weight.shape}, expected "
+                f"{X.shape[:1]}!"
+            )
+    n_rows = max(1, _BYTES // (8 * X.shape[1]))
+    for start in range(0, len(X), n_rows):
+        rows = slice(start, min(start + n_rows, len(X)))
+        weights = None if sample_weight is None else sample_weight[rows]
+        block: Any = X[rows]
+        yield Piece(f"{name}[{rows.start}:{rows.stop}]", np.asarray(block), weights)
+        _release(block)
+
+
+def _release(block: np.memmap) -> None:
+    """Let the system take back the memory that rows of a map were read into.
+
+    The file keeps them. A map that is a private copy would lose what was changed.
+    """
+    advice = getattr(mmap, "MADV_DONTNEED", None)
+    buffer: Any = getattr(block, "_mmap", None)
+    mode = getattr(block, "mode", "c")
+    if advice is None or buffer is None or mode == "c" or not block.flags.c_contiguous:
+        return
+    origin, _ = np.frombuffer(buffer, np.uint8).__array_interface__["data"]
+    address, _ = block.__array_interface__["data"]
+    start = address - origin
+    before = start % mmap.PAGESIZE
+    buffer.madvise(advice, start - before, block.nbytes + before)
+
+
+def _length(array: Any) -> int | None:
+    return len(array) if hasattr(array, "__len__") else None
+
+
+def _described(array: Any) -> str:
+    length = _length(array)
+    return repr(array) if length is None else f"{length} of type {type(array).__name__}"

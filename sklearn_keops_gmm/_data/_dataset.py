@@ -1,0 +1,101 @@
+"""Samples for a fit, in one array, on the device that computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import Tensor
+
+from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
+from sklearn_keops_gmm._data._checks import check_weighted_samples, resolve_device
+from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._model import Frame
+from sklearn_keops_gmm.backends import Backend, Reductions
+
+
+@dataclass(frozen=True)
+class Data:
+    """Samples that count, on the device that computes.
+
+    Attributes
+    ----------
+    kind : ArrayKind
+        Of the array that was given.
+    points : Tensor of shape (N, D)
+    sample_weight : Tensor of shape (N,) or None
+    """
+
+    kind: ArrayKind
+    points: Tensor
+    sample_weight: Tensor | None
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples."""
+        return len(self.points)
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the sample weights."""
+        if self.sample_weight is None:
+            return float(len(self.points))
+        return float(self.sample_weight.sum(dtype=torch.float64))
+
+    def frame(self) -> Frame:
+        """Return the frame in which to compute."""
+        return Extent.of(self.points).frame(self.points)
+
+    def bind(self, backend: Backend, frame: Frame) -> Reductions:
+        """Return the sums over all pairs."""
+        return backend(self.points, self.sample_weight, frame)
+
+
+def read_data(
+    mixture: Any,
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    *,
+    fewest: int | None = None,
+    reset: bool = True,
+) -> Data:
+    """Check samples and weights, and take them to the device that computes.
+
+    Parameters
+    ----------
+    mixture : estimator
+        With `n_components` and `device`.
+    X : array-like of shape (n_samples, n_features)
+    sample_weight : array-like of shape (n_samples,) or None
+    fewest : int, default=None
+        As few samples may have a positive weight; None for `n_components`.
+    reset : bool, default=True
+        Whether these samples say what the features are, or those of a fit before.
+    """
+    kind = ArrayKind.of(X)
+    array: Any = validate_data(
+        mixture,
+        X,
+        reset=reset,
+        dtype=kind.float_dtypes,
+        order="C",
+        ensure_min_samples=2 if reset else 1,
+    )
+    device = resolve_device(
+        mixture.device, array, mixture.n_components, mixture.backend
+    )
+    weights = None
+    if sample_weight is not None:
+        checked = _check_sample_weight(
+            sample_weight, array, dtype=array.dtype, ensure_non_negative=True
+        )
+        weights = to_tensor(checked, device)
+    points, weights = check_weighted_samples(
+        to_tensor(array, device),
+        weights,
+        mixture.n_components if fewest is None else fewest,
+    )
+    return Data(kind, points, weights)

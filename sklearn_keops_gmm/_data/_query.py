@@ -1,0 +1,94 @@
+"""Data and a mixture, ready for what is asked of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+from torch import Tensor
+
+from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy
+from sklearn_keops_gmm._model import Components, Frame
+from sklearn_keops_gmm.backends import Backend, Reductions
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Data for a backend, components to ask it about, and the kind of the answer."""
+
+    kind: ArrayKind
+    points: Tensor
+    backend: Backend
+    frame: Frame
+    components: Components
+
+    @property
+    def reductions(self) -> Reductions:
+        """The sums over all pairs."""
+        return self.backend(self.points, None, self.frame)
+
+    def of_rows(self, rows: slice) -> Bound:
+        """Return the same for some of the points."""
+        return replace(self, points=self.points[rows])
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a fitted mixture is asked about each sample; calling it asks an array.
+
+    Attributes
+    ----------
+    mixture : FittedMixture
+    method : str
+        Its method that asks, for messages.
+    answer : callable
+        Makes a tensor, a row for each sample, of a `Bound`.
+    dtype : dtype, default=None
+        Of the answer; None for that of the samples.
+    n_columns : int, default=None
+        Of the answer; None if it has one dimension.
+    """
+
+    mixture: Any
+    method: str
+    answer: Callable[[Bound], Tensor]
+    dtype: Any = None
+    n_columns: int | None = None
+
+    def __call__(self, X: Any) -> Any:
+        """Return the answer for an array, as an array of its kind."""
+        bound = self.mixture._bind(X, self.method)
+        return bound.kind.wrap(self.answer(bound))
+
+    def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the weighted mean of the answer, and the sum of the weights."""
+        values = to_numpy(self(X))
+        if sample_weight is None:
+            # Numbers that fit float32 may have a sum that does not.
+            mean = np.mean(values, dtype=np.float64)
+            return float(mean), float(len(values))
+        weights = _check_sample_weight(
+            to_numpy(sample_weight), values, ensure_non_negative=True
+        ).astype(np.float64)
+        # A row without weight has no say, however unlikely it is.
+        counts = weights > 0
+        mean = np.average(values[counts], weights=weights[counts])
+        return float(mean), float(weights.sum())
+
+
+def log_density(bound: Bound) -> Tensor:
+    """Return the log-likelihoods, (N,)."""
+    return bound.reductions.log_density(bound.components)
+
+
+def labels(bound: Bound) -> Tensor:
+    """Return the most probable components, (N,)."""
+    return bound.reductions.labels(bound.components)
+
+
+def responsibilities(bound: Bound) -> Tensor:
+    """Return the posterior probabilities, (N, M)."""
+    return bound.reductions.responsibilities(bound.components)

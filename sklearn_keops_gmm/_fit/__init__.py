@@ -1,0 +1,30 @@
+"""A fit: the objective, where it starts, and how it runs."""
+
+from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks
+from sklearn_keops_gmm._fit._initialization import STARTS
+from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._online import Running
+from sklearn_keops_gmm._fit._run import (
+    Past,
+    Task,
+    makes_moves,
+    pose,
+    solve,
+    starting_point,
+)
+from sklearn_keops_gmm._fit._user_start import UserStart
+
+__all__ = [
+    "STARTS",
+    "CallbackSupport",
+    "FitTasks",
+    "Objective",
+    "Past",
+    "Running",
+    "Task",
+    "UserStart",
+    "makes_moves",
+    "pose",
+    "solve",
+    "starting_point",
+]

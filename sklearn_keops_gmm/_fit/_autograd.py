@@ -1,0 +1,53 @@
+"""The log-likelihood as a function that torch can differentiate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._model import Components, Structure
+from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm.backends import Reductions
+
+
+class LogLikelihood(torch.autograd.Function):
+    """``sum_i v_i log p(x_i)`` with its gradient from the moments.
+
+    Two reductions give both, where differentiating through the reductions would
+    take four. By Fisher's identity the gradient is that of the expected complete
+    log-likelihood, whose expectations the moments are.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        offsets: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        structure: Structure,
+        reductions: Reductions,
+    ) -> tuple[Tensor, Tensor]:
+        # Only this thread is told to record no gradients; others may have to sum.
+        arrays = (array.detach() for array in (offsets, means, factors))
+        moments = reductions.moments(Components(structure, *arrays))
+        ctx.save_for_backward(factors)
+        ctx.moments, ctx.covariance = moments, COVARIANCES[structure]
+        ctx.mark_non_differentiable(moments.mass)
+        return offsets.new_tensor(moments.log_likelihood), moments.mass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (factors,) = ctx.saved_tensors
+        scale = gradients[0]
+        means_gradient, factors_gradient = ctx.covariance.quadratic_gradient(
+            factors, ctx.moments
+        )
+        return (
+            scale * ctx.moments.mass,
+            scale * means_gradient,
+            scale * factors_gradient,
+            None,
+            None,
+        )

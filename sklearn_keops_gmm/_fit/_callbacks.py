@@ -1,0 +1,146 @@
+"""A fit as the tasks that scikit-learn's callbacks follow.
+
+The fit is a task whose subtasks are its starts, and their subtasks are iterations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sklearn_keops_gmm._model import Lazily, MixtureParameters
+
+
+class _NoContext:
+    """A task that nobody follows."""
+
+    def subcontext(self, **_: Any) -> _NoContext:
+        return self
+
+    def call_on_fit_task_begin(self, **_: Any) -> _NoContext:
+        return self
+
+    def call_on_fit_task_end(self, **_: Any) -> bool:
+        return False
+
+
+class _NoCallbacks:
+    """What stands for scikit-learn's mixin where that is older than its callbacks."""
+
+
+CallbackSupport: Any
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn < 1.9
+    CallbackSupport = _NoCallbacks
+else:
+    CallbackSupport = CallbackSupportMixin
+
+
+class FitTasks:
+    """The tasks of one fit: its root, one start at a time, one iteration at a time.
+
+    Parameters
+    ----------
+    estimator : KeOpsGaussianMixture
+    n_starts : int
+    max_iter : int or None
+        Of each start, None if it has no limit.
+    """
+
+    def __init__(self, estimator: Any, n_starts: int, max_iter: int | None) -> None:
+        self._estimator = estimator
+        self._max_iter = max_iter
+        # Tasks cost some microseconds each, which short iterations would feel.
+        self._root: Any = _NoContext()
+        if hasattr(estimator, "_skl_callbacks"):
+            self._root = estimator._init_callback_context(max_subtasks=n_starts)
+        self.stopped = False  # whether a callback has ended a start
+        self._start: Any = None
+        self._iteration: Any = None
+        self._n_iter = 0
+
+    def begin(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: ArrayLike | None,
+        n_samples: int,
+        attributes: Callable[[MixtureParameters], dict[str, Any]],
+    ) -> None:
+        """Begin the fit to data that are known to be sound.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As the user gave them.
+        n_samples : int
+            In `X`.
+        attributes : callable
+            Returns the attributes by which the estimator describes a mixture.
+        """
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        # ScoringMonitor scores only what has a y, though a mixture does not look at it.
+        target = np.broadcast_to(0.0, n_samples) if y is None else y
+        self._data = {
+            "estimator": self._estimator,
+            "X": X,
+            "y": target,
+            "metadata": metadata,
+        }
+        self._attributes = attributes
+        self._root.call_on_fit_task_begin(**self._data)
+
+    def begin_start(self, start: MixtureParameters) -> None:
+        """Begin to iterate from a start."""
+        self._start = self._root.subcontext(
+            task_name="start", max_subtasks=self._max_iter
+        )
+        self._start.call_on_fit_task_begin(**self._data, **self._of(lambda: start))
+        self._iteration, self._n_iter = None, 0
+        self._begin_iteration(lambda: start)
+
+    def iterate(self, parameters: Lazily, done: bool) -> bool:
+        """End an iteration; begin the next unless `done` or a callback asks to stop.
+
+        Returns
+        -------
+        stop : bool
+            Whether one asks to stop.
+        """
+        stop = self._iteration.call_on_fit_task_end(
+            **self._data, **self._of(parameters)
+        )
+        self._iteration = None
+        self.stopped |= bool(stop)
+        if not (done or stop):
+            self._begin_iteration(parameters)
+        return bool(stop)
+
+    def end_start(self, result: MixtureParameters) -> bool:
+        """End a start; return whether a callback asks for no other."""
+        if self._iteration is not None:
+            # Begun before the solver knew that it was done.
+            self._iteration.call_on_fit_task_end(estimator=self._estimator)
+        return bool(
+            self._start.call_on_fit_task_end(**self._data, **self._of(lambda: result))
+        )
+
+    def end(self) -> None:
+        """End the fit, whose attributes are set."""
+        self._root.call_on_fit_task_end(**self._data, reconstruction_attributes={})
+
+    def _begin_iteration(self, parameters: Lazily) -> None:
+        if self._n_iter == self._max_iter:
+            return
+        self._n_iter += 1
+        self._iteration = self._start.subcontext(task_name="iteration")
+        self._iteration.call_on_fit_task_begin(**self._data, **self._of(parameters))
+
+    def _of(self, parameters: Lazily) -> dict[str, Any]:
+        """Return what a fitted estimator of `parameters` can be made of."""
+        attributes = self._attributes
+        return {"reconstruction_attributes": lambda: attributes(parameters())}

@@ -1,0 +1,190 @@
+"""Where a fit starts: k-means, k-means++, random, random rows, or the user's arrays.
+
+With the same ``random_state`` each start draws the same random numbers as
+scikit-learn and lands on the same parameters, which includes some quirks of its
+own: one point per component is divided by a mass a little above one, and the tied
+covariance of such a start is that of all the data.
+
+Of more than ``init_size`` samples k-means and k-means++ see so many, drawn at random;
+nothing is drawn where there are no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from sklearn.cluster import KMeans, kmeans_plusplus
+from torch import Tensor
+
+from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
+from sklearn_keops_gmm._fit._start_data import Problem
+from sklearn_keops_gmm._fit._user_start import UserStart
+from sklearn_keops_gmm._model import MixtureParameters, Moments
+from sklearn_keops_gmm._model.covariances import (
+    PADDING,
+    above_padding,
+)
+from sklearn_keops_gmm.backends import openmp_of_others
+
+
+def initialize(
+    problem: Problem,
+    init_params: str,
+    user: UserStart,
+    reg_covar: float,
+    random_state: RandomState,
+) -> MixtureParameters:
+    """Return the parameters that a fit starts from.
+
+    Parameters
+    ----------
+    problem : Problem
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}
+    user : UserStart
+        Takes precedence, array by array.
+    reg_covar : float
+        Added to the diagonals of covariances that are found.
+    random_state : RandomState
+        Left untouched if `user` gives all three arrays.
+
+    Returns
+    -------
+    MixtureParameters
+        The weights need not sum to 1, as in scikit-learn.
+    """
+    covariance, device = problem.covariance, problem.points.device
+    weights, means, precisions = (
+        None if array is None else torch.tensor(array, dtype=torch.float64).to(device)
+        for array in (user.weights, user.means, user.precisions)
+    )
+    if weights is None or means is None or precisions is None:
+        about, moments = STARTS[init_params](problem, random_state)
+        mass = moments.mass + PADDING
+        samples = max(problem.total_weight, float(len(problem.points)))
+        weights = mass / samples if weights is None else weights
+        found, covariances = covariance.m_step(moments, about, reg_covar)
+        means = found if means is None else means
+    if precisions is None:
+        factors = covariance.factors(covariances)
+    else:
+        factors = covariance.factors_of_precisions(precisions)
+        covariances = covariance.covariances(factors)
+    return MixtureParameters(weights, means, covariances, factors)
+
+
+# -- starts: each returns means and the moments about them, above padding -------------
+
+
+def _kmeans(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moments]:
+    """Let each sample belong to its cluster."""
+    labels = _kmeans_labels(problem, random_state).to(problem.points.device)
+    mass = problem.centre.new_zeros(problem.n_components)
+    first = problem.centre.new_zeros(problem.n_components, len(problem.centre))
+    for rows in problem.tiles():
+        weights = problem.weights(rows)
+        mass.index_add_(0, labels[rows], weights)
+        first.index_add_(0, labels[rows], weights[:, None] * problem.centred(rows))
+    offsets = first / torch.where(mass > 0, mass, 1.0)[:, None]
+    second = torch.zeros_like(problem.covariance.outer(offsets))
+    for rows in problem.tiles():
+        roots = problem.weights(rows).sqrt()[:, None]
+        differences = roots * (problem.centred(rows) - offsets[labels[rows]])
+        second.index_add_(0, labels[rows], problem.covariance.outer(differences))
+    second = problem.covariance.pool(second)
+    moments = Moments(mass, torch.zeros_like(first), second, 0.0)
+    return problem.centre + offsets, above_padding(moments, problem.mean_weight)
+
+
+def _kmeans_labels(problem: Problem, random_state: RandomState) -> Tensor:
+    """Cluster as scikit-learn does; an integer weight counts as that many rows."""
+    part, _ = problem.drawn(random_state)
+    array = part.array
+    tol = 1e-4
+    weights = None
+    if part.sample_weight is not None:
+        weights = part.sample_weight.cpu().numpy()
+        # KMeans takes its tolerance from variances that ignore the weights.
+        means = np.average(array, axis=0, weights=weights)
+        squares = np.average((array - means) ** 2, axis=0, weights=weights)
+        variance = np.mean(np.var(array, axis=0))
+        tol *= np.mean(squares) / variance if variance > 0 else 1.0
+    kmeans = KMeans(problem.n_components, n_init=1, tol=tol, random_state=random_state)
+    with openmp_of_others():
+        kmeans.fit(array, sample_weight=weights)
+        labels = kmeans.labels_ if part is problem else kmeans.predict(problem.array)
+    return torch.as_tensor(labels, dtype=torch.int64)
+
+
+def _random(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moments]:
+    """Let each sample belong to all components, at random.
+
+    A row with an integer weight draws once for each of the rows that it stands for.
+    """
+    n_components, n_features = problem.n_components, len(problem.centre)
+    mass = problem.centre.new_zeros(n_components)
+    first = problem.centre.new_zeros(n_components, n_features)
+    second = torch.zeros_like(problem.covariance.outer(first))
+    for rows, weights in problem.copies():
+        points = problem.centred(rows)
+        drawn = random_state.uniform(size=(len(points), n_components))
+        responsibilities = torch.from_numpy(drawn).to(points.device)
+        responsibilities /= responsibilities.sum(1, keepdim=True)
+        responsibilities *= weights[:, None]
+        outer = problem.covariance.outer(points)
+        mass += responsibilities.sum(0)
+        first += responsibilities.mT @ points
+        sums = responsibilities.mT @ outer.reshape(len(points), -1)
+        second += sums.reshape(second.shape)
+    about = problem.centre.expand(n_components, -1)
+    moments = Moments(mass, first, problem.covariance.pool(second), 0.0)
+    return about, above_padding(moments, problem.mean_weight)
+
+
+def _random_from_data(
+    problem: Problem, random_state: RandomState
+) -> tuple[Tensor, Moments]:
+    """Let each component have one sample, chosen at random.
+
+    Rows with integer weights are chosen as if each stood there that many times.
+    """
+    n_components = problem.n_components
+    if problem.counted:
+        chosen = random_state.choice(
+            int(problem.total_weight), size=n_components, replace=False
+        )
+        return one_sample_each(problem, problem.rows_of_copies(chosen))
+    weights = problem.weights(slice(None)).cpu().numpy()
+    chosen = random_state.choice(
+        len(weights), size=n_components, replace=False, p=weights / weights.sum()
+    )
+    return one_sample_each(problem, chosen)
+
+
+def _kmeans_plusplus(
+    problem: Problem, random_state: RandomState
+) -> tuple[Tensor, Moments]:
+    """Let each component have one sample, far from each other."""
+    part, rows = problem.drawn(random_state)
+    weights = part.sample_weight
+    with openmp_of_others():
+        _, indices = kmeans_plusplus(
+            part.array,
+            problem.n_components,
+            sample_weight=None if weights is None else weights.cpu().numpy(),
+            random_state=random_state,
+        )
+    return one_sample_each(problem, np.arange(len(problem.points))[rows][indices])
+
+
+STARTS: dict[str, Callable[[Problem, RandomState], tuple[Tensor, Moments]]] = {
+    "kmeans": _kmeans,
+    "random": _random,
+    "random_from_data": _random_from_data,
+    "k-means++": _kmeans_plusplus,
+}
+
+
+# -- scikit-learn's arithmetic for one sample per component ---------------------------

@@ -1,0 +1,409 @@
+"""The penalised cost of a mixture on a data set: the seam that solvers work on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from torch import Tensor
+
+from sklearn_keops_gmm._fit._autograd import LogLikelihood
+from sklearn_keops_gmm._fit._chart import Neighbourhood
+from sklearn_keops_gmm._fit._extrapolation import extrapolate
+from sklearn_keops_gmm._model import (
+    Components,
+    CostTerms,
+    Leap,
+    MixtureParameters,
+    Moments,
+    Rounding,
+    SparsityPrior,
+    UserPrior,
+)
+from sklearn_keops_gmm._model.covariances import (
+    COVARIANCES,
+    ILL_DEFINED,
+    CovarianceStructure,
+    above_padding,
+)
+from sklearn_keops_gmm.backends import Reductions
+
+# All pairs of so many components are looked at, of more those of near means.
+_ALL_PAIRS = 64
+_NEAR = 16
+# A variance that, beside that of the whole mixture, is none.
+_COLLAPSED = 1e-24
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Cost, moments, M-step and gradient of a mixture on one data set.
+
+    ``cost = -mean log-likelihood + prior``. With ``reg_covar`` > 0 what each M-step
+    improves is that cost plus ``0.5 reg_covar sum_j r_j tr(inv(Sigma_j))``, the
+    masses r_j held constant.
+
+    Parameters
+    ----------
+    reductions : Reductions
+        The data, bound to a backend.
+    total_weight : float
+        The sum of the sample weights.
+    covariance : CovarianceStructure
+    prior : SparsityPrior
+    reg_covar : float
+    user_prior : UserPrior or None
+        A second prior, which only solvers that differentiate can lower.
+    rounding : Rounding or None
+        Of the samples: without `reg_covar` no variance is below it.
+    """
+
+    reductions: Reductions
+    total_weight: float
+    covariance: CovarianceStructure
+    prior: SparsityPrior
+    reg_covar: float
+    user_prior: UserPrior | None = None
+    rounding: Rounding | None = None
+
+    @property
+    def n_components(self) -> int:
+        """M, as asked for."""
+        return self.prior.n_components
+
+    @property
+    def least_penalty(self) -> float:
+        """The prior's term of the cost of a single component."""
+        return self.prior.price
+
+    # -- values ------------------------------------------------------------------
+
+    def components(self, parameters: MixtureParameters) -> Components:
+        """Return what the backend needs to know of `parameters`."""
+        return self.covariance.components(
+            parameters.weights.log(), parameters.means, parameters.precisions_cholesky
+        )
+
+    def moments(self, parameters: MixtureParameters) -> Moments:
+        """Return the moments about the means of `parameters`."""
+        return self.reductions.moments(self.components(parameters))
+
+    def penalty(self, parameters: MixtureParameters) -> float:
+        """Return the term of the cost that does not depend on the data."""
+        return float(
+            self._penalty(
+                parameters.weights, parameters.means, parameters.precisions_cholesky
+            )
+        )
+
+    def unit_penalty(self, parameters: MixtureParameters) -> float:
+        """Return by how much the cost grows with the sparsity."""
+        return float(self.prior.unit_value(parameters.weights))
+
+    def log_likelihood(self, moments: Moments) -> float:
+        """Return the mean log-likelihood of the parameters that made `moments`."""
+        return moments.log_likelihood / self.total_weight
+
+    def cost(self, parameters: MixtureParameters) -> float:
+        """Return the penalised cost of `parameters`."""
+        return self.penalty(parameters) - self.score(parameters)
+
+    def score(self, parameters: MixtureParameters) -> float:
+        """Return the mean log-likelihood of the data, which need no fit."""
+        return self.log_likelihood(self.moments(parameters))
+
+    def entropy(self, moments: Moments, parameters: MixtureParameters) -> float:
+        """Return the entropy of the responsibilities, summed over the samples.
+
+        It is what the log-likelihood exceeds that of the complete data by, whose
+        expectation the moments give.
+        """
+        components = self.components(parameters)
+        _, gradient = COVARIANCES[components.structure].quadratic_gradient(
+            components.factors, moments
+        )
+        distances = -(components.factors * gradient).sum()
+        complete = moments.mass @ components.offsets - 0.5 * distances
+        return moments.log_likelihood - float(complete)
+
+    # -- expectation-maximisation -----------------------------------------------
+
+    def maximize(
+        self,
+        moments: Moments,
+        parameters: MixtureParameters,
+        *,
+        extinguish: bool = True,
+    ) -> MixtureParameters:
+        """Return the M-step from `moments` about `parameters`.
+
+        Components that the prior has extinguished, or that have collapsed where there
+        is a prior, are left out; without `extinguish` only those of weight zero.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive definite, as in scikit-learn.
+        """
+        mean_weight = self.total_weight / self.reductions.n_samples
+        moments = above_padding(moments, mean_weight)
+        fractions = moments.mass / moments.mass.sum()
+        weights = self.prior.maximize(fractions, parameters.weights)
+        means = parameters.means
+        alive = self.prior.alive(weights) if extinguish else weights > 0
+        if not bool(alive.all()):
+            weights = weights[alive] / weights[alive].sum()
+            means = means[alive]
+            moments = self.covariance.select_moments(moments, alive)
+        rounding = None
+        if self.reg_covar == 0.0 and self.rounding is not None:
+            rounding = self.rounding.near(means)
+        means, covariances = self.covariance.m_step(
+            moments, means, self.reg_covar, rounding
+        )
+        found = MixtureParameters(weights, means, covariances, covariances)
+        if rounding is not None and extinguish and self.prior.sparsity > 0:
+            found = self._without_collapsed(found)
+        factors = self.covariance.factors(found.covariances)
+        return replace(found, precisions_cholesky=factors)
+
+    def _without_collapsed(self, parameters: MixtureParameters) -> MixtureParameters:
+        """Leave out components without a width, if others have one."""
+        wide = (self._variances(parameters) > 0).all(1)
+        if bool(wide.all()) or not bool(wide.any()):
+            return parameters
+        return self.without(parameters, ~wide)
+
+    # -- other numbers of components -----------------------------------------------
+
+    def merger_estimates(
+        self, moments: Moments, parameters: MixtureParameters
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Estimate what the mergers of two neighbours change.
+
+        Returns
+        -------
+        pairs : Tensor of shape (P, 2), int64
+        losses : Tensor of shape (P,)
+            A bound on the mean log-likelihood that is lost.
+        refunds : Tensor of shape (P,)
+            What the prior's term of the cost falls by.
+        """
+        fractions = moments.mass / moments.mass.sum()
+        means, covariances = parameters.means, parameters.covariances
+        pairs = _neighbours(means)
+        losses = self.covariance.merge_losses(fractions, means, covariances, pairs)
+        roots = parameters.weights.sqrt()
+        both = parameters.weights[pairs].sum(1).sqrt()
+        refunds = self.prior.price * (roots[pairs].sum(1) - both)
+        return pairs, losses, refunds
+
+    def merged(
+        self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
+    ) -> MixtureParameters:
+        """Return the M-step in which each of disjoint `pairs`, (P, 2), is one."""
+        n_components = len(parameters.weights)
+        labels = torch.arange(n_components, device=pairs.device)
+        labels[pairs[:, 1]] = pairs[:, 0]
+        kept, labels = labels.unique(return_inverse=True)
+        moments, means = self.covariance.merge(
+            moments, parameters.means, labels, len(kept)
+        )
+        weights = means.new_zeros(len(kept)).index_add_(0, labels, parameters.weights)
+        unions = replace(self._some(parameters, kept), weights=weights, means=means)
+        return self.maximize(moments, unions)
+
+    def without(
+        self, parameters: MixtureParameters, dropped: Tensor
+    ) -> MixtureParameters:
+        """Return the mixture of all components but those `dropped`, (M,) bool."""
+        kept = self._some(parameters, ~dropped)
+        return replace(kept, weights=kept.weights / kept.weights.sum())
+
+    def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
+        """Return the mixture with component `j` as two halves side by side.
+
+        They lie half a standard deviation to either side of its mean, along its
+        longest axis, and are as wide as it was.
+        """
+        covariance = self.covariance.of_one(parameters.covariances, j)
+        step = 0.5 * self.covariance.longest_axis(covariance, parameters.means.shape[1])
+        twice = torch.arange(len(parameters.weights) + 1, device=step.device)
+        twice[-1] = j
+        halves = self._some(parameters, twice)
+        halves.weights[[j, -1]] *= 0.5
+        halves.means[j] -= step
+        halves.means[-1] += step
+        return halves
+
+    def _some(self, parameters: MixtureParameters, chosen: Tensor) -> MixtureParameters:
+        """Return copies of components, by an index, (K,), or a mask, (M,)."""
+        return MixtureParameters(
+            parameters.weights[chosen],
+            parameters.means[chosen],
+            self.covariance.select(parameters.covariances, chosen),
+            self.covariance.select(parameters.precisions_cholesky, chosen),
+        )
+
+    # -- gradients ---------------------------------------------------------------
+
+    def differentiable_cost(
+        self,
+        logits: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        fractions: Tensor | None = None,
+    ) -> CostTerms:
+        """Return the cost of unconstrained parameters for torch to differentiate.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (M,)
+            Unnormalised log-weights.
+        means : Tensor of shape (M, D)
+        factors : Tensor
+            Any square factors of the precisions, in the structure's shape.
+        fractions : Tensor of shape (M,), default=None
+            Masses to hold constant in the ridge; None takes those found here.
+        """
+        log_weights = torch.log_softmax(logits, 0)
+        components = self.covariance.components(log_weights, means, factors)
+        total, mass = LogLikelihood.apply(
+            components.offsets,
+            components.means,
+            components.factors,
+            components.structure,
+            self.reductions,
+        )
+        log_likelihood = total / self.total_weight
+        traces = self.covariance.precision_traces(factors, means.shape[1])
+        found = mass / self.total_weight
+        held = found if fractions is None else fractions
+        ridge = 0.5 * self.reg_covar * (held * traces).sum()
+        cost = self._penalty(log_weights.exp(), means, factors) - log_likelihood
+        return CostTerms(cost, ridge, log_likelihood, found)
+
+    def _penalty(self, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
+        """Return what the priors add to the cost, differentiable."""
+        value = self.prior.value(weights)
+        if self.user_prior is not None:
+            triangle = self.covariance.triangular(factors)
+            value = value + self.user_prior.value(weights, means, triangle)
+        return value
+
+    def leap(
+        self,
+        origin: MixtureParameters,
+        middle: MixtureParameters,
+        end: MixtureParameters,
+        longest: float,
+    ) -> Leap | None:
+        """Return where two steps from `origin` point, if further than to their end."""
+        found = extrapolate(self.covariance, (origin, middle, end), longest)
+        if found is None:
+            return None
+        return Leap(self.parameters(*found.unknowns), found.length)
+
+    def near(self, parameters: MixtureParameters) -> Neighbourhood:
+        """Return the cost on the mixtures around `parameters`, well scaled."""
+        return Neighbourhood(self, parameters)
+
+    def batches(
+        self, batch_size: int | None, random_state: RandomState
+    ) -> Iterator[Objective]:
+        """Yield objectives on parts of the data that together are all of it.
+
+        The rows are shuffled and split into the fewest parts of at most
+        `batch_size` rows, their sizes as even as can be. Each estimates the whole
+        without bias: the mean over the batches, weighted by their sizes, of costs
+        and gradients is that of all the data.
+        """
+        n_samples = self.reductions.n_samples
+        if batch_size is None or batch_size >= n_samples:
+            yield self
+            return
+        n_batches = -(-n_samples // batch_size)
+        for rows in np.array_split(random_state.permutation(n_samples), n_batches):
+            yield replace(
+                self,
+                reductions=self.reductions.of_rows(torch.from_numpy(rows)),
+                total_weight=self.total_weight * (len(rows) / n_samples),
+            )
+
+    def parameters(
+        self, logits: Tensor, means: Tensor, factors: Tensor
+    ) -> MixtureParameters:
+        """Return the mixture that unconstrained parameters describe.
+
+        Components whose removal does not raise the cost by itself, because the
+        softmax has made their weights negligible, are left out.
+        """
+        triangle = self.covariance.triangular(factors.detach())
+        parameters = MixtureParameters(
+            torch.softmax(logits.detach(), 0),
+            means.detach().clone(),
+            self.covariance.covariances(triangle),
+            triangle,
+        )
+        alive = self.survivors(parameters)
+        return parameters if bool(alive.all()) else self.without(parameters, ~alive)
+
+    def check_width(
+        self, parameters: MixtureParameters, start: MixtureParameters
+    ) -> None:
+        """Check that no component has collapsed since the `start` of a fit.
+
+        With `reg_covar` none does: the gradient keeps variances above it.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive definite in double precision, or a
+            variance is nothing beside that of the whole mixture at the start.
+        """
+        if self.reg_covar > 0:
+            return
+        self.covariance.factors(parameters.covariances)
+        weights, means = start.weights[:, None], start.means
+        own = self._variances(start)
+        whole = (weights * ((means - (weights * means).sum(0)) ** 2 + own)).sum(0)
+        if not bool((self._variances(parameters) > _COLLAPSED * whole).all()):
+            raise ValueError(ILL_DEFINED)
+
+    def _variances(self, parameters: MixtureParameters) -> Tensor:
+        """Return the variances of the features in each component, (M, D)."""
+        covariances = parameters.covariances
+        matrices = self.covariance.matrices(covariances, parameters.means)
+        return torch.diagonal(matrices, dim1=-2, dim2=-1)
+
+    def survivors(self, parameters: MixtureParameters) -> Tensor:
+        """Tell, (M,) bool, which components are left when negligible ones leave.
+
+        Those leave whose weights are negligible if there is a prior, and if together
+        they do not lower the cost.
+        """
+        threshold = 1e-3 / self.prior.n_components
+        alive = parameters.weights >= threshold
+        unpriced = self.prior.sparsity == 0 and self.user_prior is None
+        if unpriced or bool(alive.all()):
+            return torch.ones_like(alive)
+        reduced = self.without(parameters, ~alive)
+        worse = self.cost(reduced) > self.cost(parameters)
+        return torch.ones_like(alive) if worse else alive
+
+
+def _neighbours(means: Tensor) -> Tensor:
+    """Return pairs of components whose means are close to each other, (P, 2)."""
+    n_components = len(means)
+    if n_components <= _ALL_PAIRS:
+        return torch.combinations(torch.arange(n_components, device=means.device))
+    spread = means.std(0).clamp_min(torch.finfo(means.dtype).tiny)
+    distances = torch.cdist(means / spread, means / spread)
+    near = distances.topk(_NEAR + 1, largest=False).indices[:, 1:]  # (M, near)
+    rows = torch.arange(n_components, device=means.device)[:, None].expand_as(near)
+    pairs = torch.stack((rows, near), -1).reshape(-1, 2).sort(1).values
+    # Where means coincide the nearest need not be the component itself.
+    return pairs[pairs[:, 0] < pairs[:, 1]].unique(dim=0)

@@ -1,0 +1,203 @@
+"""The steps of a fit: read the data, pose the problem, solve it from its starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+
+from sklearn_keops_gmm._data import (
+    Data,
+    resolve_init_size,
+)
+from sklearn_keops_gmm._fit._callbacks import FitTasks
+from sklearn_keops_gmm._fit._initialization import initialize
+from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._start_data import Problem
+from sklearn_keops_gmm._fit._user_start import check_start
+from sklearn_keops_gmm._fit._verbose import Reporter
+from sklearn_keops_gmm._model import (
+    Lazily,
+    MixtureParameters,
+    PriorFunction,
+    Rounding,
+    SolverResult,
+    SparsityPrior,
+    UserPrior,
+)
+from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm.backends import choose_backend, get_backend
+from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
+
+
+class Parameters(Protocol):
+    """The estimator's parameters that a fit depends on."""
+
+    n_components: int
+    covariance_type: str
+    sparsity: float
+    prior: PriorFunction | None
+    solver: str
+    tol: float
+    reg_covar: float
+    max_iter: int
+    n_init: int
+    init_params: str
+    init_size: str | int | None
+    weights_init: ArrayLike | None
+    means_init: ArrayLike | None
+    precisions_init: ArrayLike | None
+    learning_rate: float
+    batch_size: int | None
+    moves: bool
+    acceleration: str | None
+    backend: str
+    device: str | torch.device
+    random_state: int | np.random.RandomState | None
+    verbose: int
+    verbose_interval: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be solved: the problem that starts see, the objective of solvers."""
+
+    problem: Problem
+    objective: Objective
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a warm start continues: a mixture, and the cost before its last step."""
+
+    parameters: MixtureParameters
+    cost: float
+
+
+def pose(mixture: Parameters, data: Data) -> Task:
+    """Bind the data to a backend and a cost."""
+    points, weights = data.points, data.sample_weight
+    name = choose_backend(mixture.backend, points.device)
+    frame = data.frame()
+    covariance = COVARIANCES[mixture.covariance_type]
+    n_components = mixture.n_components
+    init_size = resolve_init_size(mixture.init_size, len(points), n_components)
+    problem = Problem(points, weights, frame, n_components, covariance, init_size)
+    objective = Objective(
+        data.bind(get_backend(name), frame),
+        data.total_weight,
+        covariance,
+        SparsityPrior(mixture.sparsity, n_components),
+        mixture.reg_covar,
+        _user_prior(mixture),
+        Rounding(frame.centre, points.dtype),
+    )
+    return Task(problem, objective)
+
+
+def _user_prior(mixture: Parameters) -> UserPrior | None:
+    """Return the user's prior, if there is one and the solver can lower it."""
+    if mixture.prior is None:
+        return None
+    if mixture.solver not in GRADIENT_SOLVERS:
+        able = " or ".join(f"solver={name!r}" for name in GRADIENT_SOLVERS)
+        raise ValueError(
+            f"solver={mixture.solver!r} cannot take a prior: its M-step has a closed "
+            "form only for the likelihood and sparsity, while a prior of one's own is "
+            f"known by its values and gradient. Use {able}, or prior=None."
+        )
+    return UserPrior(mixture.prior)
+
+
+def _acceleration(mixture: Parameters) -> str | None:
+    """Return the acceleration of EM, if that is the solver."""
+    if mixture.acceleration is not None and mixture.solver != "em":
+        raise ValueError(
+            f"acceleration={mixture.acceleration!r} is for solver='em', but got "
+            f"solver={mixture.solver!r}. Use acceleration=None."
+        )
+    return mixture.acceleration
+
+
+def makes_moves(mixture: Parameters) -> bool:
+    """Return whether EM is followed by moves, whose sum max_iter does not bound."""
+    able = mixture.solver == "em" and mixture.max_iter > 0
+    return able and mixture.moves and mixture.sparsity > 0
+
+
+def starting_point(
+    mixture: Parameters, task: Task, random_state: np.random.RandomState
+) -> MixtureParameters:
+    """Return the parameters that a solver starts from: the user's, or found."""
+    problem = task.problem
+    user = check_start(
+        mixture.weights_init,
+        mixture.means_init,
+        mixture.precisions_init,
+        problem.covariance,
+        problem.n_components,
+        problem.points.shape[1],
+    )
+    start = initialize(
+        problem, mixture.init_params, user, mixture.reg_covar, random_state
+    )
+    if mixture.sparsity == 0:
+        return start
+    # A prior on weights that do not sum to 1, as scikit-learn's can, would mislead.
+    return replace(start, weights=start.weights / start.weights.sum())
+
+
+def solve(
+    mixture: Parameters, task: Task, past: Past | None, tasks: FitTasks
+) -> SolverResult:
+    """Solve from each start and keep the lowest cost; or go on from the `past`."""
+    random_state = check_random_state(mixture.random_state)
+    reporter = Reporter(mixture.verbose, mixture.verbose_interval)
+    settings = SolverSettings(
+        mixture.tol,
+        mixture.max_iter,
+        mixture.learning_rate,
+        acceleration=_acceleration(mixture),
+        moves=makes_moves(mixture),
+        previous_cost=np.inf if past is None else past.cost,
+        batch_size=mixture.batch_size,
+        random_state=random_state,
+    )
+
+    def on_step(n_iter: int, fall: float, parameters: Lazily, done: bool) -> bool:
+        reporter.step(n_iter, fall)
+        return tasks.iterate(parameters, done)
+
+    best: SolverResult | None = None
+    for i in range(mixture.n_init if past is None else 1):
+        reporter.begin(i)
+        if past is None:
+            start = starting_point(mixture, task, random_state)
+        else:
+            start = past.parameters.to(task.problem.points.device)
+        tasks.begin_start(start)
+        result = SOLVERS[mixture.solver](task.objective, start, settings, on_step)
+        if mixture.max_iter > 0:
+            reporter.end(result.log_likelihoods[-1], result.converged)
+        if best is None or _is_lower(result, best, task.problem.points.dtype):
+            best = result
+        if tasks.end_start(result.parameters):
+            break
+    assert best is not None
+    return best
+
+
+def _is_lower(result: SolverResult, best: SolverResult, dtype: torch.dtype) -> bool:
+    """Tell whether a start has ended lower than the best before, or took no step.
+
+    By more than rounding: of starts that end in the same optimum the first is kept.
+    """
+    if not result.costs:
+        return True
+    cost, least = result.costs[-1], best.costs[-1]
+    rounding = 4 * torch.finfo(dtype).eps * abs(least) if np.isfinite(least) else 0.0
+    return cost < least - rounding

@@ -1,0 +1,87 @@
+"""Where a fit starts if the user says so: arrays, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_array
+
+from sklearn_keops_gmm._data import to_numpy
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
+
+
+@dataclass(frozen=True)
+class UserStart:
+    """Arrays given by the user, validated, or None where a start has to find them.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (M,) or None
+    means : ndarray of shape (M, D) or None
+    precisions : ndarray or None
+    """
+
+    weights: np.ndarray | None
+    means: np.ndarray | None
+    precisions: np.ndarray | None
+
+
+def check_start(
+    weights_init: ArrayLike | None,
+    means_init: ArrayLike | None,
+    precisions_init: ArrayLike | None,
+    covariance: CovarianceStructure,
+    n_components: int,
+    n_features: int,
+) -> UserStart:
+    """Return the user's initial arrays as float64, or raise ValueError.
+
+    The messages are scikit-learn's.
+    """
+    weights = means = precisions = None
+    if weights_init is not None:
+        weights = _check_array(weights_init, "weights", (n_components,))
+        _check_simplex(weights)
+        weights = weights.astype(np.float64)
+    if means_init is not None:
+        means = _check_array(means_init, "means", (n_components, n_features))
+        means = means.astype(np.float64)
+    if precisions_init is not None:
+        shape = covariance.shape(n_components, n_features)
+        name = f"{covariance.name} precision"
+        precisions = _check_array(precisions_init, name, shape)
+        covariance.check_precisions(precisions)
+        precisions = precisions.astype(np.float64)
+    return UserStart(weights, means, precisions)
+
+
+def _check_array(given: ArrayLike, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    array = check_array(
+        to_numpy(given),
+        dtype=[np.float64, np.float32],
+        ensure_2d=False,
+        allow_nd=True,
+        input_name=name,
+    )
+    if array.shape != shape:
+        raise ValueError(
+            f"The parameter '{name}' should have the shape of {shape}, "
+            f"but got {array.shape}"
+        )
+    return array
+
+
+def _check_simplex(weights: np.ndarray) -> None:
+    if np.any(weights < 0.0) or np.any(weights > 1.0):
+        raise ValueError(
+            "The parameter 'weights' should be in the range [0, 1], but got max "
+            f"value {weights.max():.5f}, min value {weights.min():.5f}"
+        )
+    atol = 1e-6 if weights.dtype == np.float32 else 1e-8
+    if not np.isclose(weights.sum(), 1.0, rtol=0.0, atol=atol):
+        raise ValueError(
+            "The parameter 'weights' should be normalized, but got sum(weights) = "
+            f"{weights.sum():.5f}"
+        )

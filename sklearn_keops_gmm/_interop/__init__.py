@@ -1,0 +1,13 @@
+"""scikit-learn's mixture, saved files, links to the documentation."""
+
+from sklearn_keops_gmm._interop._documentation import documentation_address
+from sklearn_keops_gmm._interop._persistence import from_state, to_state
+from sklearn_keops_gmm._interop._sklearn import FromScikitLearn, to_sklearn
+
+__all__ = [
+    "FromScikitLearn",
+    "documentation_address",
+    "from_state",
+    "to_sklearn",
+    "to_state",
+]

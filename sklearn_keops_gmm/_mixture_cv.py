@@ -1,0 +1,393 @@
+"""The estimator that chooses the number of components along a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from sklearn_keops_gmm._conditioning import ConditionalMixture
+from sklearn_keops_gmm._data import Data, all_or_nothing, holding_of, read, to_numpy
+from sklearn_keops_gmm._fit import pose
+from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
+from sklearn_keops_gmm._model import CRITERIA, Evidence, MixtureParameters
+from sklearn_keops_gmm._sparsity_path import Member, as_path, follow_path
+from sklearn_keops_gmm.backends import single_thread
+
+# Indices of the rows to train on and to test on.
+Fold = tuple[np.ndarray, np.ndarray]
+
+# Parameters that are handed on to the mixtures of the path.
+_OF_THE_MIXTURE = (
+    "covariance_type",
+    "tol",
+    "reg_covar",
+    "max_iter",
+    "init_params",
+    "init_size",
+    "backend",
+    "device",
+    "random_state",
+)
+
+
+class KeOpsGaussianMixtureCV(ConditionalMixture):
+    """Gaussian mixture that finds its number of components.
+
+    One path of mixtures is fitted, from `n_components` components down to one (see
+    :func:`sparsity_path`), and the best of it by a criterion is kept: in the manner
+    of :class:`sklearn.linear_model.LassoCV` and ``LassoLarsIC``.
+
+    Parameters
+    ----------
+    n_components : int, default=30
+        The largest number of components. No more are tried than leave each, on
+        average, 2 (n_features + 1) samples.
+    covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', \
+'tied_spherical'}, default='full'
+        As in :class:`KeOpsGaussianMixture`.
+    criterion : {'lic', 'bic', 'icl', 'cv'}, default='lic'
+        'lic' is minus twice the log-likelihood, plus 3 for each parameter of a
+        component or covariance, as in AIC3, and 2 log N for each component, for which
+        of N samples it is at. 'bic' is the Bayesian information criterion; 'icl' adds
+        the entropy of the responsibilities to it, against components that overlap.
+        'cv' is the mean log-likelihood of samples that were held out.
+    cv : int, cross-validation generator or iterable, default=None
+        The folds of 'cv'. An integer k, or None for 5, is k shuffled folds.
+    one_standard_error : bool, default=False
+        With 'cv', take the fewest components whose score is within one standard
+        error of the best.
+    tol : float, default=1e-3
+        As in :class:`KeOpsGaussianMixture`, for each mixture of the path.
+    reg_covar : float, default=1e-6
+        Added to the diagonals of the covariances, in squared units of the data.
+    max_iter : int, default=100
+        The largest number of iterations from one mixture of the path to the next.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+default='kmeans'
+        How the path starts.
+    init_size : 'auto', int or None, default='auto'
+        As in :class:`KeOpsGaussianMixture`.
+    backend : {'auto', 'native', 'torch', 'keops'}, default='auto'
+        What computes the sums over pairs.
+    device : {'auto', 'cpu', 'cuda'} or torch.device, default='auto'
+        Where to compute.
+    n_jobs : int, default=None
+        How many folds of 'cv' to run in parallel, as in joblib.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the starts, the folds, and `sample`.
+
+    Attributes
+    ----------
+    n_components_ : int
+        The number of components found.
+    sparsity_ : float
+        The smallest sparsity at which the mixture found costs least on the path;
+        nan if there is none.
+    weights_, means_, covariances_, precisions_, precisions_cholesky_ : ndarray
+        Of the mixture found, as in :class:`KeOpsGaussianMixture`.
+    mixture_ : KeOpsGaussianMixture
+        The mixture found.
+    path_ : SparsityPath
+        All mixtures that were compared. Except with 'cv' it ends where no mixture
+        with fewer components can be better.
+    criterion_ : ndarray of shape (n_mixtures,)
+        The criterion for each mixture of `path_`, the lower the better; with 'cv'
+        minus the mean score.
+    scores_ : ndarray of shape (n_mixtures, n_folds)
+        Mean log-likelihood of what each fold held out; only with 'cv'.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where `X` has them.
+
+    References
+    ----------
+    .. [1] H. Bozdogan, "Mixture-model cluster analysis using model selection criteria
+       and a new informational measure of complexity", Proceedings of the first US/Japan
+       conference on the frontiers of statistical modeling, 1994.
+    .. [2] A. R. Runnalls, "Kullback-Leibler approach to Gaussian mixture
+       reduction", IEEE Transactions on Aerospace and Electronic Systems 43, 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_keops_gmm import KeOpsGaussianMixtureCV
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(c, 1, (500, 2)) for c in (-5, 0, 5)])
+    >>> KeOpsGaussianMixtureCV(random_state=0).fit(X).n_components_
+    3
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "criterion": [StrOptions({*CRITERIA, "cv"})],
+        "cv": ["cv_object"],
+        "one_standard_error": ["boolean"],
+        "n_jobs": [Integral, None],
+    } | {
+        name: KeOpsGaussianMixture._parameter_constraints[name]
+        for name in _OF_THE_MIXTURE
+    }
+
+    def __init__(
+        self,
+        n_components: int = 30,
+        *,
+        covariance_type: CovarianceType = "full",
+        criterion: Literal["lic", "bic", "icl", "cv"] = "lic",
+        cv: int | BaseCrossValidator | Any = None,
+        one_standard_error: bool = False,
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        init_params: Literal[
+            "kmeans", "k-means++", "random", "random_from_data"
+        ] = "kmeans",
+        init_size: int | Literal["auto"] | None = "auto",
+        backend: Literal["auto", "native", "torch", "keops"] = "auto",
+        device: str | torch.device = "auto",
+        n_jobs: int | None = None,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.criterion = criterion
+        self.cv = cv
+        self.one_standard_error = one_standard_error
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.init_params = init_params
+        self.init_size = init_size
+        self.backend = backend
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @single_thread()
+    def fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> KeOpsGaussianMixtureCV:
+        """Fit the path and choose from it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            As in :meth:`KeOpsGaussianMixture.fit`; one array for 'cv', which holds
+            rows out.
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples; an integer counts as that many equal rows.
+            The criteria take their sum for the number of samples: weights that sum
+            to 1, say, find too few components. Let their mean be 1.
+
+        Returns
+        -------
+        self : KeOpsGaussianMixtureCV
+
+        Raises
+        ------
+        ValueError
+            If a parameter or `X` is unusable, or with ``reg_covar=0`` a component
+            collapses.
+        """
+        with all_or_nothing(self):
+            self._fit(X, sample_weight)
+        return self
+
+    def _fit(self, X: Any, sample_weight: Any) -> None:
+        if self.criterion == "cv" and holding_of(X) != "whole":
+            able = ", ".join(f"criterion={name!r}" for name in CRITERIA)
+            raise ValueError(
+                "criterion='cv' holds out rows of X, which has to be one array for "
+                f"that; got {type(X).__name__}, in {holding_of(X)}. Use {able}."
+            )
+        data = read(self, X, sample_weight, fewest=2)
+        n_most = data.n_samples // (2 * (data.points.shape[1] + 1))
+        mixture = KeOpsGaussianMixture(
+            max(1, min(self.n_components, n_most)),
+            **{name: getattr(self, name) for name in _OF_THE_MIXTURE},
+        )
+        if self.criterion == "cv":
+            members = list(follow_path(mixture, data))
+            folds = _positions(self._folds(_num_samples(X)), sample_weight)
+            _check_folds(folds, mixture.n_components)
+            scores = self._held_out_scores(mixture, data, members, folds)
+            criterion = -scores.mean(axis=1)
+            chosen = self._chosen(scores)
+            self.scores_ = data.kind.wrap(torch.from_numpy(scores))
+        else:
+            members, criterion = _followed_while_useful(
+                mixture, data, CRITERIA[self.criterion]
+            )
+            chosen = int(np.argmin(criterion))
+        self.criterion_ = data.kind.wrap(torch.from_numpy(criterion))
+        self._set_result(mixture, data, members, chosen)
+
+    def _set_result(
+        self,
+        mixture: KeOpsGaussianMixture,
+        data: Data,
+        members: list[Member],
+        chosen: int,
+    ) -> None:
+        """Set the fitted attributes."""
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(mixture, name, getattr(self, name))
+        self.path_ = as_path(mixture, data, members)
+        self.mixture_ = self.path_.mixtures[chosen]
+        self.sparsity_ = float(self.path_.sparsities[chosen, 0])
+        fitted = members[chosen].parameters
+        self.__dict__.update(self._attributes(fitted, data.kind, data.points.dtype))
+
+    # -- what is about the mixture found, and not about the choice -------------------
+
+    def to_sklearn(self) -> GaussianMixture:
+        """Return the mixture found as a fitted one of scikit-learn.
+
+        Returns
+        -------
+        mixture : sklearn.mixture.GaussianMixture
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was found yet.
+        ValueError
+            If scikit-learn lacks the covariance type.
+        """
+        check_is_fitted(self)
+        return self.mixture_.to_sklearn()
+
+    def _over(
+        self, features: list[int], parameters: MixtureParameters
+    ) -> KeOpsGaussianMixture:
+        return self.mixture_._over(features, parameters)
+
+    # -- cross-validation ----------------------------------------------------------
+
+    def _folds(self, n_samples: int) -> list[Fold]:
+        """Return the rows to train on and to test on, of all that were given."""
+        cv = self.cv
+        if cv is None or isinstance(cv, Integral):
+            # Rows often come grouped: folds of neighbours would miss components.
+            n_folds = 5 if cv is None else int(cv)
+            cv = KFold(n_folds, shuffle=True, random_state=self.random_state)
+        try:
+            folds = list(check_cv(cv).split(np.arange(n_samples)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"cv={self.cv!r} cannot split {n_samples} samples without targets or "
+                f"groups: {error}"
+            ) from error
+        if self.one_standard_error and len(folds) < 2:
+            raise ValueError(
+                "one_standard_error=True needs two folds or more, to tell the error of "
+                f"their mean; cv={self.cv!r} makes {len(folds)}."
+            )
+        return folds
+
+    def _held_out_scores(
+        self,
+        mixture: KeOpsGaussianMixture,
+        data: Data,
+        members: list[Member],
+        folds: list[Fold],
+    ) -> np.ndarray:
+        """Return mean log-likelihoods, (n_members, n_folds), of held-out samples."""
+        columns = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fold_scores)(mixture, data, train, test) for train, test in folds
+        )
+        counts = [member.n_components for member in members]
+        return np.array([[column[k] for column in columns] for k in counts])
+
+    def _chosen(self, scores: np.ndarray) -> int:
+        """Return the index of the best mixture, or of the smallest as good as it."""
+        means = scores.mean(axis=1)
+        best = int(np.argmax(means))
+        if not self.one_standard_error:
+            return best
+        error = scores[best].std(ddof=1) / np.sqrt(scores.shape[1])
+        return int(np.flatnonzero(means >= means[best] - error)[-1])
+
+
+def _positions(folds: list[Fold], sample_weight: ArrayLike | None) -> list[Fold]:
+    """Return the folds as positions among the rows that have a weight."""
+    if sample_weight is None:
+        return folds
+    held = np.asarray(to_numpy(sample_weight)) > 0
+    positions = np.cumsum(held) - 1
+    return [
+        (positions[train[held[train]]], positions[test[held[test]]])
+        for train, test in folds
+    ]
+
+
+def _check_folds(folds: list[Fold], n_components: int) -> None:
+    """Raise ValueError if a fold has too few rows."""
+    for i, (train, test) in enumerate(folds):
+        for name, rows, least in (("train", train, n_components), ("test", test, 1)):
+            if len(rows) < least:
+                raise ValueError(
+                    f"Fold {i} of cv has {len(rows)} rows of positive weight to {name} "
+                    f"on; with n_components={n_components} it needs {least} or more."
+                )
+
+
+def _followed_while_useful(
+    mixture: KeOpsGaussianMixture,
+    data: Data,
+    criterion: Callable[[Evidence], float],
+) -> tuple[list[Member], np.ndarray]:
+    """Follow a path until no mixture with fewer components can be better.
+
+    Fewer components do not fit better: the best that they can do is to fit as well,
+    at the price of one.
+    """
+    members: list[Member] = []
+    values: list[float] = []
+    for member in follow_path(mixture, data):
+        members.append(member)
+        values.append(criterion(member.evidence))
+        if criterion(replace(member.evidence, n_components=1, entropy=0.0)) > min(
+            values
+        ):
+            break
+    return members, np.array(values)
+
+
+def _fold_scores(
+    mixture: KeOpsGaussianMixture, data: Data, train: np.ndarray, test: np.ndarray
+) -> dict[int, float]:
+    """Return the mean log-likelihood of `test` for each number of components."""
+    with single_thread():
+        objective = pose(mixture, _rows(data, test)).objective
+        return {
+            member.n_components: objective.score(member.parameters)
+            for member in follow_path(mixture, _rows(data, train))
+        }
+
+
+def _rows(data: Data, rows: np.ndarray) -> Data:
+    index = torch.as_tensor(rows, device=data.points.device)
+    weights = data.sample_weight
+    return replace(
+        data,
+        points=data.points[index],
+        sample_weight=None if weights is None else weights[index],
+    )

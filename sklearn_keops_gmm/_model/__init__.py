@@ -1,0 +1,37 @@
+"""Values: parameters of mixtures, covariances, priors, criteria."""
+
+from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
+from sklearn_keops_gmm._model._parameters import (
+    Components,
+    CostTerms,
+    Frame,
+    Lazily,
+    Leap,
+    MixtureParameters,
+    Moments,
+    Rounding,
+    SolverResult,
+    Structure,
+)
+from sklearn_keops_gmm._model._priors import PriorFunction, SparsityPrior, UserPrior
+from sklearn_keops_gmm._model._regression import Regression, marginal
+
+__all__ = [
+    "CRITERIA",
+    "Components",
+    "CostTerms",
+    "Evidence",
+    "Frame",
+    "Lazily",
+    "Leap",
+    "MixtureParameters",
+    "Moments",
+    "PriorFunction",
+    "Regression",
+    "Rounding",
+    "SolverResult",
+    "SparsityPrior",
+    "Structure",
+    "UserPrior",
+    "marginal",
+]

@@ -1,0 +1,292 @@
+"""What is asked of a covariance structure, and what all of them share."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from torch import Tensor
+
+from sklearn_keops_gmm._model._parameters import Components, Moments, Structure
+from sklearn_keops_gmm._model.covariances._merging import Mergers, SharedMergers
+from sklearn_keops_gmm._model.covariances._tangent import SharedSteps, Steps
+
+ILL_DEFINED = (
+    "Fitting the mixture model failed because some components have "
+    "ill-defined empirical covariance (for instance caused by singleton "
+    "or collapsed samples). Try to decrease the number of components, "
+    "increase reg_covar, or scale the input data."
+)
+
+# scikit-learn adds this to every mass, so that an empty component divides by it: a
+# speck of mass at the origin.
+PADDING = 10 * torch.finfo(torch.float64).eps
+
+
+def above_padding(moments: Moments, mean_weight: float) -> Moments:
+    """Return moments that the specks are nothing beside, whatever samples weigh.
+
+    Parameters
+    ----------
+    moments : Moments
+    mean_weight : float
+        Of the samples. Where it is below 1, they are counted as if it was 1.
+    """
+    return moments if mean_weight >= 1.0 else moments.scaled(1.0 / mean_weight)
+
+
+class CovarianceStructure(Mergers, Steps):
+    """What the estimator, the starts and the objective ask of a structure."""
+
+    name: ClassVar[str]
+    # The shape in which backends take the factors and return second moments.
+    structure: ClassVar[Structure]
+
+    # -- shapes ---------------------------------------------------------------
+
+    @abstractmethod
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Shape of the covariances, the precisions and their factors."""
+
+    @abstractmethod
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Count the free numbers in the covariances."""
+
+    def select(self, array: Tensor, alive: Tensor) -> Tensor:
+        """Keep what `array` holds of the components in `alive`."""
+        return array[alive]
+
+    def expand(self, factors: Tensor, n_components: int) -> Tensor:
+        """Return the factors in the shape that `structure` has, differentiable."""
+        return factors
+
+    # -- covariances, precisions and their factors -----------------------------
+
+    @abstractmethod
+    def check_precisions(self, precisions: np.ndarray) -> None:
+        """Raise ValueError unless `precisions` are positive definite."""
+
+    @abstractmethod
+    def factors(self, covariances: Tensor) -> Tensor:
+        """Return triangular A with ``A @ A.T = inv(covariances)``.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive definite.
+        """
+
+    @abstractmethod
+    def factors_of_precisions(self, precisions: Tensor) -> Tensor:
+        """Return triangular A with ``A @ A.T = precisions``."""
+
+    @abstractmethod
+    def triangular(self, factors: Tensor) -> Tensor:
+        """Return the triangular A with the same ``A @ A.T`` as square `factors`."""
+
+    @abstractmethod
+    def precisions(self, factors: Tensor) -> Tensor:
+        """Return ``A @ A.T``."""
+
+    @abstractmethod
+    def covariances(self, factors: Tensor) -> Tensor:
+        """Return ``inv(A @ A.T)`` for triangular `factors`."""
+
+    def of_one(self, covariances: Tensor, j: int) -> Tensor:
+        """Return the covariance of component `j`."""
+        return covariances[j]
+
+    @abstractmethod
+    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+        """Return the axis, (D,), along which one covariance is widest.
+
+        Its length is the standard deviation.
+        """
+
+    @abstractmethod
+    def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
+        """Return one matrix per component, (M, D, D), for means (M, D)."""
+
+    @abstractmethod
+    def roots(self, factors: Tensor, means: Tensor) -> Tensor:
+        """Return R_j, (M, D, D), with ``R @ R.T = inv(A @ A.T)`` for triangular A."""
+
+    # -- terms of the cost -------------------------------------------------------
+
+    @abstractmethod
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        """Return ``log |det A|``, of shape (M,) or (), differentiable."""
+
+    @abstractmethod
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        """Return ``tr(A @ A.T)``, of shape (M,) or (), differentiable."""
+
+    @abstractmethod
+    def quadratic_gradient(
+        self, factors: Tensor, moments: Moments
+    ) -> tuple[Tensor, Tensor]:
+        """Differentiate ``-0.5 sum_ij v_i g_ij ||A_j^T (x_i - means_j)||^2``.
+
+        The responsibilities g_ij are held constant: by Fisher's identity this is
+        the gradient of the log-likelihood, apart from the offsets.
+
+        Returns
+        -------
+        means_gradient : Tensor of shape (M, D)
+        factors_gradient : Tensor, of the shape of `factors`
+        """
+
+    def components(
+        self, log_weights: Tensor, means: Tensor, factors: Tensor
+    ) -> Components:
+        """Return what a backend needs to know, differentiable."""
+        n_features = means.shape[1]
+        offsets = (
+            log_weights
+            + self.log_det(factors, n_features)
+            - 0.5 * n_features * math.log(2 * math.pi)
+        )
+        factors = self.expand(factors, len(means))
+        return Components(self.structure, offsets, means, factors)
+
+    # -- M-step ------------------------------------------------------------------
+
+    def pool(self, second: Tensor) -> Tensor:
+        """Sum second moments (M, ...) over the components, where backends do."""
+        return second
+
+    @abstractmethod
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        """Divide second moments by masses and regularise."""
+
+    def padding(self, means: Tensor, mass: Tensor) -> Tensor:
+        """Return the second moments, about `means`, of the specks at the origin.
+
+        They keep the variance of a component that has one sample above zero. Where
+        there are more samples they are less than scikit-learn's rounding error.
+        """
+        outer = self.outer(means * (mass < 2.0)[:, None])
+        return PADDING * self.pool(outer)
+
+    def m_step(
+        self,
+        moments: Moments,
+        means: Tensor,
+        reg_covar: float,
+        rounding: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the means (M, D) and the covariances that the moments define.
+
+        Parameters
+        ----------
+        moments : Moments
+            About `means`.
+        means : Tensor of shape (M, D)
+        reg_covar : float
+            Added to the diagonal of each covariance.
+        rounding : Tensor of shape (M, D), default=None
+            By how much coordinates near the means are rounded. If given, variances
+            that this explains are zero, and there are no specks: a component of one
+            sample has no width.
+        """
+        mass = moments.mass + PADDING
+        new_means = (moments.mass[:, None] * means + moments.first) / mass[:, None]
+        shift = new_means - means  # (M, D)
+        correction = 0.5 * moments.mass[:, None] * shift - moments.first
+        second = moments.second + self._cross(shift, correction)
+        n_features = means.shape[1]
+        if rounding is not None:
+            noise = self.pool(self.outer(mass.sqrt()[:, None] * rounding))
+            of_both = (
+                self._normalize(part, mass, reg_covar, n_features)
+                for part in (second, noise)
+            )
+            return new_means, self._resolved(*of_both)
+        second = second + self.padding(new_means, moments.mass)
+        return new_means, self._normalize(second, mass, reg_covar, n_features)
+
+    @abstractmethod
+    def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
+        """Return covariances, with zero for what is no larger than noise."""
+
+    def select_second(self, second: Tensor, alive: Tensor) -> Tensor:
+        """Keep the second moments of the components in `alive`."""
+        return second[alive]
+
+    def select_moments(self, moments: Moments, alive: Tensor) -> Moments:
+        """Keep the moments of the components in `alive`."""
+        return replace(
+            moments,
+            mass=moments.mass[alive],
+            first=moments.first[alive],
+            second=self.select_second(moments.second, alive),
+        )
+
+    # -- fewer features ------------------------------------------------------------
+
+    @abstractmethod
+    def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        """Return the factors of the distribution of `features` alone.
+
+        What they are the factors of has the same structure, here and below.
+        """
+
+    @abstractmethod
+    def conditional(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        """Return the factors of the distribution of `features` given all others."""
+
+    @abstractmethod
+    def slopes(
+        self, factors: Tensor, features: Sequence[int], others: Sequence[int]
+    ) -> Tensor:
+        """Return B_j, (M or 1, F, O): others x move the mean of features by B_j x.
+
+        There is one where it is the same for all components.
+        """
+
+    # -- sampling ----------------------------------------------------------------
+
+    def draw(
+        self,
+        random_state: RandomState,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        counts: np.ndarray,
+    ) -> np.ndarray:
+        """Draw ``counts[j]`` points of each component, grouped: (sum(counts), D)."""
+        # One call draws the numbers that a call for each component would.
+        normal = random_state.standard_normal((counts.sum(), means.shape[1]))
+        own = self._of_each(covariances, len(means))
+        return means.repeat(counts, axis=0) + self._coloured(normal, own, counts)
+
+    def _of_each(self, covariances: np.ndarray, n_components: int) -> np.ndarray:
+        """Return one covariance per component."""
+        return covariances
+
+    @abstractmethod
+    def _coloured(
+        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
+    ) -> np.ndarray:
+        """Give groups of `counts[j]` standard normal points one covariance each."""
+
+
+class SharedCovariance(SharedMergers, SharedSteps, CovarianceStructure):
+    """What structures have in common whose covariance all components share."""
+
+    def select(self, array: Tensor, alive: Tensor) -> Tensor:
+        return array
+
+    def of_one(self, covariances: Tensor, j: int) -> Tensor:
+        return covariances
+
+    def _of_each(self, covariances: np.ndarray, n_components: int) -> np.ndarray:
+        shape = (1,) if self.structure == "spherical" else (1, *covariances.shape)
+        return np.repeat(covariances.reshape(shape), n_components, axis=0)

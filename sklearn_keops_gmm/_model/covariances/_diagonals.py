@@ -1,0 +1,240 @@
+"""Covariances that are positive numbers: diagonal and spherical, own or shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._model._parameters import Moments, Structure
+from sklearn_keops_gmm._model.covariances._base import (
+    ILL_DEFINED,
+    CovarianceStructure,
+    SharedCovariance,
+)
+
+
+class _ScaleCovariance(CovarianceStructure):
+    """Positive numbers instead of matrices: elementwise algebra."""
+
+    def check_precisions(self, precisions: np.ndarray) -> None:
+        if np.any(precisions <= 0.0):
+            raise ValueError(f"'{self.name} precision' should be positive")
+
+    def factors(self, covariances: Tensor) -> Tensor:
+        if not bool((covariances > 0).all()):
+            raise ValueError(ILL_DEFINED)
+        return covariances.rsqrt()
+
+    def factors_of_precisions(self, precisions: Tensor) -> Tensor:
+        return precisions.sqrt()
+
+    def triangular(self, factors: Tensor) -> Tensor:
+        return factors.abs()
+
+    def precisions(self, factors: Tensor) -> Tensor:
+        return factors * factors
+
+    def covariances(self, factors: Tensor) -> Tensor:
+        return 1.0 / (factors * factors)
+
+    def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
+        return torch.where(covariances > noise, covariances, 0.0)
+
+    def roots(self, factors: Tensor, means: Tensor) -> Tensor:
+        return self.matrices(1.0 / factors, means)
+
+    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
+        return factors * steps.exp().reshape(factors.shape)
+
+    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+        return (others / factors).log().flatten()
+
+    # Features are independent within a component: given others, they are as alone.
+
+    def conditional(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        return self.marginal(factors, features)
+
+    def slopes(
+        self, factors: Tensor, features: Sequence[int], others: Sequence[int]
+    ) -> Tensor:
+        return factors.new_zeros(1, len(features), len(others))
+
+    def _coloured(
+        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
+    ) -> np.ndarray:
+        roots = np.sqrt(covariances).reshape(len(counts), -1)
+        return normal * roots.repeat(counts, axis=0)
+
+
+class DiagonalCovariance(_ScaleCovariance):
+    """Each component has its own diagonal, (M, D)."""
+
+    name = "diag"
+    structure: ClassVar[Structure] = "diag"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_components, n_features
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features
+
+    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+        axis = torch.zeros_like(covariance)
+        widest = covariance.argmax()
+        axis[widest] = covariance[widest].sqrt()
+        return axis
+
+    def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        return factors[..., features]
+
+    def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
+        return torch.diag_embed(covariances.expand_as(means))
+
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        return factors.abs().log().sum(1)
+
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        return (factors * factors).sum(1)
+
+    def quadratic_gradient(
+        self, factors: Tensor, moments: Moments
+    ) -> tuple[Tensor, Tensor]:
+        return factors * factors * moments.first, -factors * moments.second
+
+    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
+        return steps / factors
+
+    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
+        return moves * factors
+
+    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+        return 2.0 * self._shares(weights).repeat_interleave(n_features)
+
+    def outer(self, points: Tensor) -> Tensor:
+        return points * points
+
+    def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
+        return covariances.log().sum(-1)
+
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        return 2 * a * b
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return second.clamp_min(0.0) / mass[:, None] + reg_covar
+
+
+class SphericalCovariance(_ScaleCovariance):
+    """Each component has one variance, (M,)."""
+
+    name = "spherical"
+    structure: ClassVar[Structure] = "spherical"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_components,)
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components
+
+    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+        # All axes are as long: one that favours no feature.
+        return (covariance / n_features).sqrt() * covariance.new_ones(n_features)
+
+    def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        return factors
+
+    def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
+        return torch.diag_embed(covariances[:, None].expand_as(means))
+
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        return n_features * factors.abs().log()
+
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        return n_features * factors * factors
+
+    def quadratic_gradient(
+        self, factors: Tensor, moments: Moments
+    ) -> tuple[Tensor, Tensor]:
+        means_gradient = (factors * factors)[:, None] * moments.first
+        return means_gradient, -factors * moments.second
+
+    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
+        return steps / factors[:, None]
+
+    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
+        return moves * factors[:, None]
+
+    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+        return 2.0 * n_features * self._shares(weights)
+
+    def outer(self, points: Tensor) -> Tensor:
+        return (points * points).sum(1)
+
+    def _spread(self, vectors: Tensor) -> Tensor:
+        return self.outer(vectors) / vectors.shape[1]
+
+    def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
+        return n_features * covariances.log()
+
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        return 2 * (a * b).sum(1)
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return second.clamp_min(0.0) / (n_features * mass) + reg_covar
+
+
+class TiedDiagonalCovariance(SharedCovariance, DiagonalCovariance):
+    """All components share one diagonal, (D,)."""
+
+    name = "tied_diag"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_features,)
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_features
+
+    def expand(self, factors: Tensor, n_components: int) -> Tensor:
+        return factors.expand(n_components, -1)
+
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        return factors.abs().log().sum()
+
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        return (factors * factors).sum()
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return second.sum(0).clamp_min(0.0) / mass.sum() + reg_covar
+
+
+class TiedSphericalCovariance(SharedCovariance, SphericalCovariance):
+    """All components share one variance, (1,)."""
+
+    name = "tied_spherical"
+
+    def of_one(self, covariances: Tensor, j: int) -> Tensor:
+        return covariances[0]
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (1,)
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return 1
+
+    def expand(self, factors: Tensor, n_components: int) -> Tensor:
+        return factors.expand(n_components)
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        pooled = second.sum(0, keepdim=True).clamp_min(0.0)
+        return pooled / (n_features * mass.sum()) + reg_covar

@@ -1,0 +1,242 @@
+"""Covariances that are matrices: full and tied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._model._parameters import Moments, Structure
+from sklearn_keops_gmm._model.covariances._base import (
+    ILL_DEFINED,
+    CovarianceStructure,
+    SharedCovariance,
+)
+
+# So many units in the last place of a variance are left of it where features are
+# collinear.
+_ROUNDINGS = 16.0
+
+
+class _MatrixCovariance(CovarianceStructure):
+    """Matrices, one per component or one for all: batched linear algebra."""
+
+    def check_precisions(self, precisions: np.ndarray) -> None:
+        symmetric = np.allclose(precisions, np.swapaxes(precisions, -1, -2))
+        if not symmetric or np.any(np.linalg.eigvalsh(precisions) <= 0.0):
+            raise ValueError(
+                f"'{self.name} precision' should be symmetric, positive-definite"
+            )
+
+    def factors(self, covariances: Tensor) -> Tensor:
+        lower, info = torch.linalg.cholesky_ex(covariances)
+        if bool(info.any()) or not bool(torch.isfinite(lower).all()):
+            raise ValueError(ILL_DEFINED)
+        identity = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+        return torch.linalg.solve_triangular(lower, identity, upper=False).mT
+
+    def factors_of_precisions(self, precisions: Tensor) -> Tensor:
+        # The Cholesky factor of the matrix read backwards, read backwards.
+        flipped = torch.linalg.cholesky(precisions.flip(-1, -2))
+        return flipped.flip(-1, -2)
+
+    def triangular(self, factors: Tensor) -> Tensor:
+        # An RQ decomposition: the rotation Q drops out of A @ A.T.
+        upper = torch.linalg.qr(factors.flip(-2).mT).R
+        triangle = upper.mT.flip(-1, -2)
+        signs = torch.sign(torch.diagonal(triangle, dim1=-2, dim2=-1))
+        return triangle * signs[..., None, :]
+
+    def precisions(self, factors: Tensor) -> Tensor:
+        return factors @ factors.mT
+
+    def covariances(self, factors: Tensor) -> Tensor:
+        inverse = _inverse(factors)
+        return inverse.mT @ inverse
+
+    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+        values, vectors = torch.linalg.eigh(covariance)
+        return values[-1].sqrt() * vectors[:, -1]
+
+    def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
+        n_components, n_features = means.shape
+        return covariances.expand(n_components, n_features, n_features)
+
+    def roots(self, factors: Tensor, means: Tensor) -> Tensor:
+        return self.matrices(_inverse(factors).mT, means)
+
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        if factors.requires_grad or factors.tril(-1).any():
+            return torch.linalg.slogdet(factors).logabsdet
+        return torch.diagonal(factors, dim1=-2, dim2=-1).abs().log().sum(-1)
+
+    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
+        return (factors * factors).sum((-2, -1))
+
+    def quadratic_gradient(
+        self, factors: Tensor, moments: Moments
+    ) -> tuple[Tensor, Tensor]:
+        whitened = moments.first[:, None, :] @ factors  # (M, 1, D)
+        return (whitened @ factors.mT)[:, 0, :], -(moments.second @ factors)
+
+    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
+        columns = steps[:, :, None]  # (M, D, 1)
+        return torch.linalg.solve_triangular(factors.mT, columns, upper=False)[:, :, 0]
+
+    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
+        n_features = factors.shape[-1]
+        rows, columns = torch.triu_indices(n_features, n_features, device=steps.device)
+        triangle = steps.reshape(*factors.shape[:-2], -1)
+        entries = torch.where(rows == columns, triangle.exp(), triangle)
+        relative = torch.zeros_like(factors)
+        relative[..., rows, columns] = entries
+        return factors @ relative
+
+    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
+        return (factors.mT @ moves[:, :, None])[:, :, 0]
+
+    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+        n_features = factors.shape[-1]
+        rows, columns = torch.triu_indices(n_features, n_features, device=others.device)
+        relative = torch.linalg.solve_triangular(factors, others, upper=True)
+        triangle = relative[..., rows, columns]
+        return torch.where(rows == columns, triangle.log(), triangle).flatten()
+
+    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+        rows, columns = torch.triu_indices(
+            n_features, n_features, device=weights.device
+        )
+        bend = 1.0 + (rows == columns).to(weights)
+        return (self._shares(weights)[:, None] * bend).flatten()
+
+    def outer(self, points: Tensor) -> Tensor:
+        return points[:, :, None] * points[:, None, :]
+
+    def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
+        lower = torch.linalg.cholesky_ex(covariances).L
+        return 2 * torch.diagonal(lower, dim1=-2, dim2=-1).log().sum(-1)
+
+    # With the inverse C of A, the covariance is C.T @ C and the precision A @ A.T: to
+    # marginalise is to select columns of C, to condition rows of A, and neither matrix
+    # is ever formed, which rounding could leave indefinite.
+
+    def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        upper = torch.linalg.qr(_inverse(factors)[..., features]).R
+        return self.triangular(_inverse(upper))
+
+    def conditional(self, factors: Tensor, features: Sequence[int]) -> Tensor:
+        return self.triangular(factors[..., features, :])
+
+    def slopes(
+        self, factors: Tensor, features: Sequence[int], others: Sequence[int]
+    ) -> Tensor:
+        # B = -inv(A_f @ A_f.T) @ A_f @ A_o.T, with rows A_f and A_o: least squares.
+        basis, upper = torch.linalg.qr(factors[..., features, :].mT)
+        products = basis.mT @ factors[..., others, :].mT
+        slopes = -torch.linalg.solve_triangular(upper, products, upper=True)
+        return slopes.reshape(-1, len(features), len(others))
+
+    def _regularize(self, covariances: Tensor, reg_covar: float) -> Tensor:
+        """Add `reg_covar` to the diagonals of scatter that is positive in theory.
+
+        Rounding can leave the scatter of a collapsed component a little
+        negative; then the nearest scatter that is not takes its place.
+        """
+        identity = torch.eye(
+            covariances.shape[-1], dtype=covariances.dtype, device=covariances.device
+        )
+        regularized = covariances + reg_covar * identity
+        if reg_covar > 0 and torch.linalg.cholesky_ex(regularized).info.any():
+            if not torch.isfinite(covariances).all():
+                raise ValueError(ILL_DEFINED)
+            values, vectors = torch.linalg.eigh(covariances)
+            floored = values.clamp_min(0.0) + reg_covar
+            regularized = (vectors * floored[..., None, :]) @ vectors.mT
+        return regularized
+
+    def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
+        # Squares of the factor's diagonal are variances given the features before.
+        lower = torch.linalg.cholesky_ex(covariances).L
+        given = torch.diagonal(lower, dim1=-2, dim2=-1) ** 2
+        variances = torch.diagonal(covariances, dim1=-2, dim2=-1)
+        rounding = _ROUNDINGS * torch.finfo(given.dtype).eps * variances
+        least = rounding + torch.diagonal(noise, dim1=-2, dim2=-1)
+        resolved = (given > least).all(-1)[..., None, None]
+        return torch.where(resolved, covariances, 0.0)
+
+    def _coloured(
+        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
+    ) -> np.ndarray:
+        # The root that RandomState.multivariate_normal takes.
+        _, variances, axes = np.linalg.svd(covariances)
+        roots = np.sqrt(variances)[:, :, None] * axes
+        groups = np.split(normal, np.cumsum(counts)[:-1])
+        return np.vstack([g @ root for g, root in zip(groups, roots, strict=True)])
+
+
+class FullCovariance(_MatrixCovariance):
+    """Each component has its own matrix, (M, D, D)."""
+
+    name = "full"
+    structure: ClassVar[Structure] = "full"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_components, n_features, n_features
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features * (n_features + 1) // 2
+
+    def padding(self, means: Tensor, mass: Tensor) -> Tensor:
+        # Here scikit-learn lets the speck move the mean only.
+        return means.new_zeros(())
+
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        product = a[:, :, None] * b[:, None, :]
+        return product + product.mT
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return self._regularize(second / mass[:, None, None], reg_covar)
+
+
+class TiedCovariance(SharedCovariance, _MatrixCovariance):
+    """All components share one matrix, (D, D)."""
+
+    name = "tied"
+    structure: ClassVar[Structure] = "tied"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_features, n_features
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_features * (n_features + 1) // 2
+
+    def select_second(self, second: Tensor, alive: Tensor) -> Tensor:
+        return second
+
+    def merge_second(
+        self, second: Tensor, add_up: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        return second
+
+    def pool(self, second: Tensor) -> Tensor:
+        return second.sum(0)
+
+    def _cross(self, a: Tensor, b: Tensor) -> Tensor:
+        product = a.mT @ b
+        return product + product.mT
+
+    def _normalize(
+        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+    ) -> Tensor:
+        return self._regularize(second / mass.sum(), reg_covar)
+
+
+def _inverse(factors: Tensor) -> Tensor:
+    """Return the inverses of upper-triangular `factors`."""
+    identity = torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device)
+    return torch.linalg.solve_triangular(factors, identity, upper=True)

@@ -1,0 +1,279 @@
+"""The sparsity path: mixtures of all sizes, and the sparsities that ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+
+from sklearn_keops_gmm._data import Data, read
+from sklearn_keops_gmm._fit import Task, pose, starting_point
+from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
+from sklearn_keops_gmm._model import Evidence, MixtureParameters
+from sklearn_keops_gmm.backends import single_thread
+from sklearn_keops_gmm.solvers import SolverSettings, State, homotopy
+
+
+@dataclass(frozen=True)
+class Member:
+    """A mixture on the path, without its data.
+
+    Attributes
+    ----------
+    parameters : MixtureParameters
+    unit_penalty : float
+        ``sum_j sqrt(W_j) / M``, by which the cost grows with the sparsity.
+    evidence : Evidence
+    """
+
+    parameters: MixtureParameters
+    unit_penalty: float
+    evidence: Evidence
+
+    @property
+    def n_components(self) -> int:
+        """The number of components."""
+        return self.evidence.n_components
+
+    @property
+    def log_likelihood(self) -> float:
+        """The mean log-likelihood of the samples."""
+        return self.evidence.log_likelihood / self.evidence.n_samples
+
+
+@dataclass(frozen=True)
+class SparsityPath:
+    """What `sparsity_path` returns: K mixtures, that with most components first.
+
+    They are mixtures of maximum likelihood: the sparsity decides how many components
+    there are and does not pull at their weights.
+
+    Attributes
+    ----------
+    n_components : ndarray of shape (K,)
+        How many components each mixture has, falling by one.
+    sparsities : ndarray of shape (K, 2)
+        From which to which sparsity each costs less than all others on the path;
+        nan where there is none.
+    costs : ndarray of shape (K,)
+        Penalised cost at the lower end of that interval; nan where there is none.
+    scores : ndarray of shape (K,)
+        Mean log-likelihood per sample.
+    mixtures : tuple of KeOpsGaussianMixture
+        Fitted, with ``sparsity`` at the lower end of the interval.
+
+    References
+    ----------
+    That the cheapest mixture changes at knots, the ratios of the likelihood that is
+    lost to the ``sum_j sqrt(W_j)`` that is freed, is as in least-angle regression
+    (Efron, Hastie, Johnstone and Tibshirani, Annals of Statistics 32, 2004).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_keops_gmm import sparsity_path
+    >>> X = np.random.default_rng(0).normal([[-4.0]] * 200 + [[4.0]] * 200)
+    >>> path = sparsity_path(X, 3, random_state=0)
+    >>> [path.at(sparsity).n_components_ for sparsity in (1.0, 100.0)]
+    [2, 1]
+    """
+
+    n_components: np.ndarray
+    sparsities: np.ndarray
+    costs: np.ndarray
+    scores: np.ndarray
+    mixtures: tuple[KeOpsGaussianMixture, ...]
+
+    def at(self, sparsity: float) -> KeOpsGaussianMixture:
+        """Return the mixture that costs least at a sparsity.
+
+        Parameters
+        ----------
+        sparsity : float
+            Not negative.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If `sparsity` is negative or not a finite number.
+        """
+        number = isinstance(sparsity, (int, float, np.integer, np.floating))
+        if not number or not 0 <= sparsity < np.inf:
+            raise ValueError(
+                f"'sparsity' must be a finite number >= 0; got {sparsity!r}."
+            )
+        with np.errstate(invalid="ignore"):
+            low, high = self.sparsities.T
+            (found,) = np.nonzero((low <= sparsity) & (sparsity < high))
+        return self.mixtures[found[0]]
+
+
+@single_thread()
+def sparsity_path(
+    X: ArrayLike,
+    n_components: int = 30,
+    *,
+    sample_weight: ArrayLike | None = None,
+    **parameters: Any,
+) -> SparsityPath:
+    """Fit mixtures of all sizes, from `n_components` components down to one.
+
+    Each is the start of the next, which merges the two components whose merger
+    loses least likelihood.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+        As in :meth:`KeOpsGaussianMixture.fit`.
+    n_components : int, default=30
+        The number of components M to start from; also that in the prior's s / M.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights >= 0 of the samples.
+    **parameters
+        Of :class:`KeOpsGaussianMixture`: `tol` and `max_iter` bound the steps from
+        one mixture to the next, the start is that of one fit. Not `sparsity`
+        or `prior`, and no `solver` but 'em'.
+
+    Returns
+    -------
+    path : SparsityPath
+
+    Raises
+    ------
+    ValueError
+        If a parameter or `X` is unusable, or is given that a path does not take.
+
+    References
+    ----------
+    The candidates for a merger are ranked by the bound of A. R. Runnalls,
+    "Kullback-Leibler approach to Gaussian mixture reduction", IEEE Transactions on
+    Aerospace and Electronic Systems 43 (2007).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_keops_gmm import sparsity_path
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(c, 1, (200, 2)) for c in (-8, 0, 8)])
+    >>> path = sparsity_path(X, 5, random_state=0)
+    >>> path.n_components
+    array([5, 4, 3, 2, 1])
+    >>> path.at(1.0).n_components_
+    3
+    """
+    mixture = path_estimator(n_components, parameters)
+    data = read(mixture, X, sample_weight)
+    members = list(follow_path(mixture, data))
+    return as_path(mixture, data, members)
+
+
+def path_estimator(n_components: int, parameters: dict[str, Any]) -> Any:
+    """Return the estimator whose parameters a path takes, checked."""
+    for name, value in (("sparsity", 0.0), ("solver", "em"), ("prior", None)):
+        if parameters.get(name, value) != value:
+            raise ValueError(
+                f"A sparsity path takes no {name!r} but {value!r}, got "
+                f"{parameters[name]!r}."
+            )
+    mixture = KeOpsGaussianMixture(n_components, **parameters)
+    mixture._validate_params()
+    return mixture
+
+
+def follow_path(mixture: Any, data: Data) -> Iterator[Member]:
+    """Yield the members of the path, the one with the most components first."""
+    with single_thread():
+        task = pose(mixture, data)
+        random_state = check_random_state(mixture.random_state)
+        start = starting_point(mixture, task, random_state)
+        settings = SolverSettings(mixture.tol, mixture.max_iter, mixture.learning_rate)
+        for state in homotopy(task.objective, start, settings):
+            yield _member(task, state)
+
+
+def _member(task: Task, state: State) -> Member:
+    objective, covariance = task.objective, task.problem.covariance
+    n_components, n_features = state.parameters.means.shape
+    of_one, of_two = (covariance.n_parameters(k, n_features) for k in (1, 2))
+    evidence = Evidence(
+        n_samples=objective.total_weight,
+        log_likelihood=state.moments.log_likelihood,
+        entropy=objective.entropy(state.moments, state.parameters),
+        n_components=n_components,
+        n_own=of_two - of_one + n_features,
+        n_shared=2 * of_one - of_two,
+    )
+    unit_penalty = objective.unit_penalty(state.parameters)
+    return Member(state.parameters, unit_penalty, evidence)
+
+
+def as_path(mixture: Any, data: Data, members: list[Member]) -> SparsityPath:
+    """Return the members with the sparsities at which each costs least."""
+    scores = np.array([member.log_likelihood for member in members])
+    slopes = np.array([member.unit_penalty for member in members])
+    sparsities = lower_envelope(-scores, slopes)
+    # Those that cost least nowhere are given without sparsity.
+    lowest = np.nan_to_num(sparsities[:, 0]).tolist()
+    return SparsityPath(
+        n_components=np.array([member.n_components for member in members]),
+        sparsities=sparsities,
+        costs=sparsities[:, 0] * slopes - scores,
+        scores=scores,
+        mixtures=tuple(
+            _fitted(mixture, data, member, sparsity)
+            for member, sparsity in zip(members, lowest, strict=True)
+        ),
+    )
+
+
+def _fitted(
+    mixture: KeOpsGaussianMixture, data: Data, member: Member, sparsity: float
+) -> KeOpsGaussianMixture:
+    """Return an estimator with the attributes of a member."""
+    # A copy, as a clone takes longer than the fit of a small mixture.
+    fitted = copy(mixture)
+    fitted.sparsity = sparsity
+    fitted.__dict__.update(mixture._describe(data, member.parameters))
+    fitted.converged_, fitted.n_iter_ = True, 0
+    fitted.costs_, fitted.lower_bounds_ = [], []
+    fitted.cost_ = sparsity * member.unit_penalty - member.log_likelihood
+    fitted.lower_bound_ = member.log_likelihood
+    return fitted
+
+
+def lower_envelope(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Return where each of some lines is the lowest, for s >= 0.
+
+    Parameters
+    ----------
+    values : ndarray of shape (K,)
+        At s = 0.
+    slopes : ndarray of shape (K,)
+
+    Returns
+    -------
+    intervals : ndarray of shape (K, 2)
+        nan for lines that others hide.
+    """
+    intervals = np.full((len(values), 2), np.nan)
+    line, at = int(np.lexsort((slopes, values))[0]), 0.0
+    while True:
+        flatter = np.flatnonzero(slopes < slopes[line])
+        if not len(flatter):
+            intervals[line] = at, np.inf
+            return intervals
+        crossings = (values[flatter] - values[line]) / (slopes[line] - slopes[flatter])
+        # Of lines that cross here at once the flattest goes on.
+        following = flatter[np.lexsort((slopes[flatter], crossings))[0]]
+        intervals[line] = at, crossings.min()
+        line, at = int(following), float(crossings.min())

@@ -1,0 +1,1 @@
+"""The torch backend: tiles small enough for the cache, products of matrices."""
