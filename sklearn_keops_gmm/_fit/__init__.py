@@ -12,7 +12,6 @@ from sklearn_keops_gmm._fit._run import (
     solve,
     starting_point,
 )
-from sklearn_keops_gmm._fit._user_start import UserStart
 
 __all__ = [
     "STARTS",
@@ -22,7 +21,6 @@ __all__ = [
     "Past",
     "Running",
     "Task",
-    "UserStart",
     "makes_moves",
     "pose",
     "solve",

@@ -1,4 +1,4 @@
-"""The immutable values that flow between the rooms of the package.
+"""The immutable values that flow between the wings of the package.
 
 Nothing here computes with data: a solver, a covariance structure and a backend
 understand each other because they exchange these values and nothing else.

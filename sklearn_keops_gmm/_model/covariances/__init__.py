@@ -1,6 +1,6 @@
 """One class per covariance type: its shape, its factors, its M-step.
 
-Adding a type means adding a class here and a line to `COVARIANCES`; no other room
+Adding a type means adding a class here and a line to `COVARIANCES`; no other file
 asks which type it works with.
 """
 
