@@ -18,18 +18,18 @@ from sklearn_keops_gmm._data import (
     TAKES_TENSORS,
     ArrayKind,
     Bound,
-    Question,
-    answers,
+    SampleFunction,
     check_representable,
     check_same_namespace,
     frame_of_mixture,
     labels,
     log_density,
-    mean_answer,
+    map_samples,
     resolve_device,
     responsibilities,
     to_numpy,
     to_tensor,
+    weighted_mean,
 )
 from sklearn_keops_gmm._interop import (
     documentation_address,
@@ -97,7 +97,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If `X` is unusable.
         """
         check_is_fitted(self)
-        return answers(Question(self, "score_samples", log_density), X)
+        return map_samples(SampleFunction(self, "score_samples", log_density), X)
 
     @single_thread()
     def score(
@@ -147,7 +147,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If `X` is unusable.
         """
         check_is_fitted(self)
-        return answers(Question(self, "predict", labels, dtype=np.int64), X)
+        return map_samples(SampleFunction(self, "predict", labels, dtype=np.int64), X)
 
     @single_thread()
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -182,10 +182,10 @@ class FittedMixture(DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         n_columns = self.means_.shape[0]
-        question = Question(
+        question = SampleFunction(
             self, "predict_proba", responsibilities, n_columns=n_columns
         )
-        return answers(question, X)
+        return map_samples(question, X)
 
     @single_thread()
     def sample(
@@ -336,8 +336,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Return the mean log-likelihood, and the weight of all samples."""
         check_is_fitted(self)
-        question = Question(self, "score_samples", log_density)
-        return mean_answer(question, X, sample_weight)
+        question = SampleFunction(self, "score_samples", log_density)
+        return weighted_mean(question, X, sample_weight)
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters in the model."""

@@ -17,10 +17,10 @@ from sklearn_keops_gmm._base import FittedMixture
 from sklearn_keops_gmm._data import (
     ArrayKind,
     Bound,
-    Question,
-    answers,
+    SampleFunction,
     check_values,
     frame_of_mixture,
+    map_samples,
     resolve_features,
     to_tensor,
 )
@@ -191,13 +191,13 @@ class ConditionalMixture(FittedMixture):
         given, targets = self._split(features, some_left=True)
         regression = self._regression(given, targets)
         mixture = self._over(given, regression.given)
-        question = Question(
+        question = SampleFunction(
             mixture,
             "conditional_mean",
             partial(_means, regression),
             n_columns=len(targets),
         )
-        return answers(question, X)
+        return map_samples(question, X)
 
     def _split(
         self, features: Features, *, some_left: bool = False

@@ -21,12 +21,12 @@ from sklearn_keops_gmm._data import Data, all_or_nothing, count, read, to_numpy
 from sklearn_keops_gmm._fit import (
     STARTS,
     CallbackSupport,
+    FitProblem,
     FitTasks,
-    Past,
     Running,
-    Task,
+    WarmStart,
+    build_problem,
     makes_moves,
-    pose,
     solve,
 )
 from sklearn_keops_gmm._interop import FromScikitLearn
@@ -127,7 +127,7 @@ class OnlineMixture(ConditionalMixture):
         if not hasattr(self, "means_"):
             return self.fit(X, sample_weight=sample_weight)
         with all_or_nothing(self):
-            self._learn(read(self, X, sample_weight, fewest=1, reset=False))
+            self._learn(read(self, X, sample_weight, min_samples=1, reset=False))
         return self
 
     def fit(
@@ -144,7 +144,7 @@ class OnlineMixture(ConditionalMixture):
         """Make a step, and set the attributes."""
         device = data.points.device
         parameters = self._fitted_parameters().to(device)
-        objective = pose(self, data).objective
+        objective = build_problem(self, data).objective
         memory: dict[str, Any] = self.__dict__.get("_memory", {})
         n_steps = memory.get("n_steps", 0) + 1
         # With a prior the weights are not the masses that they were made of.
@@ -457,7 +457,7 @@ default='kmeans'
         with single_thread():
             data = read(self, X, sample_weight)
             past = self._past(data.points.shape[1])
-            task = pose(self, data)
+            task = build_problem(self, data)
             describe = partial(self._describe, data)
             tasks.begin(X, y, sample_weight, count(X, data), describe)
             best = solve(self, task, past, tasks)
@@ -493,7 +493,7 @@ default='kmeans'
         """Return whether the next fit is a warm start."""
         return self.warm_start and hasattr(self, "converged_")
 
-    def _past(self, n_features: int) -> Past | None:
+    def _past(self, n_features: int) -> WarmStart | None:
         """Return what a warm start continues, if this is one."""
         if not self._goes_on():
             return None
@@ -503,13 +503,13 @@ default='kmeans'
                 f"{self.means_.shape[1]} features, but X has {n_features}."
             )
         cost = self.costs_[-1] if self.costs_ else np.inf
-        return Past(self._fitted_parameters(), cost)
+        return WarmStart(self._fitted_parameters(), cost)
 
     def _describe(self, data: Data, parameters: MixtureParameters) -> dict[str, Any]:
         """Return the attributes of a mixture that was fitted to `data`."""
         return self._attributes(parameters, data.kind, data.points.dtype)
 
-    def _set_result(self, result: SolverResult, task: Task, data: Data) -> None:
+    def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
         cost = task.objective.cost(result.parameters)
         check_finite(cost)

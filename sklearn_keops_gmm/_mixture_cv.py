@@ -20,7 +20,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._data import Data, all_or_nothing, holding_of, read, to_numpy
-from sklearn_keops_gmm._fit import pose
+from sklearn_keops_gmm._fit import build_problem
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
 from sklearn_keops_gmm._model import CRITERIA, Evidence, MixtureParameters
 from sklearn_keops_gmm._sparsity_path import Member, as_path, follow_path
@@ -216,7 +216,7 @@ default='kmeans'
                 "criterion='cv' holds out rows of X, which has to be one array for "
                 f"that; got {type(X).__name__}, in {holding_of(X)}. Use {able}."
             )
-        data = read(self, X, sample_weight, fewest=2)
+        data = read(self, X, sample_weight, min_samples=2)
         n_most = data.n_samples // (2 * (data.points.shape[1] + 1))
         mixture = KeOpsGaussianMixture(
             max(1, min(self.n_components, n_most)),
@@ -376,7 +376,7 @@ def _fold_scores(
 ) -> dict[int, float]:
     """Return the mean log-likelihood of `test` for each number of components."""
     with single_thread():
-        objective = pose(mixture, _rows(data, test)).objective
+        objective = build_problem(mixture, _rows(data, test)).objective
         return {
             member.n_components: objective.score(member.parameters)
             for member in follow_path(mixture, _rows(data, train))

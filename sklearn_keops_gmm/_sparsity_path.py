@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm._data import Data, read
-from sklearn_keops_gmm._fit import Task, pose, starting_point
+from sklearn_keops_gmm._fit import FitProblem, build_problem, starting_point
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._model import Evidence, MixtureParameters
 from sklearn_keops_gmm.backends import single_thread
@@ -193,7 +193,7 @@ def path_estimator(n_components: int, parameters: dict[str, Any]) -> Any:
 def follow_path(mixture: Any, data: Data) -> Iterator[Member]:
     """Yield the members of the path, the one with the most components first."""
     with single_thread():
-        task = pose(mixture, data)
+        task = build_problem(mixture, data)
         random_state = check_random_state(mixture.random_state)
         start = starting_point(mixture, task, random_state)
         settings = SolverSettings(mixture.tol, mixture.max_iter, mixture.learning_rate)
@@ -201,7 +201,7 @@ def follow_path(mixture: Any, data: Data) -> Iterator[Member]:
             yield _member(task, state)
 
 
-def _member(task: Task, state: State) -> Member:
+def _member(task: FitProblem, state: State) -> Member:
     objective, covariance = task.objective, task.problem.covariance
     n_components, n_features = state.parameters.means.shape
     of_one, of_two = (covariance.n_parameters(k, n_features) for k in (1, 2))

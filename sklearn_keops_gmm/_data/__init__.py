@@ -20,17 +20,17 @@ from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._frame import Extent, frame_of_mixture, power_of_two
 from sklearn_keops_gmm._data._query import (
     Bound,
-    Question,
+    SampleFunction,
     labels,
     log_density,
     responsibilities,
 )
 from sklearn_keops_gmm._data._source import (
-    answers,
     count,
     holding_of,
-    mean_answer,
+    map_samples,
     read,
+    weighted_mean,
 )
 
 __all__ = [
@@ -39,9 +39,8 @@ __all__ = [
     "Bound",
     "Data",
     "Extent",
-    "Question",
+    "SampleFunction",
     "all_or_nothing",
-    "answers",
     "check_representable",
     "check_same_namespace",
     "check_values",
@@ -51,7 +50,7 @@ __all__ = [
     "holding_of",
     "labels",
     "log_density",
-    "mean_answer",
+    "map_samples",
     "power_of_two",
     "read",
     "resolve_device",
@@ -60,4 +59,5 @@ __all__ = [
     "responsibilities",
     "to_numpy",
     "to_tensor",
+    "weighted_mean",
 ]

@@ -173,7 +173,7 @@ def lazily(question: Any, X: Any) -> Any:
 
     Parameters
     ----------
-    question : Question
+    question : SampleFunction
         Later changes of its mixture change nothing.
     X : dask array or data frame
     """

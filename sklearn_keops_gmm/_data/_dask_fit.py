@@ -43,7 +43,7 @@ def read_partitioned(
     X: Any,
     sample_weight: ArrayLike | None,
     *,
-    fewest: int | None = None,
+    min_samples: int | None = None,
     reset: bool = True,
 ) -> PartedData:
     """Check all partitions where they are, and gather the samples that starts see.
@@ -57,7 +57,7 @@ def read_partitioned(
         With `n_components`, `device`, `init_size` and `random_state`.
     X, sample_weight
         What `partitions_of` takes.
-    fewest, reset
+    min_samples, reset
         As for `read_data`.
 
     Raises
@@ -89,7 +89,7 @@ def read_partitioned(
         rows = np.sort(drawn)
     points, weights = read.take(torch.from_numpy(rows))
     check_weighted_samples(
-        points, weights, mixture.n_components if fewest is None else fewest
+        points, weights, mixture.n_components if min_samples is None else min_samples
     )
     kind = ArrayKind.of(np.empty(0))
     return PartedData(kind, points, weights, read, summary)

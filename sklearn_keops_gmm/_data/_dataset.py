@@ -59,7 +59,7 @@ def read_data(
     X: ArrayLike,
     sample_weight: ArrayLike | None,
     *,
-    fewest: int | None = None,
+    min_samples: int | None = None,
     reset: bool = True,
 ) -> Data:
     """Check samples and weights, and take them to the device that computes.
@@ -70,7 +70,7 @@ def read_data(
         With `n_components` and `device`.
     X : array-like of shape (n_samples, n_features)
     sample_weight : array-like of shape (n_samples,) or None
-    fewest : int, default=None
+    min_samples : int, default=None
         As few samples may have a positive weight; None for `n_components`.
     reset : bool, default=True
         Whether these samples say what the features are, or those of a fit before.
@@ -96,6 +96,6 @@ def read_data(
     points, weights = check_weighted_samples(
         to_tensor(array, device),
         weights,
-        mixture.n_components if fewest is None else fewest,
+        mixture.n_components if min_samples is None else min_samples,
     )
     return Data(kind, points, weights)

@@ -36,7 +36,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Question:
+class SampleFunction:
     """What a fitted mixture is asked about each sample; calling it asks an array.
 
     Attributes

@@ -15,7 +15,7 @@ from sklearn_keops_gmm._data._chunks import in_pieces, joined, mean_of_pieces
 from sklearn_keops_gmm._data._dask import in_partitions, lazily, mean_of_partitions
 from sklearn_keops_gmm._data._dask_fit import read_partitioned
 from sklearn_keops_gmm._data._dataset import Data, read_data
-from sklearn_keops_gmm._data._query import Question
+from sklearn_keops_gmm._data._query import SampleFunction
 from sklearn_keops_gmm._data._stream import read_streamed
 
 
@@ -31,7 +31,7 @@ def read(
     X: Any,
     sample_weight: ArrayLike | None,
     *,
-    fewest: int | None = None,
+    min_samples: int | None = None,
     reset: bool = True,
 ) -> Data:
     """Check samples and weights for a fit; those of `read_data`, however held."""
@@ -41,7 +41,7 @@ def read(
         "partitions": read_partitioned,
     }
     reading = how[holding_of(X)]
-    return reading(mixture, X, sample_weight, fewest=fewest, reset=reset)
+    return reading(mixture, X, sample_weight, min_samples=min_samples, reset=reset)
 
 
 def count(X: Any, data: Data) -> int:
@@ -49,22 +49,22 @@ def count(X: Any, data: Data) -> int:
     return _num_samples(X) if holding_of(X) == "whole" else data.n_samples
 
 
-def answers(question: Question, X: Any) -> Any:
+def map_samples(question: SampleFunction, X: Any) -> Any:
     """Return a question's answers for all samples: for a dask collection lazily."""
-    how: dict[str, Callable[[Question, Any], Any]] = {
-        "whole": Question.__call__,
+    how: dict[str, Callable[[SampleFunction, Any], Any]] = {
+        "whole": SampleFunction.__call__,
         "pieces": joined,
         "partitions": lazily,
     }
     return how[holding_of(X)](question, X)
 
 
-def mean_answer(
-    question: Question, X: Any, sample_weight: ArrayLike | None
+def weighted_mean(
+    question: SampleFunction, X: Any, sample_weight: ArrayLike | None
 ) -> tuple[float, float]:
     """Return the weighted mean of the answers, and the sum of the weights."""
-    how: dict[str, Callable[[Question, Any, Any], tuple[float, float]]] = {
-        "whole": Question.mean,
+    how: dict[str, Callable[[SampleFunction, Any, Any], tuple[float, float]]] = {
+        "whole": SampleFunction.mean,
         "pieces": mean_of_pieces,
         "partitions": mean_of_partitions,
     }

@@ -34,7 +34,7 @@ def read_streamed(
     X: Any,
     sample_weight: ArrayLike | None,
     *,
-    fewest: int | None = None,
+    min_samples: int | None = None,
     reset: bool = True,
 ) -> PartedData:
     """Go through all pieces once: check them, and draw the samples that starts see.
@@ -45,7 +45,7 @@ def read_streamed(
         With `n_components`, `device`, `init_size` and `random_state`.
     X, sample_weight
         What `pieces_of` takes.
-    fewest, reset
+    min_samples, reset
         As for `read_data`.
 
     Raises
@@ -72,7 +72,7 @@ def read_streamed(
     assert summary is not None
     points, weights = cast(reservoir.rows(), summary.dtype)
     check_weighted_samples(
-        points, weights, mixture.n_components if fewest is None else fewest
+        points, weights, mixture.n_components if min_samples is None else min_samples
     )
     pieces = Pieces(reader, summary.dtype, X, sample_weight)
     return PartedData(reader.kind, points, weights, pieces, summary)

@@ -5,10 +5,10 @@ from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._objective import Objective
 from sklearn_keops_gmm._fit._online import Running
 from sklearn_keops_gmm._fit._run import (
-    Past,
-    Task,
+    FitProblem,
+    WarmStart,
+    build_problem,
     makes_moves,
-    pose,
     solve,
     starting_point,
 )
@@ -16,13 +16,13 @@ from sklearn_keops_gmm._fit._run import (
 __all__ = [
     "STARTS",
     "CallbackSupport",
+    "FitProblem",
     "FitTasks",
     "Objective",
-    "Past",
     "Running",
-    "Task",
+    "WarmStart",
+    "build_problem",
     "makes_moves",
-    "pose",
     "solve",
     "starting_point",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_keops_gmm._model import Lazily, MixtureParameters
+from sklearn_keops_gmm._model import LazyParameters, MixtureParameters
 
 
 class _NoContext:
@@ -103,7 +103,7 @@ class FitTasks:
         self._iteration, self._n_iter = None, 0
         self._begin_iteration(lambda: start)
 
-    def iterate(self, parameters: Lazily, done: bool) -> bool:
+    def iterate(self, parameters: LazyParameters, done: bool) -> bool:
         """End an iteration; begin the next unless `done` or a callback asks to stop.
 
         Returns
@@ -133,14 +133,14 @@ class FitTasks:
         """End the fit, whose attributes are set."""
         self._root.call_on_fit_task_end(**self._data, reconstruction_attributes={})
 
-    def _begin_iteration(self, parameters: Lazily) -> None:
+    def _begin_iteration(self, parameters: LazyParameters) -> None:
         if self._n_iter == self._max_iter:
             return
         self._n_iter += 1
         self._iteration = self._start.subcontext(task_name="iteration")
         self._iteration.call_on_fit_task_begin(**self._data, **self._of(parameters))
 
-    def _of(self, parameters: Lazily) -> dict[str, Any]:
+    def _of(self, parameters: LazyParameters) -> dict[str, Any]:
         """Return what a fitted estimator of `parameters` can be made of."""
         attributes = self._attributes
         return {"reconstruction_attributes": lambda: attributes(parameters())}

@@ -20,18 +20,18 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
-from sklearn_keops_gmm._fit._start_data import Problem
+from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import UserStart
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm._model.covariances import (
-    PADDING,
+    MASS_FLOOR,
     above_padding,
 )
 from sklearn_keops_gmm.backends import openmp_of_others
 
 
 def initialize(
-    problem: Problem,
+    problem: StartData,
     init_params: str,
     user: UserStart,
     reg_covar: float,
@@ -41,7 +41,7 @@ def initialize(
 
     Parameters
     ----------
-    problem : Problem
+    problem : StartData
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
     user : UserStart
         Takes precedence, array by array.
@@ -62,7 +62,7 @@ def initialize(
     )
     if weights is None or means is None or precisions is None:
         about, moments = STARTS[init_params](problem, random_state)
-        mass = moments.mass + PADDING
+        mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))
         weights = mass / samples if weights is None else weights
         found, covariances = covariance.m_step(moments, about, reg_covar)
@@ -78,7 +78,7 @@ def initialize(
 # -- starts: each returns means and the moments about them, above padding -------------
 
 
-def _kmeans(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moments]:
+def _kmeans(problem: StartData, random_state: RandomState) -> tuple[Tensor, Moments]:
     """Let each sample belong to its cluster."""
     labels = _kmeans_labels(problem, random_state).to(problem.points.device)
     mass = problem.centre.new_zeros(problem.n_components)
@@ -98,7 +98,7 @@ def _kmeans(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moment
     return problem.centre + offsets, above_padding(moments, problem.mean_weight)
 
 
-def _kmeans_labels(problem: Problem, random_state: RandomState) -> Tensor:
+def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
     """Cluster as scikit-learn does; an integer weight counts as that many rows."""
     part, _ = problem.drawn(random_state)
     array = part.array
@@ -118,7 +118,7 @@ def _kmeans_labels(problem: Problem, random_state: RandomState) -> Tensor:
     return torch.as_tensor(labels, dtype=torch.int64)
 
 
-def _random(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moments]:
+def _random(problem: StartData, random_state: RandomState) -> tuple[Tensor, Moments]:
     """Let each sample belong to all components, at random.
 
     A row with an integer weight draws once for each of the rows that it stands for.
@@ -144,7 +144,7 @@ def _random(problem: Problem, random_state: RandomState) -> tuple[Tensor, Moment
 
 
 def _random_from_data(
-    problem: Problem, random_state: RandomState
+    problem: StartData, random_state: RandomState
 ) -> tuple[Tensor, Moments]:
     """Let each component have one sample, chosen at random.
 
@@ -164,7 +164,7 @@ def _random_from_data(
 
 
 def _kmeans_plusplus(
-    problem: Problem, random_state: RandomState
+    problem: StartData, random_state: RandomState
 ) -> tuple[Tensor, Moments]:
     """Let each component have one sample, far from each other."""
     part, rows = problem.drawn(random_state)
@@ -179,7 +179,7 @@ def _kmeans_plusplus(
     return one_sample_each(problem, np.arange(len(problem.points))[rows][indices])
 
 
-STARTS: dict[str, Callable[[Problem, RandomState], tuple[Tensor, Moments]]] = {
+STARTS: dict[str, Callable[[StartData, RandomState], tuple[Tensor, Moments]]] = {
     "kmeans": _kmeans,
     "random": _random,
     "random_from_data": _random_from_data,

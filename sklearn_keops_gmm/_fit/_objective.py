@@ -351,7 +351,7 @@ class Objective:
         alive = self.survivors(parameters)
         return parameters if bool(alive.all()) else self.without(parameters, ~alive)
 
-    def check_width(
+    def check_not_collapsed(
         self, parameters: MixtureParameters, start: MixtureParameters
     ) -> None:
         """Check that no component has collapsed since the `start` of a fit.

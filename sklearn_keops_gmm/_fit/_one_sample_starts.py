@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._fit._start_data import Problem
+from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._model import Moments
-from sklearn_keops_gmm._model.covariances import PADDING
+from sklearn_keops_gmm._model.covariances import MASS_FLOOR
 
 
-def one_sample_each(problem: Problem, indices: np.ndarray) -> tuple[Tensor, Moments]:
+def one_sample_each(problem: StartData, indices: np.ndarray) -> tuple[Tensor, Moments]:
     """Return the moments that make an M-step repeat scikit-learn's arithmetic."""
     points = problem.points[torch.as_tensor(indices).to(problem.points.device)]
     points = points.double()  # (M, D)
     mass = torch.ones_like(points[:, 0])
-    padded = mass + PADDING
+    padded = mass + MASS_FLOOR
     means = points / padded[:, None]
     second = _QUIRKS[problem.covariance.name](problem, points, means, padded)
     # What the M-step is going to pad is in there already.
@@ -29,13 +29,13 @@ def one_sample_each(problem: Problem, indices: np.ndarray) -> tuple[Tensor, Mome
 
 
 def _quirk_full(
-    problem: Problem, points: Tensor, means: Tensor, mass: Tensor
+    problem: StartData, points: Tensor, means: Tensor, mass: Tensor
 ) -> Tensor:
     return problem.covariance.outer(points - means)
 
 
 def _quirk_tied(
-    problem: Problem, points: Tensor, means: Tensor, mass: Tensor
+    problem: StartData, points: Tensor, means: Tensor, mass: Tensor
 ) -> Tensor:
     total = torch.zeros_like(means.mT @ means)
     for rows in problem.tiles():
@@ -46,7 +46,7 @@ def _quirk_tied(
 
 
 def _quirk_diag(
-    problem: Problem, points: Tensor, means: Tensor, mass: Tensor
+    problem: StartData, points: Tensor, means: Tensor, mass: Tensor
 ) -> Tensor:
     # Divided, then multiplied: the differences are rounding noise that counts.
     mass = mass[:, None]
@@ -54,7 +54,7 @@ def _quirk_diag(
 
 
 def _quirk_spherical(
-    problem: Problem, points: Tensor, means: Tensor, mass: Tensor
+    problem: StartData, points: Tensor, means: Tensor, mass: Tensor
 ) -> Tensor:
     return _quirk_diag(problem, points, means, mass).sum(1)
 

@@ -1,4 +1,4 @@
-"""The steps of a fit: read the data, pose the problem, solve it from its starts."""
+"""The steps of a fit: state the problem, and solve it from its starts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sklearn_keops_gmm._data import (
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._objective import Objective
-from sklearn_keops_gmm._fit._start_data import Problem
+from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter
 from sklearn_keops_gmm._model import (
-    Lazily,
+    LazyParameters,
     MixtureParameters,
     PriorFunction,
     Rounding,
@@ -63,22 +63,22 @@ class Parameters(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
+class FitProblem:
     """What is to be solved: the problem that starts see, the objective of solvers."""
 
-    problem: Problem
+    problem: StartData
     objective: Objective
 
 
 @dataclass(frozen=True)
-class Past:
+class WarmStart:
     """What a warm start continues: a mixture, and the cost before its last step."""
 
     parameters: MixtureParameters
     cost: float
 
 
-def pose(mixture: Parameters, data: Data) -> Task:
+def build_problem(mixture: Parameters, data: Data) -> FitProblem:
     """Bind the data to a backend and a cost."""
     points, weights = data.points, data.sample_weight
     name = choose_backend(mixture.backend, points.device)
@@ -86,7 +86,7 @@ def pose(mixture: Parameters, data: Data) -> Task:
     covariance = COVARIANCES[mixture.covariance_type]
     n_components = mixture.n_components
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
-    problem = Problem(points, weights, frame, n_components, covariance, init_size)
+    problem = StartData(points, weights, frame, n_components, covariance, init_size)
     objective = Objective(
         data.bind(get_backend(name), frame),
         data.total_weight,
@@ -96,7 +96,7 @@ def pose(mixture: Parameters, data: Data) -> Task:
         _user_prior(mixture),
         Rounding(frame.centre, points.dtype),
     )
-    return Task(problem, objective)
+    return FitProblem(problem, objective)
 
 
 def _user_prior(mixture: Parameters) -> UserPrior | None:
@@ -130,7 +130,7 @@ def makes_moves(mixture: Parameters) -> bool:
 
 
 def starting_point(
-    mixture: Parameters, task: Task, random_state: np.random.RandomState
+    mixture: Parameters, task: FitProblem, random_state: np.random.RandomState
 ) -> MixtureParameters:
     """Return the parameters that a solver starts from: the user's, or found."""
     problem = task.problem
@@ -152,7 +152,7 @@ def starting_point(
 
 
 def solve(
-    mixture: Parameters, task: Task, past: Past | None, tasks: FitTasks
+    mixture: Parameters, task: FitProblem, past: WarmStart | None, tasks: FitTasks
 ) -> SolverResult:
     """Solve from each start and keep the lowest cost; or go on from the `past`."""
     random_state = check_random_state(mixture.random_state)
@@ -168,7 +168,9 @@ def solve(
         random_state=random_state,
     )
 
-    def on_step(n_iter: int, fall: float, parameters: Lazily, done: bool) -> bool:
+    def on_step(
+        n_iter: int, fall: float, parameters: LazyParameters, done: bool
+    ) -> bool:
         reporter.step(n_iter, fall)
         return tasks.iterate(parameters, done)
 

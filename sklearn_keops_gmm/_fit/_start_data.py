@@ -23,7 +23,7 @@ _MOST_COPIES = 10**7
 
 
 @dataclass(frozen=True)
-class Problem:
+class StartData:
     """What a start works on.
 
     Attributes
@@ -118,7 +118,7 @@ class Problem:
             for some in owners.split(_TILE):
                 yield some, self.centre.new_ones(len(some))
 
-    def drawn(self, random_state: RandomState) -> tuple[Problem, np.ndarray | slice]:
+    def drawn(self, random_state: RandomState) -> tuple[StartData, np.ndarray | slice]:
         """Return the problem of `init_size` samples, and which rows they are.
 
         It is this one if there are no more. Rows are drawn in proportion to their

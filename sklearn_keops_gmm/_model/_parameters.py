@@ -210,7 +210,7 @@ class MixtureParameters:
 
 
 # A mixture that is made only where it is asked for.
-Lazily = Callable[[], MixtureParameters]
+LazyParameters = Callable[[], MixtureParameters]
 
 
 class CostTerms(NamedTuple):

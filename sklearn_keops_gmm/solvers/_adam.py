@@ -63,7 +63,7 @@ def adam(
         if stop or converged:
             break
     parameters = objective.parameters(*unknowns)
-    objective.check_width(parameters, start)
+    objective.check_not_collapsed(parameters, start)
     return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from sklearn_keops_gmm._model import Lazily, MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import LazyParameters, MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._descent import check_finite
 from sklearn_keops_gmm.solvers._protocol import (
     Evaluation,
@@ -60,7 +60,7 @@ def lbfgs(
         descent.end()
         converged = descent.rests
         parameters = around.parameters(descent.packed)
-        objective.check_width(parameters, start)
+        objective.check_not_collapsed(parameters, start)
     costs, log_likelihoods = tuple(history.costs), tuple(history.log_likelihoods)
     return SolverResult(parameters, costs, log_likelihoods, converged)
 
@@ -82,7 +82,7 @@ class _History:
         return self._stopped or len(self.costs) >= self._max_iter
 
     def add(
-        self, before: Evaluation, fall: float, after: Lazily, converged: bool
+        self, before: Evaluation, fall: float, after: LazyParameters, converged: bool
     ) -> None:
         """Note an iteration: where it started, what it brought, where it led."""
         self.costs.append(before.cost)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model import (
     CostTerms,
-    Lazily,
+    LazyParameters,
     Leap,
     MixtureParameters,
     Moments,
@@ -24,7 +24,7 @@ class OnStep(Protocol):
     """What a solver calls after each iteration."""
 
     def __call__(
-        self, n_iter: int, fall: float, parameters: Lazily, done: bool
+        self, n_iter: int, fall: float, parameters: LazyParameters, done: bool
     ) -> bool:
         """Hear of an iteration; return whether to stop.
 
@@ -41,7 +41,7 @@ class OnStep(Protocol):
         """
 
 
-def known(parameters: MixtureParameters) -> Lazily:
+def known(parameters: MixtureParameters) -> LazyParameters:
     """Return what makes a mixture that is there already."""
     return lambda: parameters
 
@@ -165,7 +165,7 @@ class Objective(Protocol):
     ) -> MixtureParameters:
         """Return the mixture that unconstrained parameters describe."""
 
-    def check_width(
+    def check_not_collapsed(
         self, parameters: MixtureParameters, start: MixtureParameters
     ) -> None:
         """Raise ValueError if a component has collapsed since the start."""

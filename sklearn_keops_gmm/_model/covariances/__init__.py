@@ -6,7 +6,7 @@ asks which type it works with.
 
 from sklearn_keops_gmm._model.covariances._base import (
     ILL_DEFINED,
-    PADDING,
+    MASS_FLOOR,
     CovarianceStructure,
     above_padding,
 )
@@ -36,7 +36,7 @@ COVARIANCES: dict[str, CovarianceStructure] = {
 __all__ = [
     "COVARIANCES",
     "ILL_DEFINED",
-    "PADDING",
+    "MASS_FLOOR",
     "CovarianceStructure",
     "above_padding",
 ]

@@ -26,7 +26,7 @@ ILL_DEFINED = (
 
 # scikit-learn adds this to every mass, so that an empty component divides by it: a
 # speck of mass at the origin.
-PADDING = 10 * torch.finfo(torch.float64).eps
+MASS_FLOOR = 10 * torch.finfo(torch.float64).eps
 
 
 def above_padding(moments: Moments, mean_weight: float) -> Moments:
@@ -174,7 +174,7 @@ class CovarianceStructure(Mergers, Steps):
         there are more samples they are less than scikit-learn's rounding error.
         """
         outer = self.outer(means * (mass < 2.0)[:, None])
-        return PADDING * self.pool(outer)
+        return MASS_FLOOR * self.pool(outer)
 
     def m_step(
         self,
@@ -197,7 +197,7 @@ class CovarianceStructure(Mergers, Steps):
             that this explains are zero, and there are no specks: a component of one
             sample has no width.
         """
-        mass = moments.mass + PADDING
+        mass = moments.mass + MASS_FLOOR
         new_means = (moments.mass[:, None] * means + moments.first) / mass[:, None]
         shift = new_means - means  # (M, D)
         correction = 0.5 * moments.mass[:, None] * shift - moments.first
