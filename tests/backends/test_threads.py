@@ -13,7 +13,7 @@ import torch
 from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_limits
 
-from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm import KeOpsGaussianMixture, _openmp
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 from tests.data import blobs
 
@@ -171,6 +171,85 @@ def test_fits_side_by_side(many_threads):
         for found in pool.map(fit, range(8)):
             assert_array_equal(found, alone)
     assert torch.get_num_threads() == 3
+
+
+class Newcomer:
+    """A thread that first asks torch for its number now, and once more later."""
+
+    def __init__(self):
+        self.pool = ThreadPoolExecutor(1)
+        self.first = self.ask()
+
+    def ask(self):
+        return self.pool.submit(torch.get_num_threads).result()
+
+    def last(self):
+        with self.pool:
+            return self.ask()
+
+
+def test_others_that_ask_during_a_fit_keep_their_number(many_threads):
+    newcomers = []
+
+    def prior(weights, means, factors):
+        assert torch.get_num_threads() == 1
+        newcomers.append(Newcomer())
+        return 0.0 * weights.sum()
+
+    mixture = KeOpsGaussianMixture(2, prior=prior, solver="adam", max_iter=2)
+    mixture.set_params(random_state=0, tol=0.0).fit(blobs(3000))
+    assert newcomers
+    for newcomer in newcomers:
+        assert (newcomer.first, newcomer.last()) == (3, 3)
+
+
+def test_others_that_ask_during_tiles_keep_their_number(many_threads):
+    """Also while the threads for tiles are started, five as none has asked for yet."""
+    torch.set_num_threads(5)
+    newcomers = map_threads(lambda _: Newcomer(), range(10), CPU)
+    assert [(one.first, one.last()) for one in newcomers] == [(5, 5)] * 10
+
+
+def test_holds_that_end_in_any_order(many_threads):
+    """Each thread gets back what it had, and newcomers what torch has."""
+    ends = [threading.Event() for _ in range(3)]
+    held = threading.Barrier(4)
+
+    def hold(i):
+        torch.get_num_threads()
+        with single_thread():
+            held.wait()
+            ends[i].wait()
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(3) as pool:
+        found = [pool.submit(hold, i) for i in range(3)]
+        held.wait()
+        seen = []
+        for i in (1, 0, 2):
+            ends[i].set()
+            seen.append((found[i].result(), torch_threads_of_a_new_thread()))
+    assert seen == [(3, 3)] * 3
+
+
+def test_code_that_takes_all_threads(many_threads):
+    with single_thread():
+        with _openmp.all_threads():
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+
+
+def test_where_the_libraries_of_torch_are_not_found(many_threads, monkeypatch):
+    """torch is told instead, which others can see until the end."""
+    monkeypatch.setattr(_openmp, "_libraries", lambda: None)
+    watch = Watch()
+    with single_thread():
+        assert torch.get_num_threads() == 1
+        map_threads(watch, range(6), CPU)
+    assert watch.most == 3
+    assert watch.torch_threads == {1}
+    assert torch.get_num_threads() == torch_threads_of_a_new_thread() == 3
 
 
 @pytest.mark.slow
