@@ -38,7 +38,7 @@ WINGS = {
     "solvers": {"_model"},
     "_data": {"_model", "backends", "solvers"},
     "_fit": {"_model", "backends", "solvers", "_data"},
-    "_display": {"_model", "_data"},
+    "_display": {"_model", "backends", "_data"},
 }
 TOP = ["_base", "_conditioning", "_mixture", "_sparsity_path", "_mixture_cv", ""]
 MAY_SEE = WINGS | {

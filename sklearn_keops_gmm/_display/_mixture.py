@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_keops_gmm._data import resolve_features, to_numpy, to_tensor
 from sklearn_keops_gmm._display._style import Style, axes_for, style
 from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm.backends import single_thread
 
 _MARGIN = 0.06
 _DATA, _DENSITY, _COMPONENTS = "#3b3b3b", "#1f5f99", "#c1272d"
@@ -97,6 +98,7 @@ class MixtureDisplay:
         self.feature_names = feature_names
 
     @classmethod
+    @single_thread()
     def from_estimator(
         cls,
         estimator: Any,
