@@ -13,7 +13,8 @@ import torch
 from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_limits
 
-from sklearn_keops_gmm import KeOpsGaussianMixture, _openmp
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm.backends import _openmp
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 from tests.data import blobs
 
