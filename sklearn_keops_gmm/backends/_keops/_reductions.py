@@ -91,14 +91,14 @@ class KeOpsReductions:
     @torch.no_grad()
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
-        return self._log_density(self._prepare(components))
+        return self._log_density(components, self._prepare(components))
 
     @torch.no_grad()
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
         pairs = self._prepare(components)
         rows = self._rows_per_sum(pairs)
-        log_density = self._log_density(pairs)
+        log_density = self._log_density(components, pairs)
         sums = self._sums(pairs, log_density, rows)
         mass, first, second = pairs.kernel.split(sums, self._points.shape[1])
         # The pairs were formed with means rounded to the dtype of the points.
@@ -167,18 +167,25 @@ class KeOpsReductions:
                 "backend='torch', which is also faster for so many features."
             )
 
-    def _log_density(self, pairs: Pairs) -> Tensor:
-        """Return log-densities, (N,), also of components in the frame."""
+    def _log_density(self, components: Components, pairs: Pairs) -> Tensor:
+        """Return log-densities, (N,), of components that were prepared."""
         formula = pairs.kernel.log_density(self._points.shape[1])
         out = reduce_pairs(formula, (self._points, *pairs.arrays))[:, 0]
+        # KeOps' log-sum-exp knows no infinite distance, as of samples far away.
+        far = out.isnan().nonzero()[:, 0]
+        for rows, logits in self.of_rows(far)._logit_tiles(components):
+            out[far[rows]] = logits.logsumexp(0)
         return out.masked_fill(out < _floor(out.dtype) / 2, -torch.inf)
 
     def _sums(self, pairs: Pairs, log_density: Tensor, rows: int) -> Tensor:
         """Return the sums over samples, (M, S), in float64, `rows` samples a time."""
         formula = pairs.kernel.moments(self._points.shape[1])
         # exp(log p_ij - inf) = 0: no share for samples without any density.
-        shift = log_density.masked_fill(log_density == -torch.inf, torch.inf)
-        per_sample = (self._points, shift[:, None], self._sample_weight)
+        unused = (log_density == -torch.inf)[:, None] | (self._sample_weight == 0)
+        shift = log_density[:, None].masked_fill(unused, torch.inf)
+        # No share times an infinite square would be NaN, in the sums of all.
+        points = self._points.masked_fill(unused, 0.0)
+        per_sample = (points, shift, self._sample_weight)
         shape = len(pairs.means), pairs.kernel.n_sums(self._points.shape[1])
         total = self._points.new_zeros(shape, dtype=torch.float64)
         for tile in zip(*(array.split(rows) for array in per_sample), strict=True):
@@ -239,7 +246,10 @@ def _in_frame(points: Tensor, frame: Frame) -> Tensor:
     """Return (points - centre) / scale, the centre subtracted in double precision."""
     rounded = frame.centre.to(points.dtype)
     rest = (frame.centre - rounded.double()).to(points.dtype)
-    return (points - rounded).sub_(rest).div_(frame.scale).contiguous()
+    # What stands for farther coordinates, whose products with factors are finite.
+    most = torch.finfo(points.dtype).max ** 0.75
+    framed = (points - rounded).sub_(rest).div_(frame.scale)
+    return framed.clamp_(-most, most).contiguous()
 
 
 def _floor(dtype: torch.dtype) -> float:
