@@ -16,7 +16,7 @@ from sklearn_keops_gmm._model import Components, Frame, Moments
 from sklearn_keops_gmm.backends._precision import limit_of_products
 from sklearn_keops_gmm.backends._torch._whitening import whitening
 
-_SAMPLE = 4096
+_SAMPLE = 2048
 # What stands for farther coordinates, of which a difference would be infinite.
 _FARTHEST = 1e300
 

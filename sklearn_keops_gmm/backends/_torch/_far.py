@@ -47,7 +47,8 @@ class Located(NamedTuple):
         The square of a coordinate, rounded, is wrong by more than the tolerance there.
         """
         limit = limit_of_products(points.dtype)
-        low, high = points.aminmax()
+        # Of what is not contiguous torch would make a copy.
+        low, high = (points if points.is_contiguous() else points.mT).aminmax()
         # Also False for NaN.
         if bool((low >= -limit) & (high <= limit)):
             return cls(points, None)
