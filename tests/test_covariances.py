@@ -221,7 +221,8 @@ def test_longest_axis(structure, n_features, rng):
 
 @every_structure
 @pytest.mark.parametrize(("width", "kept"), [(1e-15, False), (1e-10, True)])
-def test_rounding_of_means_is_no_width(structure, width, kept):
+@pytest.mark.parametrize("strict", [False, True])
+def test_rounding_of_means_is_no_width(structure, width, kept, strict):
     """A variance that the last digit of the mean explains is none."""
     room = COVARIANCES[structure]
     mass = torch.tensor([300.0, 400.0], dtype=torch.float64)
@@ -229,7 +230,9 @@ def test_rounding_of_means_is_no_width(structure, width, kept):
     second = torch.tensor(precisions(room.structure, width**2, 2, 2))
     second *= 700 if room.structure == "tied" else 400
     moments = Moments(mass, torch.zeros_like(means), second, 0.0)
-    rounding = Rounding(torch.zeros_like(means[0]), means.dtype).near(means)
+    rounding = None
+    if strict:
+        rounding = Rounding(torch.zeros_like(means[0]), means.dtype).near(means)
     _, covariances = room.m_step(moments, means, 0.0, rounding)
     if kept:
         assert bool((room.matrices(covariances, means).diagonal(0, 1, 2) > 0).all())

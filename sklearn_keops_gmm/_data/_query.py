@@ -67,8 +67,11 @@ class SampleFunction:
         """Return the weighted mean of the answer, and the sum of the weights."""
         values = to_numpy(self(X))
         if sample_weight is None:
-            # Numbers that fit float32 may have a sum that does not.
-            mean = np.mean(values, dtype=np.float64)
+            with np.errstate(over="ignore"):
+                mean = np.mean(values)
+            if not np.isfinite(mean):
+                # Numbers that fit float32 may have a sum that does not.
+                mean = np.mean(values, dtype=np.float64)
             return float(mean), float(len(values))
         weights = _check_sample_weight(
             to_numpy(sample_weight), values, ensure_non_negative=True

@@ -58,7 +58,8 @@ class Objective:
     user_prior : UserPrior or None
         A second prior, which only solvers that differentiate can lower.
     rounding : Rounding or None
-        Of the samples: without `reg_covar` no variance is below it.
+        Of the samples: with a sparsity, but without `reg_covar`, no variance is below
+        it. Without a sparsity a component of one sample is scikit-learn's.
     """
 
     reductions: Reductions
@@ -159,13 +160,13 @@ class Objective:
             means = means[alive]
             moments = self.covariance.select_moments(moments, alive)
         rounding = None
-        if self.reg_covar == 0.0 and self.rounding is not None:
+        if self.reg_covar == 0.0 and self.prior.sparsity > 0 and self.rounding:
             rounding = self.rounding.near(means)
         means, covariances = self.covariance.m_step(
             moments, means, self.reg_covar, rounding
         )
         found = MixtureParameters(weights, means, covariances, covariances)
-        if rounding is not None and extinguish and self.prior.sparsity > 0:
+        if rounding is not None and extinguish:
             found = self._without_collapsed(found)
         factors = self.covariance.factors(found.covariances)
         return replace(found, precisions_cholesky=factors)

@@ -210,8 +210,17 @@ class CovarianceStructure(Mergers, Steps):
                 for part in (second, noise)
             )
             return new_means, self._resolved(*of_both)
+        if reg_covar == 0.0:
+            second = self._beyond_rounding(second, mass, new_means)
         second = second + self.padding(new_means, moments.mass)
         return new_means, self._normalize(second, mass, reg_covar, n_features)
+
+    def _beyond_rounding(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
+        """Return second moments, with zero for what the rounding of means explains."""
+        # Of equal samples the variance is that or zero, as chance will have it.
+        roundings = torch.finfo(means.dtype).eps * means.abs()
+        least = self.pool(self.outer(mass.sqrt()[:, None] * roundings))
+        return torch.where(second.abs() < least, 0.0, second)
 
     @abstractmethod
     def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
