@@ -4,7 +4,10 @@
 sparsity prior that lets the fit decide how many components live.
 """
 
+import sys
+
 from sklearn_keops_gmm._display import CostDisplay, MixtureDisplay, SparsityPathDisplay
+from sklearn_keops_gmm._interop import publish
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
 from sklearn_keops_gmm._sparsity_path import SparsityPath, sparsity_path
@@ -20,3 +23,5 @@ __all__ = [
     "SparsityPathDisplay",
     "sparsity_path",
 ]
+
+publish(sys.modules[__name__])
