@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
+from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._model._parameters import Moments, Rounding
 from sklearn_keops_gmm._model.covariances import COVARIANCES, _merging
 from tests import reference
-from tests.data import precisions
+from tests.data import DENSE_BACKENDS, precisions
 from tests.reference import COVARIANCE_TYPES
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
@@ -240,6 +241,19 @@ def test_rounding_of_means_is_no_width(structure, width, kept, strict):
     else:
         with pytest.raises(ValueError, match="ill-defined empirical covariance"):
             room.factors(covariances)
+
+
+@pytest.mark.parametrize("structure", ["full", "tied"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("backend", DENSE_BACKENDS)
+def test_covariances_are_symmetric(structure, dtype, backend, rng):
+    """To the last bit, also where sums are in another basis, beside far samples."""
+    X = rng.standard_t(1.5, size=(500, 4)) * [1, 1e3, 1, 1] @ rng.normal(size=(4, 4))
+    model = KeOpsGaussianMixture(
+        2, covariance_type=structure, backend=backend, random_state=0
+    ).fit(X.astype(dtype))
+    found = model.covariances_
+    assert_array_equal(found, np.swapaxes(found, -1, -2))
 
 
 @every_structure

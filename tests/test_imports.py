@@ -36,7 +36,7 @@ WINGS = {
     "_interop": set(),
     "backends": {"_model"},
     "solvers": {"_model"},
-    "_data": {"_model", "backends", "solvers"},
+    "_data": {"_model", "backends"},
     "_fit": {"_model", "backends", "solvers", "_data"},
     "_display": {"_model", "backends", "_data"},
 }

@@ -5,6 +5,7 @@ import pickle
 import pickletools
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import cloudpickle
@@ -127,6 +128,12 @@ def test_pickles_name_nothing_private():
         assert names == {"sklearn_keops_gmm"}
     for name in sklearn_keops_gmm.__all__:
         assert getattr(sklearn_keops_gmm, name).__module__ == "sklearn_keops_gmm"
+
+
+def test_public_classes_keep_their_types():
+    hints = typing.get_type_hints(SparsityPath)
+    assert hints["costs"] is np.ndarray
+    assert hints["mixtures"] == tuple[KeOpsGaussianMixture, ...]
 
 
 def test_skops_of_a_choice():

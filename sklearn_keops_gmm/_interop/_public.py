@@ -7,6 +7,7 @@ older versions have saved names such files: it is found under those names, too.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,9 @@ def publish(package: ModuleType) -> None:
         home: Any = sys.modules[thing.__module__]
         # doctest passes over what says that it is from elsewhere, unless it is named.
         home.__test__ = {**getattr(home, "__test__", {}), name: thing}
+        if isinstance(thing, type):
+            # Written as text, they are looked up where the class says that it is from.
+            thing.__annotations__ = inspect.get_annotations(thing, eval_str=True)
         thing.__module__ = package.__name__
     for name in _FORMER:
         former: Any = ModuleType(f"{package.__name__}.{name}")

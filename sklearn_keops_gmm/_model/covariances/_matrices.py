@@ -148,6 +148,8 @@ class _MatrixCovariance(CovarianceStructure):
         identity = torch.eye(
             covariances.shape[-1], dtype=covariances.dtype, device=covariances.device
         )
+        # Sums in another basis or about other points are symmetric but for rounding.
+        covariances = 0.5 * (covariances + covariances.mT)
         regularized = covariances + reg_covar * identity
         if reg_covar > 0 and torch.linalg.cholesky_ex(regularized).info.any():
             if not torch.isfinite(covariances).all():
