@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm.solvers._protocol import Objective
 
+# By so much of itself a cost that rests goes up and down.
+_ROUNDING = 1e-13
+
 
 @dataclass(frozen=True)
 class State:
@@ -77,6 +80,11 @@ def advance(objective: Objective, state: State) -> State:
     return evaluate(objective, maximize(objective, state))
 
 
+def rises(before: State, after: State) -> bool:
+    """Tell whether the cost rises from one state to another, by more than rounding."""
+    return after.cost > before.cost + _ROUNDING * max(1.0, abs(before.cost))
+
+
 def remaining_fall(costs: list[float]) -> float:
     """Extrapolate by how much the cost is still going to fall.
 
@@ -122,7 +130,7 @@ def settle(
     for _ in range(max_iter):
         left = remaining_fall([state.cost for state in chain[-3:]])
         if left < tol:
-            if len(chain) > 1 and chain[-1].cost > chain[-2].cost:
+            if len(chain) > 1 and rises(chain[-2], chain[-1]):
                 chain.pop()
             return True
         if chain[-1].cost - 2 * left > target:

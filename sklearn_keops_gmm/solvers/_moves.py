@@ -20,7 +20,13 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import MixtureParameters, SolverResult
-from sklearn_keops_gmm.solvers._descent import State, advance, evaluate, settle
+from sklearn_keops_gmm.solvers._descent import (
+    State,
+    advance,
+    evaluate,
+    rises,
+    settle,
+)
 from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings, known
 
 # So many EM steps show what a challenger promises.
@@ -132,7 +138,7 @@ class Search:
                 chain += better
             before, length = chain[-1].cost, len(chain)
             rests = self.settle(chain, _REST * self.settings.tol)
-            while len(chain) > length and chain[-1].cost > before:
+            while len(chain) > length and rises(chain[length - 1], chain[-1]):
                 chain.pop()
             if not rests or before - chain[-1].cost <= self.settings.tol:
                 return rests
