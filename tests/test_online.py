@@ -236,6 +236,23 @@ def test_nearly_collinear_features_in_float32(structure, noise, rng):
     assert model.partial_fit(X).score(X) == pytest.approx(before, abs=1e-3)
 
 
+@pytest.mark.parametrize("structure", ["diag", "spherical"])
+def test_components_of_one_sample_without_a_ridge(structure):
+    """What is remembered is of the components that are left."""
+    X = np.random.default_rng(0).normal(size=(40, 2)).round(1)
+    model = KeOpsGaussianMixture(
+        20,
+        covariance_type=structure,
+        sparsity=3.0,
+        reg_covar=0,
+        max_iter=0,
+        random_state=0,
+    ).fit(X)
+    model.partial_fit(X)
+    assert len(model.weights_) == len(model.means_) == model.n_components_
+    assert np.isfinite(model.score(X))
+
+
 def test_features_of_many_scales_in_float32():
     for seed in range(6):
         rng = np.random.default_rng(seed)

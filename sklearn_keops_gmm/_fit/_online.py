@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -64,6 +65,8 @@ class Running(NamedTuple):
         old = self.moments(covariance, objective.reg_covar)
         share = rate * _TOTAL / objective.total_weight
         moments = old.scaled(1 - rate) + batch.scaled(share)
+        # The running moments end in no maximum: components leave by their weights only.
+        objective = replace(objective, rounding=None)
         parameters = objective.maximize(moments, self.parameters)
         fractions = moments.mass / _TOTAL
         alive = prior.alive(prior.maximize(fractions, self.parameters.weights))
