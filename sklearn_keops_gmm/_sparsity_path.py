@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -196,6 +196,9 @@ def follow_path(mixture: Any, data: Data) -> Iterator[Member]:
         task = build_problem(mixture, data)
         random_state = check_random_state(mixture.random_state)
         start = starting_point(mixture, task, random_state)
+        total = float(start.weights.sum())
+        if abs(total - 1.0) > 1e-9:  # scikit-learn's starts at single samples
+            start = replace(start, weights=start.weights / total)
         settings = SolverSettings(mixture.tol, mixture.max_iter, mixture.learning_rate)
         for state in homotopy(task.objective, start, settings):
             yield _member(task, state)
