@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import approx_fprime
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model._parameters import Frame, MixtureParameters
 from sklearn_keops_gmm._model._priors import SparsityPrior
 from sklearn_keops_gmm._model.covariances import COVARIANCES
@@ -21,7 +21,7 @@ every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 
 def objective_on(X, structure, *, backend="torch", sparsity=1.0, reg_covar=0.1):
     """The objective of three components on unweighted data."""
-    return Objective(
+    return MixtureObjective(
         get_backend(backend)(torch.tensor(X), None, Frame(torch.zeros(2).double())),
         float(len(X)),
         COVARIANCES[structure],

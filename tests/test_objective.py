@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model._parameters import Frame
 from sklearn_keops_gmm._model._priors import SparsityPrior
 from sklearn_keops_gmm._model.covariances import COVARIANCES
@@ -25,7 +25,7 @@ def make_objective(rng, backend, structure, *, weighted=True, **settings):
     settings = {"sparsity": 2.0, "reg_covar": 0.0} | settings
     points = torch.tensor(rng.normal(size=(40, 2)))
     weights = torch.tensor(rng.uniform(0, 2, size=40)) if weighted else None
-    objective = Objective(
+    objective = MixtureObjective(
         get_backend(backend)(points, weights, PLAIN),
         40.0 if weights is None else float(weights.sum()),
         COVARIANCES[structure],
@@ -130,7 +130,7 @@ def test_em_rests_where_the_gradient_vanishes(structure):
     ).fit(X)
     assert model.converged_
     assert model.n_components_ == 3
-    objective = Objective(
+    objective = MixtureObjective(
         get_backend("torch")(torch.tensor(X), None, PLAIN),
         float(len(X)),
         COVARIANCES[structure],

@@ -2,7 +2,7 @@
 
 from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks
 from sklearn_keops_gmm._fit._initialization import STARTS
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import Running
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
@@ -18,7 +18,7 @@ __all__ = [
     "CallbackSupport",
     "FitProblem",
     "FitTasks",
-    "Objective",
+    "MixtureObjective",
     "Running",
     "WarmStart",
     "build_problem",

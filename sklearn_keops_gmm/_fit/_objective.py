@@ -11,8 +11,7 @@ from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._autograd import LogLikelihood
-from sklearn_keops_gmm._fit._chart import Neighbourhood
-from sklearn_keops_gmm._fit._extrapolation import extrapolate
+from sklearn_keops_gmm._fit._chart import WhitenedChart, extrapolate
 from sklearn_keops_gmm._model import (
     Components,
     CostTerms,
@@ -27,7 +26,7 @@ from sklearn_keops_gmm._model.covariances import (
     COVARIANCES,
     ILL_DEFINED,
     CovarianceStructure,
-    above_padding,
+    above_mass_floor,
 )
 from sklearn_keops_gmm.backends import Reductions
 
@@ -39,7 +38,7 @@ _COLLAPSED = 1e-24
 
 
 @dataclass(frozen=True)
-class Objective:
+class MixtureObjective:
     """Cost, moments, M-step and gradient of a mixture on one data set.
 
     ``cost = -mean log-likelihood + prior``. With ``reg_covar`` > 0 what each M-step
@@ -150,7 +149,7 @@ class Objective:
             If a covariance is not positive definite, as in scikit-learn.
         """
         mean_weight = self.total_weight / self.reductions.n_samples
-        moments = above_padding(moments, mean_weight)
+        moments = above_mass_floor(moments, mean_weight)
         fractions = moments.mass / moments.mass.sum()
         weights = self.prior.maximize(fractions, parameters.weights)
         means = parameters.means
@@ -190,8 +189,8 @@ class Objective:
         pairs : Tensor of shape (P, 2), int64
         losses : Tensor of shape (P,)
             A bound on the mean log-likelihood that is lost.
-        refunds : Tensor of shape (P,)
-            What the prior's term of the cost falls by.
+        penalty_decreases : Tensor of shape (P,)
+            Of the prior's term of the cost.
         """
         fractions = moments.mass / moments.mass.sum()
         means, covariances = parameters.means, parameters.covariances
@@ -199,8 +198,8 @@ class Objective:
         losses = self.covariance.merge_losses(fractions, means, covariances, pairs)
         roots = parameters.weights.sqrt()
         both = parameters.weights[pairs].sum(1).sqrt()
-        refunds = self.prior.price * (roots[pairs].sum(1) - both)
-        return pairs, losses, refunds
+        decreases = self.prior.price * (roots[pairs].sum(1) - both)
+        return pairs, losses, decreases
 
     def merged(
         self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
@@ -308,13 +307,13 @@ class Objective:
             return None
         return Leap(self.parameters(*found.unknowns), found.length)
 
-    def near(self, parameters: MixtureParameters) -> Neighbourhood:
+    def near(self, parameters: MixtureParameters) -> WhitenedChart:
         """Return the cost on the mixtures around `parameters`, well scaled."""
-        return Neighbourhood(self, parameters)
+        return WhitenedChart(self, parameters)
 
     def batches(
         self, batch_size: int | None, random_state: RandomState
-    ) -> Iterator[Objective]:
+    ) -> Iterator[MixtureObjective]:
         """Yield objectives on parts of the data that together are all of it.
 
         The rows are shuffled and split into the fewest parts of at most

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
-# The masses of the running moments sum to this: beside it the specks of mass that
-# guard components of a single sample are nothing.
+# The masses of the running moments sum to this: beside it the mass floor is nothing.
 _TOTAL = 2.0**20
 
 
@@ -50,14 +49,16 @@ class Running(NamedTuple):
         second = mass.reshape(-1, *[1] * (second.ndim - 1)) * second
         return Moments(mass, torch.zeros_like(means), covariance.pool(second), 0.0)
 
-    def stepped(self, batch: Moments, objective: Objective, rate: float) -> Running:
+    def stepped(
+        self, batch: Moments, objective: MixtureObjective, rate: float
+    ) -> Running:
         """Return the memory after a step of this `rate` towards the moments of a batch.
 
         Parameters
         ----------
         batch : Moments
             About the means of the parameters.
-        objective : Objective
+        objective : MixtureObjective
             That of the batch.
         rate : float
         """

@@ -16,7 +16,7 @@ from sklearn_keops_gmm._data import (
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._initialization import initialize
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter
@@ -67,7 +67,7 @@ class FitProblem:
     """What is to be solved: the problem that starts see, the objective of solvers."""
 
     problem: StartData
-    objective: Objective
+    objective: MixtureObjective
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def build_problem(mixture: Parameters, data: Data) -> FitProblem:
     n_components = mixture.n_components
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     problem = StartData(points, weights, frame, n_components, covariance, init_size)
-    objective = Objective(
+    objective = MixtureObjective(
         data.bind(get_backend(name), frame),
         data.total_weight,
         covariance,

@@ -4,6 +4,7 @@ from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
 from sklearn_keops_gmm._model._parameters import (
     Components,
     CostTerms,
+    Evaluation,
     Frame,
     LazyParameters,
     Leap,
@@ -20,6 +21,7 @@ __all__ = [
     "CRITERIA",
     "Components",
     "CostTerms",
+    "Evaluation",
     "Evidence",
     "Frame",
     "LazyParameters",

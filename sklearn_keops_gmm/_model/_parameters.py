@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -232,6 +233,27 @@ class CostTerms(NamedTuple):
     ridge: Tensor
     log_likelihood: Tensor
     fractions: Tensor
+
+
+class Evaluation(NamedTuple):
+    """The objective at one vector of a chart.
+
+    Attributes
+    ----------
+    value : float
+        What is minimised: the cost, and what `reg_covar` adds to it.
+    gradient : ndarray of shape (n,)
+        Of the value.
+    cost : float
+        The penalised cost.
+    log_likelihood : float
+        The mean log-likelihood.
+    """
+
+    value: float
+    gradient: np.ndarray
+    cost: float
+    log_likelihood: float
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,9 @@ class UserPrior:
                 "prior(weights, means, precisions_cholesky) must return a real "
                 f"torch.Tensor of shape (), but it returned {_describe(value)}."
             )
-        moved = weights.requires_grad or means.requires_grad or factors.requires_grad
-        if moved and not value.requires_grad:
+        arguments = (weights, means, factors)
+        differentiated = any(array.requires_grad for array in arguments)
+        if differentiated and not value.requires_grad:
             raise ValueError(
                 "prior(weights, means, precisions_cholesky) must be differentiable by "
                 "torch, but what it returned is a constant: compute it from its "
@@ -162,7 +163,7 @@ def _minimum_by_tangents(
 
     The concave square root lies under its tangent at the current weights, with
     which the minimum is ``r_j / (lam + d_j)``. Each tangent lowers the cost; they
-    are repeated until the weights rest.
+    are repeated until the weights converge.
     """
     weights = weights / weights.sum()
     for _ in range(_MAX_TANGENTS):

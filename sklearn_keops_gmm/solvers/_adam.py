@@ -56,7 +56,7 @@ def adam(
                 "input data."
             )
         fall, previous = previous - cost, cost
-        converged = _rests(costs, settings.tol)
+        converged = _has_converged(costs, settings.tol)
         stop = on_step(
             n_iter, fall, partial(objective.parameters, *unknowns), converged
         )
@@ -88,7 +88,7 @@ def _pass(
     return cost, log_likelihood
 
 
-def _rests(costs: list[float], tol: float) -> bool:
+def _has_converged(costs: list[float], tol: float) -> bool:
     """Compare the mean cost of the last window with that of the one before."""
     if len(costs) < 2 * _WINDOW:
         return False

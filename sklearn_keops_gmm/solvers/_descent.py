@@ -1,4 +1,4 @@
-"""EM steps as a chain of states, and when such a chain has come to rest."""
+"""EM steps as a chain of states, and when such a chain has converged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm.solvers._protocol import Objective
 
-# By so much of itself a cost that rests goes up and down.
+# By this part of itself a cost that has converged goes up and down.
 _ROUNDING = 1e-13
 
 
@@ -106,7 +106,7 @@ def settle(
     max_iter: int,
     target: float = math.inf,
 ) -> bool:
-    """Extend a chain of states by EM steps until it rests, or cannot reach `target`.
+    """Extend a chain of states by EM until it converges, or cannot reach `target`.
 
     A step that raises the cost, as one can with `reg_covar`, ends it and is not kept.
 
@@ -116,7 +116,7 @@ def settle(
     chain : list of State
         At least one; added to.
     tol : float
-        It rests when less than this is left to gain, by extrapolation.
+        It has converged when less than this is left to gain, by extrapolation.
     max_iter : int
         At most so many steps.
     target : float
@@ -125,7 +125,7 @@ def settle(
 
     Returns
     -------
-    rests : bool
+    converged : bool
     """
     for _ in range(max_iter):
         left = remaining_fall([state.cost for state in chain[-3:]])

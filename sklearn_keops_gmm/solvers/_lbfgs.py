@@ -7,11 +7,15 @@ from functools import partial
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from sklearn_keops_gmm._model import LazyParameters, MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import (
+    Evaluation,
+    LazyParameters,
+    MixtureParameters,
+    SolverResult,
+)
 from sklearn_keops_gmm.solvers._descent import check_finite
 from sklearn_keops_gmm.solvers._protocol import (
-    Evaluation,
-    Neighbourhood,
+    Chart,
     Objective,
     OnStep,
     SolverSettings,
@@ -93,7 +97,7 @@ class _History:
 class _Round:
     """What L-BFGS-B calls: the objective around one mixture, and after each step."""
 
-    def __init__(self, around: Neighbourhood, history: _History) -> None:
+    def __init__(self, around: Chart, history: _History) -> None:
         self.packed = self._tried = around.origin
         self._around = around
         self._history = history
@@ -135,7 +139,7 @@ class _Round:
         self._here = self._latest
 
 
-def _evaluate(around: Neighbourhood, packed: np.ndarray) -> Evaluation:
+def _evaluate(around: Chart, packed: np.ndarray) -> Evaluation:
     """Evaluate the objective, or raise ValueError where it is not finite.
 
     The line search would take NaN for a place like any other.

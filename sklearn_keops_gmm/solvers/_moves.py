@@ -27,7 +27,12 @@ from sklearn_keops_gmm.solvers._descent import (
     rises,
     settle,
 )
-from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings, known
+from sklearn_keops_gmm.solvers._protocol import (
+    Objective,
+    OnStep,
+    SolverSettings,
+    computed,
+)
 
 # So many EM steps show what a challenger promises.
 _TRIAL_STEPS = 3
@@ -250,7 +255,7 @@ def _continued(
         costs.append(before.cost)
         log_likelihoods.append(before.log_likelihood)
         done = after is chain[-1]
-        if on_step(len(costs), fall, known(after.parameters), done):
+        if on_step(len(costs), fall, computed(after.parameters), done):
             parameters, converged = after.parameters, converged and done
             break
     return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model import (
     CostTerms,
+    Evaluation,
     LazyParameters,
     Leap,
     MixtureParameters,
@@ -26,7 +27,7 @@ class OnStep(Protocol):
     def __call__(
         self, n_iter: int, fall: float, parameters: LazyParameters, done: bool
     ) -> bool:
-        """Hear of an iteration; return whether to stop.
+        """Receive an iteration, after it; return True to stop.
 
         Parameters
         ----------
@@ -35,38 +36,18 @@ class OnStep(Protocol):
         fall : float
             Of the cost.
         parameters : callable
-            Makes the mixture that it led to, now.
+            Returns the mixture that it led to. To be called at once if at all.
         done : bool
             Whether it is known to be the last.
         """
 
 
-def known(parameters: MixtureParameters) -> LazyParameters:
-    """Return what makes a mixture that is there already."""
+def computed(parameters: MixtureParameters) -> LazyParameters:
+    """Return a mixture that is computed already in the form that `OnStep` takes."""
     return lambda: parameters
 
 
-class Evaluation(Protocol):
-    """The objective at one vector."""
-
-    @property
-    def value(self) -> float:
-        """What is minimised."""
-
-    @property
-    def gradient(self) -> np.ndarray:
-        """Its gradient, of shape (n,)."""
-
-    @property
-    def cost(self) -> float:
-        """The penalised cost."""
-
-    @property
-    def log_likelihood(self) -> float:
-        """The mean log-likelihood."""
-
-
-class Neighbourhood(Protocol):
+class Chart(Protocol):
     """The objective on the mixtures around one, in well-scaled coordinates."""
 
     @property
@@ -123,7 +104,10 @@ class Objective(Protocol):
     def merger_estimates(
         self, moments: Moments, parameters: MixtureParameters
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return pairs of components, what merging loses, and what it refunds."""
+        """Return pairs of components, and what their mergers change.
+
+        That is the likelihood that each loses, and by how much the penalty decreases.
+        """
 
     def merged(
         self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
@@ -157,7 +141,7 @@ class Objective(Protocol):
     ) -> Leap | None:
         """Return where two steps from `origin` point, if further than to their end."""
 
-    def near(self, parameters: MixtureParameters) -> Neighbourhood:
+    def near(self, parameters: MixtureParameters) -> Chart:
         """Return the objective on the mixtures around `parameters`."""
 
     def parameters(

@@ -15,7 +15,10 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model._parameters import Components, Moments, Structure
 from sklearn_keops_gmm._model.covariances._merging import Mergers, SharedMergers
-from sklearn_keops_gmm._model.covariances._tangent import SharedSteps, Steps
+from sklearn_keops_gmm._model.covariances._tangent import (
+    SharedTangentSpace,
+    TangentSpace,
+)
 
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have "
@@ -24,13 +27,13 @@ ILL_DEFINED = (
     "increase reg_covar, or scale the input data."
 )
 
-# scikit-learn adds this to every mass, so that an empty component divides by it: a
-# speck of mass at the origin.
+# scikit-learn adds this to every mass, as if so much lay at the origin: an empty
+# component then divides by it.
 MASS_FLOOR = 10 * torch.finfo(torch.float64).eps
 
 
-def above_padding(moments: Moments, mean_weight: float) -> Moments:
-    """Return moments that the specks are nothing beside, whatever samples weigh.
+def above_mass_floor(moments: Moments, mean_weight: float) -> Moments:
+    """Return moments beside which the mass floor is nothing, whatever samples weigh.
 
     Parameters
     ----------
@@ -41,7 +44,7 @@ def above_padding(moments: Moments, mean_weight: float) -> Moments:
     return moments if mean_weight >= 1.0 else moments.scaled(1.0 / mean_weight)
 
 
-class CovarianceStructure(Mergers, Steps):
+class CovarianceStructure(Mergers, TangentSpace):
     """What the estimator, the starts and the objective ask of a structure."""
 
     name: ClassVar[str]
@@ -167,8 +170,8 @@ class CovarianceStructure(Mergers, Steps):
     ) -> Tensor:
         """Divide second moments by masses and regularise."""
 
-    def padding(self, means: Tensor, mass: Tensor) -> Tensor:
-        """Return the second moments, about `means`, of the specks at the origin.
+    def mass_floor_second(self, means: Tensor, mass: Tensor) -> Tensor:
+        """Return the second moments, about `means`, of the mass floor at the origin.
 
         They keep the variance of a component that has one sample above zero. Where
         there are more samples they are less than scikit-learn's rounding error.
@@ -194,8 +197,8 @@ class CovarianceStructure(Mergers, Steps):
             Added to the diagonal of each covariance.
         rounding : Tensor of shape (M, D), default=None
             By how much coordinates near the means are rounded. If given, variances
-            that this explains are zero, and there are no specks: a component of one
-            sample has no width.
+            that this explains are zero, and the mass floor adds nothing to second
+            moments: a component of one sample has no width.
         """
         mass = moments.mass + MASS_FLOOR
         new_means = (moments.mass[:, None] * means + moments.first) / mass[:, None]
@@ -212,7 +215,7 @@ class CovarianceStructure(Mergers, Steps):
             return new_means, self._resolved(*of_both)
         if reg_covar == 0.0:
             second = self._beyond_rounding(second, mass, new_means)
-        second = second + self.padding(new_means, moments.mass)
+        second = second + self.mass_floor_second(new_means, moments.mass)
         return new_means, self._normalize(second, mass, reg_covar, n_features)
 
     def _beyond_rounding(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
@@ -287,7 +290,7 @@ class CovarianceStructure(Mergers, Steps):
         """Give groups of `counts[j]` standard normal points one covariance each."""
 
 
-class SharedCovariance(SharedMergers, SharedSteps, CovarianceStructure):
+class SharedCovariance(SharedMergers, SharedTangentSpace, CovarianceStructure):
     """What structures have in common whose covariance all components share."""
 
     def select(self, array: Tensor, alive: Tensor) -> Tensor:

@@ -47,10 +47,10 @@ class _ScaleCovariance(CovarianceStructure):
     def roots(self, factors: Tensor, means: Tensor) -> Tensor:
         return self.matrices(1.0 / factors, means)
 
-    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
-        return factors * steps.exp().reshape(factors.shape)
+    def retract(self, factors: Tensor, tangent: Tensor) -> Tensor:
+        return factors * tangent.exp().reshape(factors.shape)
 
-    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+    def inverse_retract(self, factors: Tensor, others: Tensor) -> Tensor:
         return (others / factors).log().flatten()
 
     # Features are independent within a component: given others, they are as alone.
@@ -105,13 +105,13 @@ class DiagonalCovariance(_ScaleCovariance):
     ) -> tuple[Tensor, Tensor]:
         return factors * factors * moments.first, -factors * moments.second
 
-    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
-        return steps / factors
+    def unwhiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return vectors / factors
 
-    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
-        return moves * factors
+    def whiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return vectors * factors
 
-    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+    def fisher_information(self, weights: Tensor, n_features: int) -> Tensor:
         return 2.0 * self._shares(weights).repeat_interleave(n_features)
 
     def outer(self, points: Tensor) -> Tensor:
@@ -163,13 +163,13 @@ class SphericalCovariance(_ScaleCovariance):
         means_gradient = (factors * factors)[:, None] * moments.first
         return means_gradient, -factors * moments.second
 
-    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
-        return steps / factors[:, None]
+    def unwhiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return vectors / factors[:, None]
 
-    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
-        return moves * factors[:, None]
+    def whiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return vectors * factors[:, None]
 
-    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+    def fisher_information(self, weights: Tensor, n_features: int) -> Tensor:
         return 2.0 * n_features * self._shares(weights)
 
     def outer(self, points: Tensor) -> Tensor:

@@ -82,35 +82,37 @@ class _MatrixCovariance(CovarianceStructure):
         whitened = moments.first[:, None, :] @ factors  # (M, 1, D)
         return (whitened @ factors.mT)[:, 0, :], -(moments.second @ factors)
 
-    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
-        columns = steps[:, :, None]  # (M, D, 1)
+    def unwhiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        columns = vectors[:, :, None]  # (M, D, 1)
         return torch.linalg.solve_triangular(factors.mT, columns, upper=False)[:, :, 0]
 
-    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
+    def retract(self, factors: Tensor, tangent: Tensor) -> Tensor:
         n_features = factors.shape[-1]
-        rows, columns = torch.triu_indices(n_features, n_features, device=steps.device)
-        triangle = steps.reshape(*factors.shape[:-2], -1)
+        rows, columns = torch.triu_indices(
+            n_features, n_features, device=tangent.device
+        )
+        triangle = tangent.reshape(*factors.shape[:-2], -1)
         entries = torch.where(rows == columns, triangle.exp(), triangle)
         relative = torch.zeros_like(factors)
         relative[..., rows, columns] = entries
         return factors @ relative
 
-    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
-        return (factors.mT @ moves[:, :, None])[:, :, 0]
+    def whiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return (factors.mT @ vectors[:, :, None])[:, :, 0]
 
-    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+    def inverse_retract(self, factors: Tensor, others: Tensor) -> Tensor:
         n_features = factors.shape[-1]
         rows, columns = torch.triu_indices(n_features, n_features, device=others.device)
         relative = torch.linalg.solve_triangular(factors, others, upper=True)
         triangle = relative[..., rows, columns]
         return torch.where(rows == columns, triangle.log(), triangle).flatten()
 
-    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+    def fisher_information(self, weights: Tensor, n_features: int) -> Tensor:
         rows, columns = torch.triu_indices(
             n_features, n_features, device=weights.device
         )
-        bend = 1.0 + (rows == columns).to(weights)
-        return (self._shares(weights)[:, None] * bend).flatten()
+        of_one = 1.0 + (rows == columns).to(weights)
+        return (self._shares(weights)[:, None] * of_one).flatten()
 
     def outer(self, points: Tensor) -> Tensor:
         return points[:, :, None] * points[:, None, :]
@@ -191,8 +193,8 @@ class FullCovariance(_MatrixCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features * (n_features + 1) // 2
 
-    def padding(self, means: Tensor, mass: Tensor) -> Tensor:
-        # Here scikit-learn lets the speck move the mean only.
+    def mass_floor_second(self, means: Tensor, mass: Tensor) -> Tensor:
+        # Here scikit-learn's mass floor moves the mean only.
         return means.new_zeros(())
 
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
