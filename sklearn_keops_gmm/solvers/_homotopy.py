@@ -11,7 +11,7 @@ from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
 
 # So many mergers are tried, the best by their estimates, for so many EM steps: what
 # more of either gains is below what the next merger changes.
-_FEW, _TRIAL_STEPS = 2, 2
+_N_CANDIDATES, _TRIAL_STEPS = 2, 2
 
 
 def homotopy(
@@ -38,7 +38,7 @@ def homotopy(
     while True:
         search.settle(chain, settings.tol)
         yield chain[-1]
-        unions = search.unions(chain[-1], _FEW)
+        unions = search.unions(chain[-1], _N_CANDIDATES)
         trials = search.trials(unions, n_steps=_TRIAL_STEPS)
         if not trials:
             return
