@@ -55,7 +55,7 @@ def _has_steps(mixture: Any) -> bool:
 
 
 class OnlineMixture(ConditionalMixture):
-    """The method that goes on from batch to batch."""
+    """Adds `partial_fit`, which learns from one batch after another."""
 
     n_components: int
     sparsity: float
@@ -199,13 +199,13 @@ class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, OnlineMixture):
         is quasi-Newton descent; 'adam' is gradient descent in the units of the data:
         scale them.
     moves : bool, default=True
-        With `sparsity`, let 'em' go on from where it rests by merging, dropping and
-        moving components as long as that lowers the cost. From hundreds of components
-        that takes many times as long as without.
+        With `sparsity`, let 'em' continue after it has converged by merging, dropping
+        and splitting components as long as that lowers the cost. From hundreds of
+        components that takes many times as long as without.
     acceleration : {'squarem'}, default=None
-        Let 'em' leap along the way that two of its steps point, wherever that lowers
-        the cost: many times fewer iterations where components overlap and `tol` is
-        small. Leaps that fail count in `max_iter`, not in `n_iter_`.
+        Let 'em' extrapolate two of its steps wherever that lowers the cost: many times
+        fewer iterations where components overlap and `tol` is small. Extrapolations
+        that fail count in `max_iter`, not in `n_iter_`.
     tol : float, default=1e-3
         'em' stops when the cost changes by less; 'lbfgs' when it falls by less, also
         once it has begun anew; 'adam' when its mean over ten iterations changes by
@@ -222,8 +222,8 @@ class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, OnlineMixture):
         round to them.
     max_iter : int, default=100
         The largest number of iterations; for 'adam' passes through the data. With
-        `moves`, each of the rests of 'em' is reached within as many, and `n_iter_` is
-        their sum.
+        `moves`, 'em' may take as many each time that it runs, and `n_iter_` is their
+        sum.
     n_init : int, default=1
         The number of starts; the one with the lowest cost is kept.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \

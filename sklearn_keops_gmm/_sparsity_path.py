@@ -355,7 +355,7 @@ def lower_envelope(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
             intervals[line] = at, np.inf
             return intervals
         crossings = (values[flatter] - values[line]) / (slopes[line] - slopes[flatter])
-        # Of lines that cross here at once the flattest goes on.
+        # Of lines that cross at the same point the flattest is followed.
         following = flatter[np.lexsort((slopes[flatter], crossings))[0]]
         intervals[line] = at, crossings.min()
         line, at = int(following), float(crossings.min())

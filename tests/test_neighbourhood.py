@@ -90,7 +90,7 @@ def test_gradient(backend, structure, rng):
 
 
 @every_structure
-def test_gradient_vanishes_where_em_rests(structure):
+def test_gradient_vanishes_where_em_converges(structure):
     model = KeOpsGaussianMixture(
         3,
         covariance_type=structure,
@@ -111,7 +111,7 @@ def test_gradient_vanishes_where_em_rests(structure):
 
 
 @every_structure
-def test_curvature_is_one_where_components_are_known(structure):
+def test_hessian_is_one_where_components_are_known(structure):
     """Far apart, the Hessian is the identity, whatever the units of the features.
 
     Except along one direction, the length of the roots of the weights, on which

@@ -116,7 +116,7 @@ def test_parameters_are_triangular(structure, rng):
 
 
 @every_structure
-def test_em_rests_where_the_gradient_vanishes(structure):
+def test_em_converges_where_the_gradient_vanishes(structure):
     """With reg_covar too: then it is the cost and the ridge that have no slope."""
     X = blobs()
     model = KeOpsGaussianMixture(

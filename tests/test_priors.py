@@ -79,7 +79,7 @@ def test_no_worse_than_one_step_on_the_tangent(pair, sparsity):
 @settings(max_examples=30)
 @given(pair=simplexes(), sparsity=strengths)
 def test_weights_at_rest_satisfy_the_closed_form(pair, sparsity):
-    """Asked again where it came to rest, the prior answers the same, as brentq does."""
+    """Asked again where it converged, the prior answers the same, as brentq does."""
     mass, weights = pair
     slope = sparsity / len(mass)
     for _ in range(100):

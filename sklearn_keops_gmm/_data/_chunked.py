@@ -27,7 +27,7 @@ from sklearn_keops_gmm._data._chunks import Piece
 from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
-from sklearn_keops_gmm.backends import Backend, Recipe, Reductions
+from sklearn_keops_gmm.backends import Backend, Reductions, ReductionsFactory
 
 # A part may have no weight at all; scikit-learn < 1.9 does not ask about that.
 _ZERO_WEIGHTS = (
@@ -155,12 +155,12 @@ class PartedReductions:
         points, weights = self._data.parts.take(rows.cpu()[order])
         back = order.argsort().to(points.device)
         # These coordinates do for components of any structure.
-        recipe = self._some.recipe("full")
-        return recipe(points[back], None if weights is None else weights[back])
+        factory = self._some.factory("full")
+        return factory(points[back], None if weights is None else weights[back])
 
-    def recipe(self, structure: Structure) -> Recipe:
+    def factory(self, structure: Structure) -> ReductionsFactory:
         """Return how to make reductions over other points, computed alike."""
-        return self._some.recipe(structure)
+        return self._some.factory(structure)
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
@@ -185,18 +185,18 @@ class PartedReductions:
     def _asking(
         self, method: str, components: Components
     ) -> Callable[[Tensor, Tensor | None], Any]:
-        return partial(_ask, method, self.recipe(components.structure), components)
+        return partial(_ask, method, self.factory(components.structure), components)
 
 
 def _ask(
     method: str,
-    recipe: Recipe,
+    factory: ReductionsFactory,
     components: Components,
     points: Tensor,
     weights: Tensor | None,
 ) -> Any:
     """Ask about one part, wherever its samples are; answer where the question is."""
-    answer = getattr(recipe(points, weights), method)(components.to(points.device))
+    answer = getattr(factory(points, weights), method)(components.to(points.device))
     return answer.to(components.means.device)
 
 
@@ -207,7 +207,7 @@ class Reader:
     Attributes
     ----------
     mixture : estimator
-        Is told of the features, or asked whether they are the same.
+        Receives the features, or is asked whether they are the same.
     kind : ArrayKind
         Of the first piece.
     device : torch.device

@@ -184,7 +184,7 @@ def starting_point(
 def solve(
     mixture: Parameters, task: FitProblem, past: WarmStart | None, tasks: FitTasks
 ) -> SolverResult:
-    """Solve from each start and keep the lowest cost; or go on from the `past`."""
+    """Solve from each start and keep the lowest cost; or continue from the `past`."""
     random_state = check_random_state(mixture.random_state)
     reporter = Reporter(mixture.verbose, mixture.verbose_interval)
     settings = SolverSettings(
