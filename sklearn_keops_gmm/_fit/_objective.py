@@ -21,6 +21,10 @@ from sklearn_keops_gmm._model import (
     Rounding,
     SparsityPrior,
     UserPrior,
+    neighbouring_pairs,
+    select_components,
+    split_component,
+    without_components,
 )
 from sklearn_keops_gmm._model.covariances import (
     COVARIANCES,
@@ -30,9 +34,6 @@ from sklearn_keops_gmm._model.covariances import (
 )
 from sklearn_keops_gmm.backends import Reductions
 
-# All pairs of so many components are looked at, of more those of near means.
-_ALL_PAIRS = 64
-_NEAR = 16
 # A variance that, beside that of the whole mixture, is none.
 _COLLAPSED = 1e-24
 
@@ -194,7 +195,7 @@ class MixtureObjective:
         """
         fractions = moments.mass / moments.mass.sum()
         means, covariances = parameters.means, parameters.covariances
-        pairs = _neighbours(means)
+        pairs = neighbouring_pairs(means)
         losses = self.covariance.merge_losses(fractions, means, covariances, pairs)
         roots = parameters.weights.sqrt()
         both = parameters.weights[pairs].sum(1).sqrt()
@@ -213,40 +214,18 @@ class MixtureObjective:
             moments, parameters.means, labels, len(kept)
         )
         weights = means.new_zeros(len(kept)).index_add_(0, labels, parameters.weights)
-        unions = replace(self._some(parameters, kept), weights=weights, means=means)
-        return self.maximize(moments, unions)
+        unions = select_components(self.covariance, parameters, kept)
+        return self.maximize(moments, replace(unions, weights=weights, means=means))
 
     def without(
         self, parameters: MixtureParameters, dropped: Tensor
     ) -> MixtureParameters:
         """Return the mixture of all components but those `dropped`, (M,) bool."""
-        kept = self._some(parameters, ~dropped)
-        return replace(kept, weights=kept.weights / kept.weights.sum())
+        return without_components(self.covariance, parameters, dropped)
 
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
-        """Return the mixture with component `j` as two halves side by side.
-
-        They lie half a standard deviation to either side of its mean, along its
-        longest axis, and are as wide as it was.
-        """
-        covariance = self.covariance.of_one(parameters.covariances, j)
-        step = 0.5 * self.covariance.longest_axis(covariance, parameters.means.shape[1])
-        twice = torch.arange(len(parameters.weights) + 1, device=step.device)
-        twice[-1] = j
-        halves = self._some(parameters, twice)
-        halves.weights[[j, -1]] *= 0.5
-        halves.means[j] -= step
-        halves.means[-1] += step
-        return halves
-
-    def _some(self, parameters: MixtureParameters, chosen: Tensor) -> MixtureParameters:
-        """Return copies of components, by an index, (K,), or a mask, (M,)."""
-        return MixtureParameters(
-            parameters.weights[chosen],
-            parameters.means[chosen],
-            self.covariance.select(parameters.covariances, chosen),
-            self.covariance.select(parameters.precisions_cholesky, chosen),
-        )
+        """Return the mixture with component `j` as two halves side by side."""
+        return split_component(self.covariance, parameters, j)
 
     # -- gradients ---------------------------------------------------------------
 
@@ -393,17 +372,3 @@ class MixtureObjective:
         reduced = self.without(parameters, ~alive)
         worse = self.cost(reduced) > self.cost(parameters)
         return torch.ones_like(alive) if worse else alive
-
-
-def _neighbours(means: Tensor) -> Tensor:
-    """Return pairs of components whose means are close to each other, (P, 2)."""
-    n_components = len(means)
-    if n_components <= _ALL_PAIRS:
-        return torch.combinations(torch.arange(n_components, device=means.device))
-    spread = means.std(0).clamp_min(torch.finfo(means.dtype).tiny)
-    distances = torch.cdist(means / spread, means / spread)
-    near = distances.topk(_NEAR + 1, largest=False).indices[:, 1:]  # (M, near)
-    rows = torch.arange(n_components, device=means.device)[:, None].expand_as(near)
-    pairs = torch.stack((rows, near), -1).reshape(-1, 2).sort(1).values
-    # Where means coincide the nearest need not be the component itself.
-    return pairs[pairs[:, 0] < pairs[:, 1]].unique(dim=0)

@@ -1,6 +1,12 @@
 """Values: parameters of mixtures, covariances, priors, criteria."""
 
 from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
+from sklearn_keops_gmm._model._mixture_edits import (
+    neighbouring_pairs,
+    select_components,
+    split_component,
+    without_components,
+)
 from sklearn_keops_gmm._model._parameters import (
     Components,
     CostTerms,
@@ -36,4 +42,8 @@ __all__ = [
     "Structure",
     "UserPrior",
     "marginal",
+    "neighbouring_pairs",
+    "select_components",
+    "split_component",
+    "without_components",
 ]
