@@ -1,9 +1,7 @@
 """A prior of one's own: what it is given, what it does, and what it may not return."""
 
 import pickle
-from dataclasses import dataclass
-
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
