@@ -27,7 +27,6 @@ from sklearn_keops_gmm._model import (
     without_components,
 )
 from sklearn_keops_gmm._model.covariances import (
-    COVARIANCES,
     ILL_DEFINED,
     CovarianceStructure,
     above_mass_floor,
@@ -123,9 +122,7 @@ class MixtureObjective:
         expectation the moments give.
         """
         components = self.components(parameters)
-        _, gradient = COVARIANCES[components.structure].quadratic_gradient(
-            components.factors, moments
-        )
+        _, gradient = self.covariance.quadratic_gradient(components.factors, moments)
         distances = -(components.factors * gradient).sum()
         complete = moments.mass @ components.offsets - 0.5 * distances
         return moments.log_likelihood - float(complete)
@@ -254,7 +251,7 @@ class MixtureObjective:
             components.offsets,
             components.means,
             components.factors,
-            components.structure,
+            self.covariance,
             self.reductions,
         )
         log_likelihood = total / self.total_weight

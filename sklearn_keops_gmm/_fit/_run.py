@@ -21,6 +21,7 @@ from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter
 from sklearn_keops_gmm._model import (
+    GaussianMixtureModel,
     LazyParameters,
     MixtureParameters,
     PriorFunction,
@@ -29,7 +30,7 @@ from sklearn_keops_gmm._model import (
     SparsityPrior,
     UserPrior,
 )
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import make_covariance
 from sklearn_keops_gmm.backends import choose_backend, get_backend
 from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
 
@@ -69,6 +70,10 @@ class FitProblem:
     problem: StartData
     objective: MixtureObjective
 
+    def model(self, parameters: MixtureParameters) -> GaussianMixtureModel:
+        """Return the model that has some parameters."""
+        return GaussianMixtureModel(parameters, self.problem.covariance)
+
 
 @dataclass(frozen=True)
 class WarmStart:
@@ -83,7 +88,7 @@ def build_problem(mixture: Parameters, data: Data) -> FitProblem:
     points, weights = data.points, data.sample_weight
     name = choose_backend(mixture.backend, points.device)
     frame = data.frame()
-    covariance = COVARIANCES[mixture.covariance_type]
+    covariance = make_covariance(mixture.covariance_type)
     n_components = mixture.n_components
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     problem = StartData(points, weights, frame, n_components, covariance, init_size)
