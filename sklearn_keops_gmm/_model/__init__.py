@@ -19,11 +19,21 @@ from sklearn_keops_gmm._model._parameters import (
     Leap,
     MixtureParameters,
     Moments,
+    Ridge,
     Rounding,
     SolverResult,
     Structure,
+    Targets,
 )
-from sklearn_keops_gmm._model._priors import PriorFunction, SparsityPrior, UserPrior
+from sklearn_keops_gmm._model._priors import (
+    PooledCovariances,
+    Prior,
+    PriorFunction,
+    Priors,
+    SparsityPrior,
+    Unknowns,
+    UserPrior,
+)
 from sklearn_keops_gmm._model._regression import Regression
 
 __all__ = [
@@ -38,12 +48,18 @@ __all__ = [
     "Leap",
     "MixtureParameters",
     "Moments",
+    "PooledCovariances",
+    "Prior",
     "PriorFunction",
+    "Priors",
     "Regression",
+    "Ridge",
     "Rounding",
     "SolverResult",
     "SparsityPrior",
     "Structure",
+    "Targets",
+    "Unknowns",
     "UserPrior",
     "model_of",
     "neighbouring_pairs",

@@ -66,13 +66,15 @@ def _model(
     make: Callable[..., CovarianceStructure], *arrays: np.ndarray
 ) -> GaussianMixtureModel:
     covariance = make()
-    _, means, covariances, _ = arrays
-    shape = covariance.shape(*means.shape)
-    if covariances.shape != shape:
+    shape, found = covariance.shape(*arrays[1].shape), arrays[2].shape
+    if found != shape:
         raise ValueError(
             f"covariance_type={covariance.name!r} was set after this mixture was "
-            f"fitted with another: covariances_ are of shape {covariances.shape}, and "
-            f"it takes {shape}. Fit it again."
+            f"fitted with another: covariances_ are of shape {found}, and it "
+            f"takes {shape}. Fit it again."
         )
-    tensors = (torch.from_numpy(array.astype(np.float64)) for array in arrays)
-    return GaussianMixtureModel(MixtureParameters(*tensors), covariance)
+    weights, means, covariances, factors = (
+        torch.from_numpy(array.astype(np.float64)) for array in arrays
+    )
+    parameters = MixtureParameters(weights, means, covariances, factors)
+    return GaussianMixtureModel(parameters, covariance)

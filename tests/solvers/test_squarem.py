@@ -91,7 +91,7 @@ def test_first_steps_are_those_of_em():
     assert_allclose(model.costs_, plain.costs_, rtol=1e-12)
 
 
-def test_rests_at_once_where_em_does():
+def test_converges_at_once_where_em_does():
     X = blobs()
     settled = fit(X, tol=1e-10, max_iter=1000)
     again = fit(
