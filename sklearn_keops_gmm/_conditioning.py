@@ -96,8 +96,8 @@ class ConditionalMixture(FittedMixture):
         NotFittedError
             If this mixture is not fitted.
         ValueError
-            If `features` are unknown, repeated, none or all; if `values` are not
-            one finite number for each, or have no density under any component.
+            If `features` are unknown, repeated, none or all; or if `values` are not
+            one finite number for each.
 
         Notes
         -----
@@ -128,11 +128,6 @@ class ConditionalMixture(FittedMixture):
         point = torch.tensor(checked, dtype=torch.float64)
         model = self._model()
         shares = _responsibilities(point, model.marginal(given))  # (M,)
-        if not bool(shares.any()):
-            raise ValueError(
-                f"values={checked.tolist()!r} have no density under any component: "
-                "they are too far from all of them."
-            )
         conditional = model.condition(given, point, shares)
         return self._over(_all_but(given, model.n_features), conditional)
 
