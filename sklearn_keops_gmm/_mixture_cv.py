@@ -18,11 +18,19 @@ from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from sklearn_keops_gmm._base import attributes_of
 from sklearn_keops_gmm._conditioning import ConditionalMixture
-from sklearn_keops_gmm._data import Data, all_or_nothing, holding_of, read, to_numpy
+from sklearn_keops_gmm._data import (
+    Data,
+    all_or_nothing,
+    holding_of,
+    read,
+    to_numpy,
+)
 from sklearn_keops_gmm._fit import build_problem
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
-from sklearn_keops_gmm._model import CRITERIA, Evidence, MixtureParameters
+from sklearn_keops_gmm._model import CRITERIA, Evidence, GaussianMixtureModel
+from sklearn_keops_gmm._model.covariances import make_covariance
 from sklearn_keops_gmm._sparsity_path import (
     Member,
     Path,
@@ -270,8 +278,9 @@ default='kmeans'
         self.path_ = as_path(mixture, data, members)
         self.mixture_ = self.path_.mixtures[chosen]
         self.sparsity_ = float(self.path_.sparsities[chosen, 0])
-        fitted = members[chosen].parameters
-        self.__dict__.update(self._attributes(fitted, data.kind, data.points.dtype))
+        covariance = make_covariance(self.covariance_type)
+        model = GaussianMixtureModel(members[chosen].parameters, covariance)
+        self.__dict__.update(attributes_of(model, data.kind, data.points.dtype))
 
     # -- what is about the mixture found, and not about the choice -------------------
 
@@ -292,10 +301,8 @@ default='kmeans'
         check_is_fitted(self)
         return self.mixture_.to_sklearn()
 
-    def _over(
-        self, features: list[int], parameters: MixtureParameters
-    ) -> KeOpsGaussianMixture:
-        return self.mixture_._over(features, parameters)
+    def _template(self) -> KeOpsGaussianMixture:
+        return self.mixture_
 
     # -- cross-validation ----------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from sklearn_keops_gmm._base import attributes_of
 from sklearn_keops_gmm._data import Data, read
 from sklearn_keops_gmm._fit import (
     build_problem,
@@ -18,7 +19,13 @@ from sklearn_keops_gmm._fit import (
     starting_point,
 )
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
-from sklearn_keops_gmm._model import Evidence, MixtureParameters, SparsityPrior
+from sklearn_keops_gmm._model import (
+    Evidence,
+    GaussianMixtureModel,
+    MixtureParameters,
+    SparsityPrior,
+)
+from sklearn_keops_gmm._model.covariances import make_covariance
 from sklearn_keops_gmm.backends import single_thread
 from sklearn_keops_gmm.solvers import SolverSettings, State, homotopy, refine
 
@@ -325,7 +332,9 @@ def _fitted(
     # A copy, as a clone takes longer than the fit of a small mixture.
     fitted = copy(mixture)
     fitted.sparsity = sparsity
-    fitted.__dict__.update(mixture._describe(data, member.parameters))
+    covariance = make_covariance(mixture.covariance_type)
+    model = GaussianMixtureModel(member.parameters, covariance)
+    fitted.__dict__.update(attributes_of(model, data.kind, data.points.dtype))
     fitted.converged_, fitted.n_iter_ = True, 0
     fitted.costs_, fitted.lower_bounds_ = [], []
     fitted.cost_ = sparsity * member.unit_penalty - member.log_likelihood

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._model._parameters import Moments, Rounding
-from sklearn_keops_gmm._model.covariances import COVARIANCES, _merging
+from sklearn_keops_gmm._model.covariances import COVARIANCES, _merging, make_covariance
 from tests import reference
 from tests.data import DENSE_BACKENDS, precisions
 from tests.reference import COVARIANCE_TYPES
@@ -41,7 +41,7 @@ def test_registry():
 @every_size
 def test_factors(structure, n_features, rng):
     """Factors, precisions and covariances lead back to each other."""
-    room = COVARIANCES[structure]
+    room = make_covariance(structure)
     mixture = make_mixture(rng, structure, n_features)
     covariances = torch.tensor(mixture.covariances)
     assert covariances.shape == room.shape(3, n_features)
@@ -62,7 +62,7 @@ def test_factors(structure, n_features, rng):
 @every_size
 def test_matrices(structure, n_features, rng):
     mixture = make_mixture(rng, structure, n_features)
-    found = COVARIANCES[structure].matrices(
+    found = make_covariance(structure).matrices(
         torch.tensor(mixture.covariances), torch.tensor(mixture.means)
     )
     expected = reference.as_matrices(structure, mixture.covariances, mixture.means)
@@ -74,7 +74,7 @@ def test_matrices(structure, n_features, rng):
 def test_offsets(structure, n_features, rng):
     mixture = make_mixture(rng, structure, n_features)
     _, offsets, means, factors = reference.components_of(structure, mixture)
-    components = COVARIANCES[structure].components(
+    components = make_covariance(structure).components(
         torch.tensor(mixture.weights).log(), torch.tensor(means), torch.tensor(factors)
     )
     assert_allclose(components.offsets, offsets, rtol=1e-12)
@@ -95,10 +95,10 @@ def test_m_step(structure, n_features, reg_covar, rng):
     _, offsets, means, factors = reference.components_of(structure, mixture)
     matrices = reference.as_matrices(structure, factors, means)
     sums = reference.moments(X, sample_weight, "full", offsets, means, matrices)
-    asked = COVARIANCES[structure].structure
+    asked = make_covariance(structure).structure
     sums = sums._replace(second=reference.fold_scatter(asked, sums.second))
     arrays = (torch.tensor(np.asarray(part, float)) for part in sums[:3])
-    means, covariances = COVARIANCES[structure].m_step(
+    means, covariances = make_covariance(structure).m_step(
         Moments(*arrays, sums.log_likelihood), torch.tensor(mixture.means), reg_covar
     )
     step = reference.em_step(
@@ -113,7 +113,7 @@ def moments_of(X, structure, mixture):
     _, offsets, means, factors = reference.components_of(structure, mixture)
     matrices = reference.as_matrices(structure, factors, means)
     sums = reference.moments(X, np.ones(len(X)), "full", offsets, means, matrices)
-    second = reference.fold_scatter(COVARIANCES[structure].structure, sums.second)
+    second = reference.fold_scatter(make_covariance(structure).structure, sums.second)
     arrays = (
         torch.tensor(np.asarray(part, float))
         for part in (sums.mass, sums.first, second)
@@ -138,7 +138,7 @@ def restricted(structure, own, tied):
 @every_size
 def test_merger_is_a_fit_to_the_union(structure, n_features, rng):
     """Merged moments are those of the added responsibilities."""
-    room = COVARIANCES[structure]
+    room = make_covariance(structure)
     mixture = make_mixture(rng, structure, n_features, n_components=4)
     X = rng.normal(size=(80, n_features)) * 2 + 1
     labels = np.array([1, 0, 1, 2])
@@ -172,7 +172,7 @@ def test_merge_losses(structure, n_features, rng):
     own = reference.as_matrices(structure, mixture.covariances, means)
     volumes = np.linalg.slogdet(own).logabsdet
     pairs = np.array([[0, 1], [2, 3], [1, 3]])
-    losses = COVARIANCES[structure].merge_losses(
+    losses = make_covariance(structure).merge_losses(
         torch.tensor(weights),
         torch.tensor(means),
         torch.tensor(mixture.covariances),
@@ -197,7 +197,7 @@ def test_merge_losses(structure, n_features, rng):
 @every_structure
 def test_merge_losses_some_at_a_time(structure, monkeypatch, rng):
     """However few covariances are held at once."""
-    room = COVARIANCES[structure]
+    room = make_covariance(structure)
     mixture = make_mixture(rng, structure, 3)
     arrays = (mixture.weights, mixture.means, mixture.covariances)
     arrays = [torch.tensor(array) for array in arrays]
@@ -211,7 +211,7 @@ def test_merge_losses_some_at_a_time(structure, monkeypatch, rng):
 @every_size
 def test_longest_axis(structure, n_features, rng):
     """Its square is the largest of the variances along any direction."""
-    room = COVARIANCES[structure]
+    room = make_covariance(structure)
     mixture = make_mixture(rng, structure, n_features)
     covariance = room.of_one(torch.tensor(mixture.covariances), 1)
     axis = room.longest_axis(covariance, n_features).numpy()
@@ -225,7 +225,7 @@ def test_longest_axis(structure, n_features, rng):
 @pytest.mark.parametrize("strict", [False, True])
 def test_rounding_of_means_is_no_width(structure, width, kept, strict):
     """A variance that the last digit of the mean explains is none."""
-    room = COVARIANCES[structure]
+    room = make_covariance(structure)
     mass = torch.tensor([300.0, 400.0], dtype=torch.float64)
     means = torch.full((2, 2), 62.0, dtype=torch.float64)
     second = torch.tensor(precisions(room.structure, width**2, 2, 2))
@@ -259,7 +259,7 @@ def test_covariances_are_symmetric(structure, dtype, backend, rng):
 @every_structure
 def test_collapse(structure):
     """A width of zero is regularised where it may be, and an error where not."""
-    room = COVARIANCES[structure]
+    room = make_covariance(structure)
     mass = torch.tensor([3.0, 4.0], dtype=torch.float64)
     means = torch.tensor([[1.0, 2.0], [0.0, -1.0]], dtype=torch.float64)
     second = torch.tensor(precisions(room.structure, 0.0, 2, 2))
@@ -283,4 +283,4 @@ def test_parameters_are_counted_as_in_scikit_learn(structure, n_features):
         "tied_diag": n_features,
         "tied_spherical": 1,
     }
-    assert COVARIANCES[structure].n_parameters(3, n_features) == free[structure]
+    assert make_covariance(structure).n_parameters(3, n_features) == free[structure]

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm._fit._chart import extrapolate
 from sklearn_keops_gmm._model._parameters import MixtureParameters
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import COVARIANCES, make_covariance
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCES)
 
@@ -60,7 +60,7 @@ def shrinking_steps(covariance, rng, rate, size=1.0):
 
 @every_structure
 def test_steps_are_what_moves(structure, rng):
-    covariance = COVARIANCES[structure]
+    covariance = make_covariance(structure)
     factors, others = (draw_factors(covariance, rng) for _ in range(2))
     moved = covariance.retract(factors, covariance.inverse_retract(factors, others))
     assert_allclose(moved, others, atol=1e-14)
@@ -73,7 +73,7 @@ def test_steps_are_what_moves(structure, rng):
 @pytest.mark.parametrize("rate", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize("size", [1.0, 1e6])
 def test_exact_where_steps_shrink_evenly(structure, rate, size, rng):
-    covariance = COVARIANCES[structure]
+    covariance = make_covariance(structure)
     end, track = shrinking_steps(covariance, rng, rate, size)
     found = extrapolate(covariance, track, longest=1000.0)
     assert found.length == pytest.approx(1 / (1 - rate))
@@ -85,13 +85,13 @@ def test_exact_where_steps_shrink_evenly(structure, rate, size, rng):
 
 @every_structure
 def test_longest(structure, rng):
-    covariance = COVARIANCES[structure]
+    covariance = make_covariance(structure)
     _, track = shrinking_steps(covariance, rng, rate=0.99)
     assert extrapolate(covariance, track, longest=7.0).length == 7.0
 
 
 def test_nothing_to_extrapolate(rng):
-    covariance = COVARIANCES["full"]
+    covariance = make_covariance("full")
     _, track = shrinking_steps(covariance, rng, rate=0.9)
     # A step that overshoots by as much as it is long needs no leap.
     back = (track[0], track[2], track[0])

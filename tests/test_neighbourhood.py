@@ -10,7 +10,7 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model._parameters import Frame, MixtureParameters, Ridge
 from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import make_covariance
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
 from tests.data import blobs, every_backend
@@ -24,7 +24,7 @@ def objective_on(X, structure, *, backend="torch", sparsity=1.0, reg_covar=0.1):
     return MixtureObjective(
         get_backend(backend)(torch.tensor(X), None, Frame(torch.zeros(2).double())),
         float(len(X)),
-        COVARIANCES[structure],
+        make_covariance(structure),
         3,
         Priors(SparsityPrior(sparsity, 3)),
         Ridge(reg_covar),
@@ -40,7 +40,7 @@ def mixture(weights, means, structure, covariances):
 
 def random_mixture(rng, structure):
     """Three components anywhere, of any shape."""
-    shape = COVARIANCES[structure].shape(3, 2)
+    shape = make_covariance(structure).shape(3, 2)
     covariances = rng.uniform(0.5, 2, size=shape)
     if structure in ("full", "tied"):
         covariances = covariances @ np.swapaxes(covariances, -1, -2) + 0.2 * np.eye(2)

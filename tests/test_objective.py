@@ -9,7 +9,7 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model._parameters import Frame, Ridge
 from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import make_covariance
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
 from tests.data import blobs, every_backend
@@ -28,12 +28,12 @@ def make_objective(rng, backend, structure, *, weighted=True, **settings):
     objective = MixtureObjective(
         get_backend(backend)(points, weights, PLAIN),
         40.0 if weights is None else float(weights.sum()),
-        COVARIANCES[structure],
+        make_covariance(structure),
         3,
         Priors(SparsityPrior(settings["sparsity"], 3)),
         Ridge(settings["reg_covar"]),
     )
-    shape = COVARIANCES[structure].shape(3, 2)
+    shape = make_covariance(structure).shape(3, 2)
     factors = rng.choice([-1, 1], size=shape) * rng.uniform(0.5, 2, size=shape)
     unknowns = (rng.normal(size=3), rng.normal(size=(3, 2)), factors)
     return objective, [torch.tensor(u).requires_grad_() for u in unknowns]
@@ -55,7 +55,7 @@ def test_ridge_holds_the_masses_constant(structure, rng):
     objective, unknowns = make_objective(rng, "torch", structure, reg_covar=0.3)
     ridge = objective.differentiable_cost(*unknowns).ridge
     log_weights = torch.log_softmax(unknowns[0], 0)
-    components = COVARIANCES[structure].components(log_weights, *unknowns[1:])
+    components = make_covariance(structure).components(log_weights, *unknowns[1:])
     with torch.no_grad():
         mass = objective.reductions.moments(components).mass / objective.total_weight
     factors = unknowns[2].detach().numpy()
@@ -134,7 +134,7 @@ def test_em_converges_where_the_gradient_vanishes(structure):
     objective = MixtureObjective(
         get_backend("torch")(torch.tensor(X), None, PLAIN),
         float(len(X)),
-        COVARIANCES[structure],
+        make_covariance(structure),
         3,
         Priors(SparsityPrior(1.0, 3)),
         Ridge(0.1),

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._model._priors import Priors, UserPrior
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import make_covariance
 from tests import reference
 from tests.data import blobs, every_backend, mixture_of, spiral, start
 from tests.reference import COVARIANCE_TYPES
@@ -161,12 +161,12 @@ def test_batches_feel_it_whole(batch_size):
 def test_gradient_through_triangular_factors(structure, rng):
     """The factors that move are square; their triangular form is differentiated."""
     objective, unknowns = make_objective(rng, "torch", structure)
-    scale = torch.tensor(rng.normal(size=COVARIANCES[structure].shape(3, 2)))
+    scale = torch.tensor(rng.normal(size=make_covariance(structure).shape(3, 2)))
 
     def prior(weights, means, factors):
         return (scale * factors).sin().sum() + (weights[:, None] * means).cos().sum()
 
-    priors = Priors(objective.prior, UserPrior(prior, COVARIANCES[structure]))
+    priors = Priors(objective.prior, UserPrior(prior, make_covariance(structure)))
     objective = replace(objective, prior=priors)
     assert torch.autograd.gradcheck(
         lambda *u: objective.differentiable_cost(*u).cost,

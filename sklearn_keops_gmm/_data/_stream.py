@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from sklearn_keops_gmm._data._checks import check_weighted_samples
@@ -27,6 +28,7 @@ from sklearn_keops_gmm._data._chunked import (
     size_of_sample,
 )
 from sklearn_keops_gmm._data._chunks import check_any, pieces_of
+from sklearn_keops_gmm._data._fitted import Placement
 
 
 def read_streamed(
@@ -60,8 +62,9 @@ def read_streamed(
     for piece in pieces_of(X, sample_weight):
         with piece.named():
             if reader is None:
-                reader = Reader.of(mixture, piece)
-            points, weights = reader.read(piece, first=reset and summary is None)
+                validate = partial(validate_data, mixture)
+                reader = Reader.of(validate, Placement.of(mixture), piece)
+            points, weights = reader.read(piece, reset=reset and summary is None)
         if len(points) == 0:
             continue
         reservoir.add(points, weights)
@@ -91,7 +94,7 @@ class Pieces:
         """Yield the samples of one piece after another."""
         for piece in pieces_of(self.X, self.sample_weight):
             with piece.named():
-                points, weights = self.reader.read(piece, checked=True)
+                points, weights = self.reader.read(piece, checked=True, reset=False)
             if len(points) > 0:
                 yield cast((points, weights), self.dtype)
 

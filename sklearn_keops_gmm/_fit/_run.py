@@ -22,6 +22,7 @@ from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter
 from sklearn_keops_gmm._model import (
+    GaussianMixtureModel,
     LazyParameters,
     MixtureParameters,
     Prior,
@@ -32,7 +33,7 @@ from sklearn_keops_gmm._model import (
     SparsityPrior,
     UserPrior,
 )
-from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
+from sklearn_keops_gmm._model.covariances import CovarianceStructure, make_covariance
 from sklearn_keops_gmm.backends import choose_backend, get_backend
 from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
 
@@ -84,6 +85,10 @@ class FitProblem:
     objective: MixtureObjective
     sample_size: float
 
+    def model(self, parameters: MixtureParameters) -> GaussianMixtureModel:
+        """Return the model that has some parameters."""
+        return GaussianMixtureModel(parameters, self.problem.covariance)
+
 
 @dataclass(frozen=True)
 class WarmStart:
@@ -98,7 +103,7 @@ def build_problem(mixture: Parameters, data: Data) -> FitProblem:
     points, weights = data.points, data.sample_weight
     name = choose_backend(mixture.backend, points.device)
     frame = data.frame()
-    covariance = COVARIANCES[mixture.covariance_type]
+    covariance = make_covariance(mixture.covariance_type)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     problem = StartData(points, weights, frame, n_components, covariance, init_size)

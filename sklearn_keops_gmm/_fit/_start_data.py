@@ -12,8 +12,8 @@ from numpy.random import RandomState
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
-from sklearn_keops_gmm._data import Extent, power_of_two
-from sklearn_keops_gmm._model import Frame
+from sklearn_keops_gmm._data import Extent
+from sklearn_keops_gmm._model import Frame, power_of_two
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # Coordinates in a tile; and numbers in one of a GPU, whose kernels take long to start.

@@ -8,7 +8,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._data._frame import Extent, frame_of_mixture
+from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._model._frame import frame_of_mixture
 from sklearn_keops_gmm._model._parameters import Frame
 from tests import reference
 from tests.backends.cases import (

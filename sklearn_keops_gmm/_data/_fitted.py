@@ -1,0 +1,100 @@
+"""What samples need to know of a fitted estimator, as values that can be sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import validate_data
+
+from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
+from sklearn_keops_gmm._data._checks import resolve_device
+from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
+
+# What a model is made of.
+_PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+# What scikit-learn's checks of samples read, besides the class.
+_READ = ("n_features_in_", "feature_names_in_", "means_")
+
+
+def fitted_model(estimator: Any) -> GaussianMixtureModel:
+    """Return the mixture that an estimator's attributes describe, as they are now.
+
+    Raises
+    ------
+    ValueError
+        If its `covariance_type` was changed after the fit.
+    """
+    attributes = (to_numpy(getattr(estimator, name)) for name in _PARAMETERS)
+    return model_of(estimator.covariance_type, *map(np.asarray, attributes))
+
+
+@dataclass(frozen=True)
+class FittedChecks:
+    """scikit-learn's checks of samples against those that an estimator has seen.
+
+    Attributes
+    ----------
+    estimator : type
+        Its class, which messages name.
+    seen : dict
+        Attributes of its fit.
+    """
+
+    estimator: type
+    seen: dict[str, Any]
+
+    @classmethod
+    def of(cls, estimator: Any) -> FittedChecks:
+        """Return the checks of an estimator that knows its features."""
+        attributes = vars(estimator)
+        seen = {name: attributes[name] for name in _READ if name in attributes}
+        return cls(type(estimator), seen)
+
+    def validate(self, X: Any, **how: Any) -> Any:
+        """Return samples as an array; `how` is for `validate_data`.
+
+        Raises
+        ------
+        ValueError
+            If they are unusable, or have other features.
+        """
+        return validate_data(self._stand_in(), X, reset=False, **how)
+
+    def check_namespace(self, X: Any, method: str) -> None:
+        """Raise ValueError unless samples are arrays like those of the fit."""
+        stand_in = self._stand_in()
+        check_same_namespace(X, stand_in, attribute="means_", method=method)
+
+    def _stand_in(self) -> Any:
+        found: Any = object.__new__(self.estimator)
+        found.__dict__.update(self.seen)
+        return found
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where to compute, as a user has asked for it.
+
+    Attributes
+    ----------
+    device : str or torch.device
+    backend : str
+    n_components : int
+        How many components there are to compute with.
+    """
+
+    device: str | torch.device
+    backend: str
+    n_components: int
+
+    @classmethod
+    def of(cls, estimator: Any) -> Placement:
+        """Return that of a fit."""
+        return cls(estimator.device, estimator.backend, estimator.n_components)
+
+    def device_for(self, array: Any) -> torch.device:
+        """Return the device for samples, (N, D)."""
+        return resolve_device(self.device, array, self.n_components, self.backend)
