@@ -160,9 +160,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
-            Rows sum to 1, but for samples so far away that all densities are 0 in
-            the precision of the data: theirs are 0. This is the only method that
-            returns a matrix of pairs.
+            Rows sum to 1, also where all densities are 0 in the precision of the
+            data. This is the only method that returns a matrix of pairs.
             For a dask array or data frame a dask array, not computed yet.
 
         Raises
@@ -362,9 +361,10 @@ class FittedMixture(DensityMixin, BaseEstimator):
             self.covariances_,
             self.precisions_cholesky_,
         )
-        return MixtureParameters(
-            *(torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays)
+        weights, means, covariances, factors = (
+            torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays
         )
+        return MixtureParameters(weights, means, covariances, factors)
 
     def _bind(self, X: ArrayLike, method: str) -> Bound:
         """Validate `X` and bind it to a backend, with the fitted components."""

@@ -100,8 +100,8 @@ class ConditionalMixture(FittedMixture):
         NotFittedError
             If this mixture is not fitted.
         ValueError
-            If `features` are unknown, repeated, none or all; if `values` are not
-            one finite number for each, or have no density under any component.
+            If `features` are unknown, repeated, none or all; or if `values` are not
+            one finite number for each.
 
         Notes
         -----
@@ -133,11 +133,6 @@ class ConditionalMixture(FittedMixture):
         point = torch.tensor(checked, dtype=torch.float64)
         regression = self._regression(given, targets)
         shares = _responsibilities(point, regression.given, covariance)  # (M,)
-        if not bool(shares.any()):
-            raise ValueError(
-                f"values={checked.tolist()!r} have no density under any component: "
-                "they are too far from all of them."
-            )
         return self._over(targets, regression.at(point, shares, covariance))
 
     @single_thread()

@@ -24,7 +24,7 @@ from sklearn_keops_gmm._data._checks import (
     resolve_init_size,
 )
 from sklearn_keops_gmm._data._chunks import Piece
-from sklearn_keops_gmm._data._dataset import Data
+from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends import Backend, Reductions, ReductionsFactory
@@ -61,22 +61,22 @@ class Summary:
     ----------
     n_samples : int
     extent : Extent
-    weight : float
+    weighing : Weighing
     single : bool
         Whether all are float32.
     """
 
     n_samples: int
     extent: Extent
-    weight: float
+    weighing: Weighing
     single: bool
 
     @classmethod
     def of(cls, points: Tensor, weights: Tensor | None) -> Summary:
         """Return the summary of one or more samples."""
         n, single = len(points), points.dtype == torch.float32
-        weight = n if weights is None else float(weights.sum(dtype=torch.float64))
-        return cls(n, Extent.of(points), weight, single)
+        weighing = Weighing.of_ones(n) if weights is None else Weighing.of(weights)
+        return cls(n, Extent.of(points), weighing, single)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -87,7 +87,7 @@ class Summary:
         return Summary(
             self.n_samples + other.n_samples,
             self.extent + other.extent,
-            self.weight + other.weight,
+            self.weighing + other.weighing,
             self.single and other.single,
         )
 
@@ -113,7 +113,12 @@ class PartedData(Data):
     @property
     def total_weight(self) -> float:
         """The sum of the sample weights."""
-        return self.summary.weight
+        return self.summary.weighing.total
+
+    @property
+    def sample_size(self) -> float:
+        """How many samples of weight 1 say as much: what criteria count in."""
+        return self.summary.weighing.sample_size
 
     def frame(self) -> Frame:
         """Return the frame in which to compute."""

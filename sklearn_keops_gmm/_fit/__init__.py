@@ -4,6 +4,7 @@ from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import Running
+from sklearn_keops_gmm._fit._regularization import n_distinct_rows
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
     WarmStart,
@@ -23,6 +24,7 @@ __all__ = [
     "WarmStart",
     "build_problem",
     "makes_moves",
+    "n_distinct_rows",
     "solve",
     "starting_point",
 ]

@@ -8,7 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import CostTerms, Evaluation, MixtureParameters
+from sklearn_keops_gmm._model import (
+    CostTerms,
+    Evaluation,
+    MixtureParameters,
+    Targets,
+)
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # The root of a weight stays above, where its logarithm has a slope.
@@ -33,11 +38,16 @@ class DifferentiableObjective(Protocol):
         means: Tensor,
         factors: Tensor,
         fractions: Tensor | None = None,
+        targets: Targets | None = None,
     ) -> CostTerms:
         """Return the terms of the cost of unconstrained parameters."""
 
     def parameters(
-        self, logits: Tensor, means: Tensor, factors: Tensor
+        self,
+        logits: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        targets: Targets | None = None,
     ) -> MixtureParameters:
         """Return the mixture that unconstrained parameters describe."""
 
@@ -111,6 +121,7 @@ class WhitenedChart:
         self, objective: DifferentiableObjective, centre: MixtureParameters
     ) -> None:
         self._objective = objective
+        self._targets = centre.targets
         self._coordinates = coordinates = _Coordinates(objective.covariance, centre)
         roots, self._sizes = coordinates.roots, coordinates.sizes
         twos = torch.full_like(roots, 2.0)
@@ -136,7 +147,7 @@ class WhitenedChart:
         """Return what is minimised at a vector of shape (n,), with its gradient."""
         vector = torch.tensor(packed, device=self._scales.device, requires_grad=True)
         terms = self._objective.differentiable_cost(
-            *self._unknowns(vector), self._fractions
+            *self._unknowns(vector), self._fractions, self._targets
         )
         if self._fractions is None:
             self._fractions = terms.fractions
@@ -152,7 +163,8 @@ class WhitenedChart:
     def parameters(self, packed: np.ndarray) -> MixtureParameters:
         """Return the mixture at a vector, negligible components left out."""
         vector = torch.tensor(packed, device=self._scales.device)
-        return self._objective.parameters(*self._unknowns(vector))
+        unknowns = self._unknowns(vector)
+        return self._objective.parameters(*unknowns, self._targets)
 
     def _unknowns(self, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-weights, means and triangular factors, differentiable."""

@@ -34,7 +34,7 @@ def initialize(
     problem: StartData,
     init_params: str,
     user: UserStart,
-    reg_covar: float,
+    ridge: Tensor | float,
     random_state: RandomState,
 ) -> MixtureParameters:
     """Return the parameters that a fit starts from.
@@ -45,7 +45,7 @@ def initialize(
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
     user : UserStart
         Takes precedence, array by array.
-    reg_covar : float
+    ridge : float or Tensor of shape (D,)
         Added to the diagonals of covariances that are found.
     random_state : RandomState
         Left untouched if `user` gives all three arrays.
@@ -65,7 +65,7 @@ def initialize(
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))
         weights = mass / samples if weights is None else weights
-        found, covariances = covariance.m_step(moments, about, reg_covar)
+        found, covariances = covariance.m_step(moments, about, ridge)
         means = found if means is None else means
     if precisions is None:
         factors = covariance.factors(covariances)

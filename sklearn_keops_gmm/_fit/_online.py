@@ -29,7 +29,9 @@ class Running(NamedTuple):
     parameters: MixtureParameters
     mass: Tensor
 
-    def moments(self, covariance: CovarianceStructure, reg_covar: float) -> Moments:
+    def moments(
+        self, covariance: CovarianceStructure, ridge: Tensor | float
+    ) -> Moments:
         """Return the running moments, about the means: their M-step changes nothing.
 
         Their masses sum to a million.
@@ -39,10 +41,11 @@ class Running(NamedTuple):
         # Of factors, as a covariance rounded to float32 need not be definite.
         roots = covariance.roots(factors, means)
         axes = torch.eye(means.shape[1], dtype=means.dtype, device=means.device)
+        ridges = torch.as_tensor(ridge).to(means).expand(len(axes))
         # A covariance is the sum of the outer products of its root's columns.
         second = sum(
             covariance.outer(roots[:, :, d])
-            - reg_covar * covariance.outer(axes[d : d + 1])
+            - ridges[d] * covariance.outer(axes[d : d + 1])
             for d in range(len(axes))
         )
         assert isinstance(second, Tensor)
@@ -63,14 +66,14 @@ class Running(NamedTuple):
         rate : float
         """
         covariance, prior = objective.covariance, objective.prior
-        old = self.moments(covariance, objective.reg_covar)
+        old = self.moments(covariance, objective.ridge.amounts)
         share = rate * _TOTAL / objective.total_weight
         moments = old.scaled(1 - rate) + batch.scaled(share)
         # The running moments end in no maximum: components leave by their weights only.
         objective = replace(objective, rounding=None)
         parameters = objective.maximize(moments, self.parameters)
         fractions = moments.mass / _TOTAL
-        alive = prior.alive(prior.maximize(fractions, self.parameters.weights))
+        alive = prior.alive(prior.maximize_weights(fractions, self.parameters.weights))
         # What dies would take very many batches to fade away.
         lasting = objective.survivors(parameters)
         if not bool(lasting.all()):

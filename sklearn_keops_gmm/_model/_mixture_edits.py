@@ -27,6 +27,7 @@ def select_components(
         parameters.means[chosen],
         covariance.select(parameters.covariances, chosen),
         covariance.select(parameters.precisions_cholesky, chosen),
+        None if parameters.targets is None else parameters.targets.select(chosen),
     )
 
 

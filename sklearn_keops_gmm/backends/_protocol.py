@@ -49,10 +49,16 @@ class Reductions(Protocol):
         """Return the moments about ``components.means`` in original coordinates."""
 
     def labels(self, components: Components) -> Tensor:
-        """Return ``argmax_j log p_ij``, of shape (N,), int64."""
+        """Return ``argmax_j log p_ij``, of shape (N,), int64.
+
+        Also where rounding hides it, or all are -inf in the dtype of the points.
+        """
 
     def responsibilities(self, components: Components) -> Tensor:
-        """Return ``softmax_j log p_ij``, (N, M), in the dtype of the points."""
+        """Return ``softmax_j log p_ij``, (N, M), in the dtype of the points.
+
+        Rows sum to 1, also where all densities are 0 in that dtype.
+        """
 
 
 class Backend(Protocol):

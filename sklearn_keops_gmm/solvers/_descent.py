@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm.solvers._protocol import Objective
@@ -63,21 +63,25 @@ def maximize(objective: Objective, state: State) -> MixtureParameters:
     found = objective.maximize(moments, parameters)
     if len(found.weights) == state.n_components:
         return found
-    cost = _cost(objective, found)
+    cost = objective.cost(found)
     if cost <= state.cost:
         return found
     kept = objective.maximize(moments, parameters, extinguish=False)
-    return found if cost <= _cost(objective, kept) else kept
-
-
-def _cost(objective: Objective, parameters: MixtureParameters) -> float:
-    moments = objective.moments(parameters)
-    return objective.penalty(parameters) - objective.log_likelihood(moments)
+    return found if cost <= objective.cost(kept) else kept
 
 
 def advance(objective: Objective, state: State) -> State:
     """Make an M-step and the next E-step."""
     return evaluate(objective, maximize(objective, state))
+
+
+def renewed(objective: Objective, state: State) -> State | None:
+    """Return a state with the targets that the data now make, if they move."""
+    parameters = objective.renewed(state.parameters, state.moments)
+    if parameters is None:
+        return None
+    cost = objective.penalty(parameters) - state.log_likelihood
+    return replace(state, parameters=parameters, cost=cost)
 
 
 def rises(before: State, after: State) -> bool:

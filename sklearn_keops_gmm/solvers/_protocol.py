@@ -18,6 +18,7 @@ from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
     SolverResult,
+    Targets,
 )
 
 
@@ -86,6 +87,9 @@ class Objective(Protocol):
     def penalty(self, parameters: MixtureParameters) -> float:
         """Return the prior's term of the cost."""
 
+    def cost(self, parameters: MixtureParameters) -> float:
+        """Return the penalised cost."""
+
     def log_likelihood(self, moments: Moments) -> float:
         """Return the mean log-likelihood of the parameters that made `moments`."""
 
@@ -122,8 +126,21 @@ class Objective(Protocol):
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
 
+    def renewed(
+        self, parameters: MixtureParameters, moments: Moments | None = None
+    ) -> MixtureParameters | None:
+        """Return the parameters with the targets that the data now make.
+
+        None if there are no targets, or they would hardly move.
+        """
+
     def differentiable_cost(
-        self, logits: Tensor, means: Tensor, factors: Tensor
+        self,
+        logits: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        fractions: Tensor | None = None,
+        targets: Targets | None = None,
     ) -> CostTerms:
         """Return the terms of the cost of unconstrained parameters."""
 
@@ -145,7 +162,11 @@ class Objective(Protocol):
         """Return the objective on the mixtures around `parameters`."""
 
     def parameters(
-        self, logits: Tensor, means: Tensor, factors: Tensor
+        self,
+        logits: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        targets: Targets | None = None,
     ) -> MixtureParameters:
         """Return the mixture that unconstrained parameters describe."""
 

@@ -8,8 +8,8 @@ from scipy.optimize import approx_fprime
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from sklearn_keops_gmm._model._parameters import Frame, MixtureParameters
-from sklearn_keops_gmm._model._priors import SparsityPrior
+from sklearn_keops_gmm._model._parameters import Frame, MixtureParameters, Ridge
+from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
@@ -25,8 +25,9 @@ def objective_on(X, structure, *, backend="torch", sparsity=1.0, reg_covar=0.1):
         get_backend(backend)(torch.tensor(X), None, Frame(torch.zeros(2).double())),
         float(len(X)),
         COVARIANCES[structure],
-        SparsityPrior(sparsity, 3),
-        reg_covar,
+        3,
+        Priors(SparsityPrior(sparsity, 3)),
+        Ridge(reg_covar),
     )
 
 

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from sklearn_keops_gmm._model._parameters import Frame
-from sklearn_keops_gmm._model._priors import SparsityPrior
+from sklearn_keops_gmm._model._parameters import Frame, Ridge
+from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
@@ -29,8 +29,9 @@ def make_objective(rng, backend, structure, *, weighted=True, **settings):
         get_backend(backend)(points, weights, PLAIN),
         40.0 if weights is None else float(weights.sum()),
         COVARIANCES[structure],
-        SparsityPrior(settings["sparsity"], 3),
-        settings["reg_covar"],
+        3,
+        Priors(SparsityPrior(settings["sparsity"], 3)),
+        Ridge(settings["reg_covar"]),
     )
     shape = COVARIANCES[structure].shape(3, 2)
     factors = rng.choice([-1, 1], size=shape) * rng.uniform(0.5, 2, size=shape)
@@ -134,8 +135,9 @@ def test_em_converges_where_the_gradient_vanishes(structure):
         get_backend("torch")(torch.tensor(X), None, PLAIN),
         float(len(X)),
         COVARIANCES[structure],
-        SparsityPrior(1.0, 3),
-        0.1,
+        3,
+        Priors(SparsityPrior(1.0, 3)),
+        Ridge(0.1),
     )
     start = (np.log(model.weights_), model.means_, model.precisions_cholesky_)
     unknowns = [torch.tensor(array).requires_grad_() for array in start]

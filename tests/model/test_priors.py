@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._model._priors import SparsityPrior
+from sklearn_keops_gmm._model._priors import SparsityPrior, Unknowns
 from tests.reference import tangent_weights
 
 strengths = st.sampled_from([0.0, 1e-3, 1.0, 5.0, 20.0, 300.0])
@@ -32,13 +32,14 @@ def bound(mass, weights, slope):
 
 def maximize(sparsity, n_components, mass, weights):
     prior = SparsityPrior(sparsity, n_components)
-    return prior.maximize(torch.tensor(mass), torch.tensor(weights)).numpy()
+    return prior.maximize_weights(torch.tensor(mass), torch.tensor(weights)).numpy()
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 3.0])
 def test_value(sparsity):
     weights = torch.tensor([0.25, 0.75, 0.0], dtype=torch.float64, requires_grad=True)
-    value = SparsityPrior(sparsity, 7).value(weights)
+    unknowns = Unknowns(weights, weights[:, None], weights, None)
+    value = SparsityPrior(sparsity, 7).value(unknowns)
     assert value.item() == pytest.approx(
         sparsity / 7 * (0.5 + np.sqrt(0.75)), abs=1e-12
     )

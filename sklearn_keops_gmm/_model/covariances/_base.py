@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model._parameters import Components, Moments, Structure
 from sklearn_keops_gmm._model.covariances._merging import Mergers, SharedMergers
+from sklearn_keops_gmm._model.covariances._pooling import Pooling, SharedPooling
 from sklearn_keops_gmm._model.covariances._tangent import (
     SharedTangentSpace,
     TangentSpace,
@@ -44,7 +45,7 @@ def above_mass_floor(moments: Moments, mean_weight: float) -> Moments:
     return moments if mean_weight >= 1.0 else moments.scaled(1.0 / mean_weight)
 
 
-class CovarianceStructure(Mergers, TangentSpace):
+class CovarianceStructure(Mergers, Pooling, TangentSpace):
     """What the estimator, the starts and the objective ask of a structure."""
 
     name: ClassVar[str]
@@ -127,8 +128,13 @@ class CovarianceStructure(Mergers, TangentSpace):
         """Return ``log |det A|``, of shape (M,) or (), differentiable."""
 
     @abstractmethod
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        """Return ``tr(A @ A.T)``, of shape (M,) or (), differentiable."""
+    def precision_traces(
+        self, factors: Tensor, n_features: int, profile: Tensor | None = None
+    ) -> Tensor:
+        """Return ``tr(A @ A.T @ diag(profile))``, (M,) or (), differentiable.
+
+        The profile, (D,), is 1 where it is None.
+        """
 
     @abstractmethod
     def quadratic_gradient(
@@ -166,7 +172,7 @@ class CovarianceStructure(Mergers, TangentSpace):
 
     @abstractmethod
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
         """Divide second moments by masses and regularise."""
 
@@ -183,7 +189,7 @@ class CovarianceStructure(Mergers, TangentSpace):
         self,
         moments: Moments,
         means: Tensor,
-        reg_covar: float,
+        ridge: Tensor | float,
         rounding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the means (M, D) and the covariances that the moments define.
@@ -193,7 +199,7 @@ class CovarianceStructure(Mergers, TangentSpace):
         moments : Moments
             About `means`.
         means : Tensor of shape (M, D)
-        reg_covar : float
+        ridge : float or Tensor of shape (D,)
             Added to the diagonal of each covariance.
         rounding : Tensor of shape (M, D), default=None
             By how much coordinates near the means are rounded. If given, variances
@@ -209,14 +215,14 @@ class CovarianceStructure(Mergers, TangentSpace):
         if rounding is not None:
             noise = self.pool(self.outer(mass.sqrt()[:, None] * rounding))
             of_both = (
-                self._normalize(part, mass, reg_covar, n_features)
+                self._normalize(part, mass, ridge, n_features)
                 for part in (second, noise)
             )
             return new_means, self._resolved(*of_both)
-        if reg_covar == 0.0:
+        if isinstance(ridge, float) and ridge == 0.0:
             second = self._beyond_rounding(second, mass, new_means)
         second = second + self.mass_floor_second(new_means, moments.mass)
-        return new_means, self._normalize(second, mass, reg_covar, n_features)
+        return new_means, self._normalize(second, mass, ridge, n_features)
 
     def _beyond_rounding(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
         """Return second moments, with zero for what the rounding of means explains."""
@@ -290,7 +296,9 @@ class CovarianceStructure(Mergers, TangentSpace):
         """Give groups of `counts[j]` standard normal points one covariance each."""
 
 
-class SharedCovariance(SharedMergers, SharedTangentSpace, CovarianceStructure):
+class SharedCovariance(
+    SharedMergers, SharedPooling, SharedTangentSpace, CovarianceStructure
+):
     """What structures have in common whose covariance all components share."""
 
     def select(self, array: Tensor, alive: Tensor) -> Tensor:

@@ -97,8 +97,19 @@ class DiagonalCovariance(_ScaleCovariance):
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return factors.abs().log().sum(1)
 
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        return (factors * factors).sum(1)
+    def precision_traces(
+        self, factors: Tensor, n_features: int, profile: Tensor | None = None
+    ) -> Tensor:
+        squares = factors * factors
+        return (squares if profile is None else squares * profile).sum(-1)
+
+    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
+        return covariances.sum(-1)
+
+    def relative_traces(
+        self, factors: Tensor, covariances: Tensor, n_features: int
+    ) -> Tensor:
+        return (factors * factors * covariances).sum(-1)
 
     def quadratic_gradient(
         self, factors: Tensor, moments: Moments
@@ -124,9 +135,9 @@ class DiagonalCovariance(_ScaleCovariance):
         return 2 * a * b
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return second.clamp_min(0.0) / mass[:, None] + reg_covar
+        return second.clamp_min(0.0) / mass[:, None] + ridge
 
 
 class SphericalCovariance(_ScaleCovariance):
@@ -154,8 +165,19 @@ class SphericalCovariance(_ScaleCovariance):
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return n_features * factors.abs().log()
 
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        return n_features * factors * factors
+    def precision_traces(
+        self, factors: Tensor, n_features: int, profile: Tensor | None = None
+    ) -> Tensor:
+        whole = n_features if profile is None else profile.sum()
+        return whole * factors * factors
+
+    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
+        return n_features * covariances
+
+    def relative_traces(
+        self, factors: Tensor, covariances: Tensor, n_features: int
+    ) -> Tensor:
+        return n_features * factors * factors * covariances
 
     def quadratic_gradient(
         self, factors: Tensor, moments: Moments
@@ -185,9 +207,9 @@ class SphericalCovariance(_ScaleCovariance):
         return 2 * (a * b).sum(1)
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return second.clamp_min(0.0) / (n_features * mass) + reg_covar
+        return second.clamp_min(0.0) / (n_features * mass) + _mean(ridge)
 
 
 class TiedDiagonalCovariance(SharedCovariance, DiagonalCovariance):
@@ -207,13 +229,10 @@ class TiedDiagonalCovariance(SharedCovariance, DiagonalCovariance):
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return factors.abs().log().sum()
 
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        return (factors * factors).sum()
-
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return second.sum(0).clamp_min(0.0) / mass.sum() + reg_covar
+        return second.sum(0).clamp_min(0.0) / mass.sum() + ridge
 
 
 class TiedSphericalCovariance(SharedCovariance, SphericalCovariance):
@@ -234,7 +253,12 @@ class TiedSphericalCovariance(SharedCovariance, SphericalCovariance):
         return factors.expand(n_components)
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
         pooled = second.sum(0, keepdim=True).clamp_min(0.0)
-        return pooled / (n_features * mass.sum()) + reg_covar
+        return pooled / (n_features * mass.sum()) + _mean(ridge)
+
+
+def _mean(ridge: Tensor | float) -> Tensor | float:
+    """Return what a ridge adds to the mean variance."""
+    return ridge.mean() if isinstance(ridge, Tensor) else ridge

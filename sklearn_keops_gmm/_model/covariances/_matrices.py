@@ -73,8 +73,21 @@ class _MatrixCovariance(CovarianceStructure):
             return torch.linalg.slogdet(factors).logabsdet
         return torch.diagonal(factors, dim1=-2, dim2=-1).abs().log().sum(-1)
 
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        return (factors * factors).sum((-2, -1))
+    def precision_traces(
+        self, factors: Tensor, n_features: int, profile: Tensor | None = None
+    ) -> Tensor:
+        squares = factors * factors
+        if profile is not None:
+            squares = squares * profile[:, None]
+        return squares.sum((-2, -1))
+
+    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
+        return torch.diagonal(covariances, dim1=-2, dim2=-1).sum(-1)
+
+    def relative_traces(
+        self, factors: Tensor, covariances: Tensor, n_features: int
+    ) -> Tensor:
+        return (factors * (covariances @ factors)).sum((-2, -1))
 
     def quadratic_gradient(
         self, factors: Tensor, moments: Moments
@@ -141,8 +154,8 @@ class _MatrixCovariance(CovarianceStructure):
         slopes = -torch.linalg.solve_triangular(upper, products, upper=True)
         return slopes.reshape(-1, len(features), len(others))
 
-    def _regularize(self, covariances: Tensor, reg_covar: float) -> Tensor:
-        """Add `reg_covar` to the diagonals of scatter that is positive in theory.
+    def _regularize(self, covariances: Tensor, ridge: Tensor | float) -> Tensor:
+        """Add a ridge to the diagonals of scatter that is positive in theory.
 
         Rounding can leave the scatter of a collapsed component a little
         negative; then the nearest scatter that is not takes its place.
@@ -152,13 +165,15 @@ class _MatrixCovariance(CovarianceStructure):
         )
         # Sums in another basis or about other points are symmetric but for rounding.
         covariances = 0.5 * (covariances + covariances.mT)
-        regularized = covariances + reg_covar * identity
-        if reg_covar > 0 and torch.linalg.cholesky_ex(regularized).info.any():
+        regularized = covariances + ridge * identity
+        least = float(torch.as_tensor(ridge).min())
+        if least > 0 and torch.linalg.cholesky_ex(regularized).info.any():
             if not torch.isfinite(covariances).all():
                 raise ValueError(ILL_DEFINED)
             values, vectors = torch.linalg.eigh(covariances)
-            floored = values.clamp_min(0.0) + reg_covar
-            regularized = (vectors * floored[..., None, :]) @ vectors.mT
+            floored = values.clamp_min(0.0) + least
+            nearest = (vectors * floored[..., None, :]) @ vectors.mT
+            regularized = nearest + (ridge - least) * identity
         return regularized
 
     def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
@@ -202,9 +217,9 @@ class FullCovariance(_MatrixCovariance):
         return product + product.mT
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return self._regularize(second / mass[:, None, None], reg_covar)
+        return self._regularize(second / mass[:, None, None], ridge)
 
 
 class TiedCovariance(SharedCovariance, _MatrixCovariance):
@@ -235,9 +250,9 @@ class TiedCovariance(SharedCovariance, _MatrixCovariance):
         return product + product.mT
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return self._regularize(second / mass.sum(), reg_covar)
+        return self._regularize(second / mass.sum(), ridge)
 
 
 def _inverse(factors: Tensor) -> Tensor:

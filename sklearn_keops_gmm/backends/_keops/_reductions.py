@@ -31,6 +31,10 @@ from sklearn_keops_gmm.backends._keops._runtime import (
 from sklearn_keops_gmm.backends._precision import exact_products
 from sklearn_keops_gmm.backends._protocol import ReductionsFactory, in_same_frame
 from sklearn_keops_gmm.backends._torch._direct import DIRECT
+from sklearn_keops_gmm.backends._unlikely import (
+    correct_labels,
+    correct_responsibilities,
+)
 from sklearn_keops_gmm.backends._workspace import Workspace
 
 __all__ = ["KeOpsReductions", "check_keops_available"]
@@ -71,6 +75,7 @@ class KeOpsReductions:
         check_keops_available(points.device)
         if sample_weight is None:
             sample_weight = points.new_ones(len(points))
+        self._given = points
         self._points = _in_frame(points, frame)
         self._sample_weight = sample_weight[:, None].contiguous()  # (N, 1)
         self._frame = frame
@@ -84,6 +89,7 @@ class KeOpsReductions:
         """Return the reductions over some rows, in the frame of all."""
         rows = rows.to(self._points.device)
         part = copy(self)
+        part._given = self._given[rows]
         part._points = self._points[rows]
         part._sample_weight = self._sample_weight[rows]
         return part
@@ -130,7 +136,7 @@ class KeOpsReductions:
         out = self._points.new_empty(len(self._points), dtype=torch.int64)
         for rows, logits in self._logit_tiles(components):
             out[rows] = logits.argmax(0)
-        return out
+        return correct_labels(out, self, self._given, self._frame, components)
 
     @torch.no_grad()
     @exact_products()
@@ -140,7 +146,7 @@ class KeOpsReductions:
         for rows, logits in self._logit_tiles(components):
             nowhere = logits.amax(0) == -torch.inf
             out[rows] = logits.softmax(0).masked_fill_(nowhere, 0.0).mT
-        return out
+        return correct_responsibilities(out, self, self._given, self._frame, components)
 
     # -- KeOps -----------------------------------------------------------------------
 

@@ -24,6 +24,10 @@ from sklearn_keops_gmm.backends._threads import (
     slices,
 )
 from sklearn_keops_gmm.backends._triangles import places_in_matrix
+from sklearn_keops_gmm.backends._unlikely import (
+    correct_labels,
+    correct_responsibilities,
+)
 from sklearn_keops_gmm.backends._workspace import memory_budget
 
 # What a chunk has at least: sums over pairs, about a tenth of a millisecond, for which
@@ -51,7 +55,7 @@ class NativeReductions:
     -----
     A component whose mean is NaN, say, makes all results NaN, as in the dense formulas.
     A sample that is infinitely unlikely under every component has a log-density of
-    -inf and belongs to none: its label says nothing.
+    -inf, and adds nothing to the moments of any.
     """
 
     def __init__(
@@ -93,13 +97,15 @@ class NativeReductions:
         """Return ``argmax_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points), dtype=torch.int64)
         self._write("labels", components, out)
-        return out
+        return correct_labels(out, self, self._points, self._frame, components)
 
     def responsibilities(self, components: Components) -> Tensor:
         """Return ``softmax_j log p_ij``, of shape (N, M)."""
         out = self._points.new_empty(len(self._points), len(components.offsets))
         self._write("responsibilities", components, out)
-        return out
+        return correct_responsibilities(
+            out, self, self._points, self._frame, components
+        )
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""

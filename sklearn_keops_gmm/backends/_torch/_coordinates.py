@@ -67,16 +67,20 @@ class Coordinates:
         )
 
     def suit(self, components: Components) -> bool:
-        """Tell whether no mean of `components` is far away in these coordinates.
+        """Tell whether `components` can be computed with in these coordinates.
 
-        A basis mixes features: of second moments about such a mean, which is far in
-        one of them perhaps, it would take the last digits off all entries.
+        A basis mixes features: of second moments about a mean that is far away, in one
+        of them perhaps, it would take the last digits off all entries. And where all
+        points are far away, it makes components so narrow that products overflow.
         """
         if self._basis is None:
             return True
-        means = components.in_frame(self.frame).means @ self._basis
+        found, dtype = self.of_components(components), self._centre.dtype
         # Also False for NaN.
-        return bool(means.abs().max() <= limit_of_products(self._centre.dtype))
+        return bool(
+            (found.means.abs().max() <= limit_of_products(dtype))
+            & (found.factors.abs().max() <= torch.finfo(dtype).max ** 0.5)
+        )
 
     def moments_back(self, moments: Moments) -> Moments:
         """Return moments that were summed in these coordinates in the original ones."""

@@ -8,6 +8,7 @@ would suffer catastrophic cancellation. Arrays are component-major: differences
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -93,3 +94,15 @@ DIRECT: dict[str, Direct] = {
     "diag": _DiagonalDirect(),
     "spherical": _SphericalDirect(),
 }
+
+
+def untied(components: Components) -> Components:
+    """Give each component of a tied mixture its own copy of the factor."""
+    if components.structure != "tied":
+        return components
+    n_components = len(components.offsets)
+    return replace(
+        components,
+        structure="full",
+        factors=components.factors.expand(n_components, -1, -1),
+    )

@@ -21,9 +21,14 @@ from sklearn_keops_gmm.backends._precision import exact_products
 from sklearn_keops_gmm.backends._protocol import ReductionsFactory
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 from sklearn_keops_gmm.backends._torch._coordinates import Coordinates, CoordinatesOf
+from sklearn_keops_gmm.backends._torch._direct import untied
 from sklearn_keops_gmm.backends._torch._expanded import TileFeatures
 from sklearn_keops_gmm.backends._torch._far import Located
 from sklearn_keops_gmm.backends._torch._tile import PreparedComponents, Sums
+from sklearn_keops_gmm.backends._unlikely import (
+    correct_labels,
+    correct_responsibilities,
+)
 from sklearn_keops_gmm.backends._workspace import Workspace, Workspaces, memory_budget
 
 _TILE_BYTES = 3 * 2**20
@@ -110,7 +115,7 @@ class TorchReductions:
             out[rows] = order[logits.argmax(0)]
 
         self._for_each(components, fill)
-        return out
+        return correct_labels(out, self, self._points, self._frame, components)
 
     @exact_products()
     def responsibilities(self, components: Components) -> Tensor:
@@ -122,7 +127,9 @@ class TorchReductions:
             out[rows, order] = logits.mul_(_normalizers(total)).mT
 
         self._for_each(components, fill)
-        return out
+        return correct_responsibilities(
+            out, self, self._points, self._frame, components
+        )
 
     # -- one tile --------------------------------------------------------------------
 
@@ -161,7 +168,7 @@ class TorchReductions:
 
     @single_thread()
     def _pairs(self, components: Components) -> PreparedComponents:
-        components = _untied(components)
+        components = untied(components)
         coordinates = self._coordinates.suited(components)
         return PreparedComponents.prepare(components, coordinates, self._points.dtype)
 
@@ -256,15 +263,3 @@ def _in_same_coordinates(
     part._coordinates = coordinates.to(device)
     part._keeps = False
     return part
-
-
-def _untied(components: Components) -> Components:
-    """Give each component of a tied mixture its own copy of the factor."""
-    if components.structure != "tied":
-        return components
-    n_components = len(components.offsets)
-    return replace(
-        components,
-        structure="full",
-        factors=components.factors.expand(n_components, -1, -1),
-    )
