@@ -17,7 +17,7 @@ _TOTAL = 2.0**20
 
 
 class Running(NamedTuple):
-    """What online EM remembers: running moments, as the mixture that they made.
+    """The memory of online EM: running moments, held as the mixture that they made.
 
     Attributes
     ----------

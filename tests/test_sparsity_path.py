@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, sparsity_path
 from sklearn_keops_gmm._sparsity_path import lower_envelope
-from tests.data import blobs, every_backend, spiral
+from tests.common import blobs, every_backend, spiral
 from tests.reference import COVARIANCE_TYPES
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
