@@ -21,7 +21,10 @@ def cost_at(path, sparsity):
     """What each mixture of a path costs at a sparsity."""
     M = path.n_components.max()
     roots = np.array([np.sqrt(m.weights_).sum() for m in path.mixtures])
-    return sparsity / M * roots - path.scores
+    at_zero = [
+        m.cost_ - m.sparsity / M * np.sqrt(m.weights_).sum() for m in path.mixtures
+    ]
+    return sparsity / M * roots + np.array(at_zero)
 
 
 @every_backend
