@@ -45,7 +45,7 @@ from sklearn_keops_gmm.backends import single_thread
 class FittedMixture(DensityMixin, BaseEstimator):
     """Methods that need only the fitted attributes."""
 
-    covariance_type: str
+    covariance_type: Any
     backend: str
     device: str | torch.device
     random_state: Any

@@ -29,6 +29,8 @@ from sklearn_keops_gmm._fit import (
     build_problem,
     makes_moves,
     solve,
+    warn_of_large_ridge,
+    warn_of_weak_components,
 )
 from sklearn_keops_gmm._interop import FromScikitLearn
 from sklearn_keops_gmm._model import (
@@ -176,6 +178,10 @@ default='kmeans'
         Upper-triangular A with ``precisions_ = A @ A.T``, of the same shape.
     n_components_ : int
         The number of components alive.
+    reg_covar_ : ndarray of shape (n_features,)
+        What was added to the variance of each feature.
+    covariance_pooling_ : float
+        How many samples were added to each component.
     converged_ : bool
         Whether the kept start stopped by `tol`.
     n_iter_ : int
@@ -367,6 +373,7 @@ default='kmeans'
             data = read(self, X, sample_weight)
             past = self._past(data.points.shape[1])
             task = build_problem(self, data)
+            warn_of_large_ridge(self.reg_covar, task.problem)
             describe = partial(_description, task, data)
             tasks.begin(X, y, sample_weight, count(X, data), describe)
             best = solve(self, task, past, tasks)
@@ -419,6 +426,8 @@ default='kmeans'
         cost = task.objective.cost(result.parameters)
         check_finite(cost)
         self.__dict__.update(_description(task, data, result.parameters))
+        self.reg_covar_ = data.kind.wrap(task.ridge, data.points.dtype)
+        self.covariance_pooling_ = task.pooling
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
@@ -426,6 +435,11 @@ default='kmeans'
         self.lower_bounds_ = list(result.log_likelihoods)
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
         self._forget()
+        if self.sparsity > 0 and task.pooling == 0.0:
+            warn_of_weak_components(
+                task.weak_components(result.parameters),
+                "Use covariance_pooling='auto', or increase reg_covar.",
+            )
 
     # -- online ------------------------------------------------------------------
 

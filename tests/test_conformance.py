@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import SOLVERS, blobs, every_backend, iris
+from tests.common import SOLVERS, blobs, every_backend, iris
 
 
 def estimators(backend):
@@ -66,7 +66,7 @@ SEARCH = """
 import sys
 from sklearn.model_selection import GridSearchCV
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import blobs
+from tests.common import blobs
 
 search = GridSearchCV(
     KeOpsGaussianMixture(backend=sys.argv[1], random_state=0),

@@ -30,7 +30,9 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
         If its `covariance_type` was changed after the fit.
     """
     attributes = (to_numpy(getattr(estimator, name)) for name in _PARAMETERS)
-    return model_of(estimator.covariance_type, *map(np.asarray, attributes))
+    # An estimator that has found its type says which.
+    covariance_type = getattr(estimator, "covariance_type_", estimator.covariance_type)
+    return model_of(covariance_type, *map(np.asarray, attributes))
 
 
 @dataclass(frozen=True)

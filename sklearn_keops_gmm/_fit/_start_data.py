@@ -106,7 +106,7 @@ class StartData:
         return np.searchsorted(ends, copies, side="right")
 
     def copies(self) -> Iterator[tuple[slice | Tensor, Tensor]]:
-        """Go through the data, a row once for each copy if its weight is a count.
+        """Yield all rows with their weights; one that counts copies once for each copy.
 
         Yields
         ------

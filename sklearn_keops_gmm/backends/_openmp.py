@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 
 class _Before(NamedTuple):
-    """What a thread had before it was held: torch's number, and MKL's, 0 for none."""
+    """Numbers of threads before they were held to 1: torch's, and MKL's, 0 for none."""
 
     threads: int
     mkl: int

@@ -23,7 +23,7 @@ from tests.backends.cases import (
     make_case,
     tolerance,
 )
-from tests.data import needs_compiled
+from tests.common import needs_compiled
 from tests.reference import COVARIANCE_TYPES
 
 # How far, for each dtype: near the ends of what squares, and numbers, can be.

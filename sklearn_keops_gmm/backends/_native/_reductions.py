@@ -177,7 +177,7 @@ def _native() -> Any:
 
 
 def _side_by_side(array: Tensor) -> Tensor:
-    """Return the same numbers as the loops want them: without strides, and aligned.
+    """Return the same numbers as the loops need them: contiguous, and aligned.
 
     A column of a table has a stride, and what came over a network lies anywhere.
     """
@@ -196,7 +196,7 @@ def _triangular(components: Components) -> Components:
 
 
 def _moments(sums: Tensor, components: Components) -> Moments:
-    """Return what sums say about moments: those of one component after the other.
+    """Return the moments that sums hold, one component after the other.
 
     The log-likelihood comes last.
     """
@@ -217,6 +217,6 @@ def _moments(sums: Tensor, components: Components) -> Moments:
 
 @cache
 def _entries(n_features: int) -> Tensor:
-    """Return where each entry of a matrix is in its upper triangle."""
+    """Return where in its upper triangle each entry of a matrix is found."""
     rows, columns = torch.triu_indices(n_features, n_features)
     return places_in_matrix(rows, columns, n_features)

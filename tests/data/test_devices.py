@@ -9,7 +9,7 @@ from sklearn_keops_gmm import (
     KeOpsGaussianMixtureCV,
     sparsity_path,
 )
-from tests.data import SOLVERS, blobs, spiral, start
+from tests.common import SOLVERS, blobs, spiral, start
 from tests.elsewhere import device_called, skip_where_it_cannot
 from tests.reference import COVARIANCE_TYPES
 from tests.test_mixture import assert_close

@@ -1,7 +1,7 @@
 """What a forked child asks of mixtures, run as a script: a child may hang for ever.
 
-``python -m tests.forking BACKEND`` fails where a child gives another answer than its
-parent, or none for so long that it hangs; then it says where.
+``python -m tests.backends.forking BACKEND`` fails where a child gives another answer
+than its parent, or none for so long that it hangs; then it says where.
 """
 
 import faulthandler

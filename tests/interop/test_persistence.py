@@ -22,15 +22,15 @@ from sklearn_keops_gmm import (
     KeOpsGaussianMixtureCV,
     SparsityPath,
 )
-from tests.data import IS_NEW, iris, new_scikit_learn
+from tests.common import IS_NEW, iris, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
 from tests.saved.make import log_likelihoods
 
 # Before there were folders, files held a pickled dictionary of mixtures.
-SAVED = sorted(Path(__file__).with_name("saved").glob("*.pkl"))
+SAVED = sorted((Path(__file__).parents[1] / "saved").glob("*.pkl"))
 SAVED_ONE_BY_ONE = [
     pytest.param(path, id=f"{path.parent.name}/{path.name}")
-    for path in sorted(Path(__file__).with_name("saved").glob("*/*.*"))
+    for path in sorted((Path(__file__).parents[1] / "saved").glob("*/*.*"))
     if path.suffix in (".pkl", ".skops")
 ]
 

@@ -23,7 +23,7 @@ from sklearn_keops_gmm import (
     SparsityPathDisplay,
 )
 from tests import reference
-from tests.data import iris, new_scikit_learn
+from tests.common import iris, new_scikit_learn
 from tests.reference import COVARIANCE_TYPES
 
 

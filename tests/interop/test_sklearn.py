@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import iris
+from tests.common import iris
 from tests.reference import STRUCTURES
 
 

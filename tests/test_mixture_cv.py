@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
-from tests.data import blobs, every_backend, iris
+from tests.common import blobs, every_backend, iris
 from tests.reference import COVARIANCE_TYPES
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import iris, new_scikit_learn
+from tests.common import iris, new_scikit_learn
 
 METHODS = ["score_samples", "predict", "predict_proba"]
 ATTRIBUTES = [

@@ -10,14 +10,14 @@ import sys
 import pytest
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
-from tests.data import every_backend
-from tests.forking import LESSONS, MORE, QUESTIONS
+from tests.backends.forking import LESSONS, MORE, QUESTIONS
+from tests.common import every_backend
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
 @every_backend
 def test_forked_children_answer(backend):
-    command = [sys.executable, "-m", "tests.forking", backend]
+    command = [sys.executable, "-m", "tests.backends.forking", backend]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=600, check=False
     )

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import SOLVERS, iris
+from tests.common import SOLVERS, iris
 
 callback = pytest.importorskip(
     "sklearn.callback", reason="scikit-learn has callbacks since 1.9"

@@ -11,7 +11,7 @@ from sklearn.utils.random import sample_without_replacement
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._data._checks import resolve_init_size
-from tests.data import blobs, iris
+from tests.common import blobs, iris
 
 STARTS = ["kmeans", "k-means++"]
 

@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_image
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import blobs, every_backend, start
+from tests.common import blobs, every_backend, start
 
 TYPES = ["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"]
 ATTRIBUTES = ["weights_", "means_", "covariances_", "precisions_cholesky_"]

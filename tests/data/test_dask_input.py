@@ -5,9 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import blobs
-from tests.test_dask import CUTS, assert_same_scores, table
-from tests.test_pieces import assert_same_fit
+from tests.common import blobs
+from tests.data.test_chunks import assert_same_fit
+from tests.data.test_dask import CUTS, assert_same_scores, table
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")

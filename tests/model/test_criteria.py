@@ -7,7 +7,7 @@ from sklearn_keops_gmm import sparsity_path
 from sklearn_keops_gmm._data._dataset import read_data
 from sklearn_keops_gmm._model._criteria import CRITERIA
 from sklearn_keops_gmm._sparsity_path import Path, path_estimator
-from tests.data import blobs
+from tests.common import blobs
 from tests.reference import COVARIANCE_TYPES
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)

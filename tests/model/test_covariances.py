@@ -9,7 +9,7 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._model._parameters import Moments, Rounding
 from sklearn_keops_gmm._model.covariances import COVARIANCES, _merging, make_covariance
 from tests import reference
-from tests.data import DENSE_BACKENDS, precisions
+from tests.common import DENSE_BACKENDS, precisions
 from tests.reference import COVARIANCE_TYPES
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)

@@ -20,8 +20,8 @@ from sklearn_keops_gmm import (
 )
 from sklearn_keops_gmm._data import _dask
 from sklearn_keops_gmm._data._dask_fit import ReadPartitions
-from tests.data import blobs, every_backend, sorted_far_blobs, start
-from tests.test_pieces import TYPES, assert_same_fit
+from tests.common import blobs, every_backend, sorted_far_blobs, start
+from tests.data.test_chunks import TYPES, assert_same_fit
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")

@@ -13,7 +13,7 @@ from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
 from sklearn_keops_gmm._model.covariances import make_covariance
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
-from tests.data import blobs, every_backend
+from tests.common import blobs, every_backend
 from tests.reference import COVARIANCE_TYPES
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)

@@ -14,9 +14,9 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._model._priors import Priors, UserPrior
 from sklearn_keops_gmm._model.covariances import make_covariance
 from tests import reference
-from tests.data import blobs, every_backend, mixture_of, spiral, start
+from tests.common import blobs, every_backend, mixture_of, spiral, start
+from tests.fit.test_objective import make_objective
 from tests.reference import COVARIANCE_TYPES
-from tests.test_objective import make_objective
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 every_gradient_solver = pytest.mark.parametrize("solver", ["adam", "lbfgs"])

@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, sparsity_path
 from sklearn_keops_gmm._sparsity_path import lower_envelope
-from tests.data import blobs, every_backend, spiral
+from tests.common import blobs, every_backend, spiral
 from tests.reference import COVARIANCE_TYPES
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
@@ -21,7 +21,10 @@ def cost_at(path, sparsity):
     """What each mixture of a path costs at a sparsity."""
     M = path.n_components.max()
     roots = np.array([np.sqrt(m.weights_).sum() for m in path.mixtures])
-    return sparsity / M * roots - path.scores
+    at_zero = [
+        m.cost_ - m.sparsity / M * np.sqrt(m.weights_).sum() for m in path.mixtures
+    ]
+    return sparsity / M * roots + np.array(at_zero)
 
 
 @every_backend

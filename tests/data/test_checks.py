@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import (
+from tests.common import (
     SOLVERS,
     blobs,
     every_backend,

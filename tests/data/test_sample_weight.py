@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import BACKENDS, SOLVERS, blobs, iris, new_scikit_learn, start
+from tests.common import BACKENDS, SOLVERS, blobs, iris, new_scikit_learn, start
 from tests.reference import COVARIANCE_TYPES
 
 STARTS = ["kmeans", "k-means++", "random", "random_from_data"]

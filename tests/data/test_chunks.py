@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._data import _chunks
 from sklearn_keops_gmm._data._stream import Reservoir
-from tests.data import blobs, every_backend, sorted_far_blobs, start
+from tests.common import blobs, every_backend, sorted_far_blobs, start
 
 TYPES = ["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"]
 CUTS = [0, 130, 130, 131, 400]
