@@ -81,7 +81,7 @@ class SampleFunction:
         """Check an array, and bind it to a backend, with the fitted components."""
         self.checks.check_namespace(X, self.method)
         kind = ArrayKind.of(X)
-        array = self.checks.validate(X, dtype=kind.float_dtypes, order="C")
+        array = self.checks.samples(X, kind.float_dtypes)
         device = self.placement.device_for(array)
         return Bound(
             kind,
