@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_keops_gmm._data import (
     TAKES_TENSORS,
@@ -21,6 +21,7 @@ from sklearn_keops_gmm._data import (
     SampleFunction,
     check_representable,
     check_same_namespace,
+    checked_samples,
     frame_of_mixture,
     labels,
     log_density,
@@ -370,7 +371,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="means_", method=method)
         kind = ArrayKind.of(X)
-        array: Any = validate_data(
+        array: Any = checked_samples(
             self, X, reset=False, dtype=kind.float_dtypes, order="C"
         )
         device = resolve_device(self.device, array, self.means_.shape[0], self.backend)

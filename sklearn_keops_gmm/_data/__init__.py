@@ -18,6 +18,7 @@ from sklearn_keops_gmm._data._checks import (
 )
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._frame import Extent, frame_of_mixture, power_of_two
+from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
@@ -45,6 +46,7 @@ __all__ = [
     "check_same_namespace",
     "check_values",
     "check_weighted_samples",
+    "checked_samples",
     "count",
     "frame_of_mixture",
     "holding_of",

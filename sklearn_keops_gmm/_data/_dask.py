@@ -14,10 +14,10 @@ from operator import add
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 
 from sklearn_keops_gmm._data._arrays import to_numpy
 from sklearn_keops_gmm._data._chunks import Piece, mean_of_sums, sums_of
+from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm.backends import single_thread
 
 # How many sums of partitions one task adds up.
@@ -179,7 +179,7 @@ def lazily(question: Any, X: Any) -> Any:
     """
     X = in_whole_rows(X)
     question = replace(question, mixture=_excerpt(question.mixture, _TO_ASK))
-    dtype = validate_data(
+    dtype = checked_samples(
         question.mixture,
         like(X),
         reset=False,

@@ -23,6 +23,7 @@ from sklearn_keops_gmm._data._chunked import (
     Rows,
     Summary,
     cast,
+    check_still_finite,
     joined_rows,
     size_of_sample,
 )
@@ -87,33 +88,39 @@ class Pieces:
     X: Any
     sample_weight: Any
 
-    def read(self) -> Iterator[Rows]:
-        """Yield the samples of one piece after another."""
-        for piece in pieces_of(self.X, self.sample_weight):
-            with piece.named():
-                points, weights = self.reader.read(piece, checked=True)
-            if len(points) > 0:
-                yield cast((points, weights), self.dtype)
-
     def each(self, function: Callable[[Tensor, Tensor | None], Result]) -> list[Result]:
         """Return what `function` returns of the samples and weights of each piece."""
-        return [function(*rows) for rows in self.read()]
+        return list(self._mapped(function))
 
     def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:
         """Return the sum of that."""
-        return reduce(add, (function(*rows) for rows in self.read()))
+        return reduce(add, self._mapped(function))
+
+    def _mapped(
+        self, function: Callable[[Tensor, Tensor | None], Result]
+    ) -> Iterator[Result]:
+        for piece in pieces_of(self.X, self.sample_weight):
+            with piece.named():
+                points, weights = self.reader.read(piece, checked=True)
+                if len(points) == 0:
+                    continue
+                result = function(*cast((points, weights), self.dtype))
+            yield result
 
     def take(self, rows: Tensor) -> Rows:
         """Return some rows, (n,) int64 and increasing."""
-        found: list[Rows] = []
         start = 0
-        for points, weights in self.read():
+
+        def inside(points: Tensor, weights: Tensor | None) -> Rows:
+            nonlocal start
             bounds = torch.tensor([start, start + len(points)])
             low, high = torch.searchsorted(rows, bounds)
-            inside = (rows[low:high] - start).to(points.device)
-            found.append((points[inside], None if weights is None else weights[inside]))
+            some = (rows[low:high] - start).to(points.device)
             start += len(points)
-        return joined_rows(found)
+            check_still_finite(points[some])
+            return points[some], None if weights is None else weights[some]
+
+        return joined_rows(self.each(inside))
 
 
 class Reservoir:

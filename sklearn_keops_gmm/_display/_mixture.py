@@ -11,9 +11,14 @@ import sklearn
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._data import resolve_features, to_numpy, to_tensor
+from sklearn_keops_gmm._data import (
+    checked_samples,
+    resolve_features,
+    to_numpy,
+    to_tensor,
+)
 from sklearn_keops_gmm._display._style import Style, axes_for, style
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import single_thread
@@ -163,7 +168,7 @@ class MixtureDisplay:
             )
         # Pictures are drawn from numpy arrays, whatever the arrays of the user.
         with sklearn.config_context(array_api_dispatch=False):
-            samples = validate_data(
+            samples = checked_samples(
                 estimator, to_numpy(X), reset=False, dtype=[np.float64, np.float32]
             )[:, chosen]
             mixture = estimator.marginal(chosen)
