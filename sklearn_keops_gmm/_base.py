@@ -362,9 +362,10 @@ class FittedMixture(DensityMixin, BaseEstimator):
             self.covariances_,
             self.precisions_cholesky_,
         )
-        return MixtureParameters(
-            *(torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays)
+        weights, means, covariances, factors = (
+            torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays
         )
+        return MixtureParameters(weights, means, covariances, factors)
 
     def _bind(self, X: ArrayLike, method: str) -> Bound:
         """Validate `X` and bind it to a backend, with the fitted components."""

@@ -55,13 +55,13 @@ def _has_steps(mixture: Any) -> bool:
 
 
 class OnlineMixture(ConditionalMixture):
-    """The method that goes on from batch to batch."""
+    """Adds `partial_fit`, which learns from one batch after another."""
 
     n_components: int
     sparsity: float
     solver: str
     prior: Any
-    reg_covar: float
+    reg_covar: float | Literal["auto"]
     learning_decay: float
     learning_offset: float
     n_iter_: int
@@ -199,23 +199,31 @@ class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, OnlineMixture):
         is quasi-Newton descent; 'adam' is gradient descent in the units of the data:
         scale them.
     moves : bool, default=True
-        With `sparsity`, let 'em' go on from where it rests by merging, dropping and
-        moving components as long as that lowers the cost. From hundreds of components
-        that takes many times as long as without.
+        With `sparsity`, let 'em' continue after it has converged by merging, dropping
+        and splitting components as long as that lowers the cost. From hundreds of
+        components that takes many times as long as without.
     acceleration : {'squarem'}, default=None
-        Let 'em' leap along the way that two of its steps point, wherever that lowers
-        the cost: many times fewer iterations where components overlap and `tol` is
-        small. Leaps that fail count in `max_iter`, not in `n_iter_`.
+        Let 'em' extrapolate two of its steps wherever that lowers the cost: many times
+        fewer iterations where components overlap and `tol` is small. Extrapolations
+        that fail count in `max_iter`, not in `n_iter_`.
     tol : float, default=1e-3
         'em' stops when the cost changes by less; 'lbfgs' when it falls by less, also
         once it has begun anew; 'adam' when its mean over ten iterations changes by
         less.
-    reg_covar : float, default=1e-6
-        Added to the diagonals of the covariances, in squared units of the data.
+    reg_covar : float or 'auto', default=1e-6
+        Added to the diagonals of the covariances, in squared units of the data. 'auto'
+        is a millionth of the variance of each feature, whatever its unit.
+    covariance_pooling : float or 'auto', default=0.0
+        So many samples of a common shape, and a scale near its own, are added to each
+        component: it keeps components off single samples. 'auto' is the number of free
+        parameters of a covariance divided by that of features, (D + 1) / 2 for 'full',
+        1 for 'diag', 1 / D for 'spherical'; covariances that components share are not
+        pulled. Values on a lattice, as whole minutes, then also stand for all that
+        round to them.
     max_iter : int, default=100
         The largest number of iterations; for 'adam' passes through the data. With
-        `moves`, each of the rests of 'em' is reached within as many, and `n_iter_` is
-        their sum.
+        `moves`, 'em' may take as many each time that it runs, and `n_iter_` is their
+        sum.
     n_init : int, default=1
         The number of starts; the one with the lowest cost is kept.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
@@ -321,7 +329,11 @@ default='kmeans'
         "moves": ["boolean"],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
         "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
+        "covariance_pooling": [
+            Interval(Real, 0.0, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions(set(STARTS))],
@@ -356,7 +368,8 @@ default='kmeans'
         moves: bool = True,
         acceleration: Literal["squarem"] | None = None,
         tol: float = 1e-3,
-        reg_covar: float = 1e-6,
+        reg_covar: float | Literal["auto"] = 1e-6,
+        covariance_pooling: float | Literal["auto"] = 0.0,
         max_iter: int = 100,
         n_init: int = 1,
         init_params: Literal[
@@ -386,6 +399,7 @@ default='kmeans'
         self.acceleration = acceleration
         self.tol = tol
         self.reg_covar = reg_covar
+        self.covariance_pooling = covariance_pooling
         self.max_iter = max_iter
         self.n_init = n_init
         self.init_params = init_params

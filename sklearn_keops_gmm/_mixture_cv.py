@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,17 +23,25 @@ from sklearn_keops_gmm._data import Data, all_or_nothing, holding_of, read, to_n
 from sklearn_keops_gmm._fit import build_problem
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
 from sklearn_keops_gmm._model import CRITERIA, Evidence, MixtureParameters
-from sklearn_keops_gmm._sparsity_path import Member, as_path, follow_path
+from sklearn_keops_gmm._sparsity_path import (
+    Member,
+    Path,
+    as_path,
+    most_components,
+)
 from sklearn_keops_gmm.backends import single_thread
 
 # Indices of the rows to train on and to test on.
 Fold = tuple[np.ndarray, np.ndarray]
 
+# So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
+# path; and no member gains so many times as much when it converges.
+_LOOSE, _HOPE = 1e-3, 10.0
 # Parameters that are handed on to the mixtures of the path.
 _OF_THE_MIXTURE = (
     "covariance_type",
-    "tol",
     "reg_covar",
+    "covariance_pooling",
     "max_iter",
     "init_params",
     "init_size",
@@ -69,11 +77,18 @@ class KeOpsGaussianMixtureCV(ConditionalMixture):
     one_standard_error : bool, default=False
         With 'cv', take the fewest components whose score is within one standard
         error of the best.
-    tol : float, default=1e-3
-        As in :class:`KeOpsGaussianMixture`, for each mixture of the path.
-    reg_covar : float, default=1e-6
-        Added to the diagonals of the covariances, in squared units of the data.
-    max_iter : int, default=100
+    tol : float or 'auto', default='auto'
+        Each mixture of the path has converged when by extrapolation less mean
+        log-likelihood is to be gained. 'auto' is one nat over all samples: criteria
+        compare totals.
+    reg_covar : float or 'auto', default='auto'
+        Added to the diagonals of the covariances, in squared units of the data. 'auto'
+        is a millionth of the variance of each feature, whatever its unit.
+    covariance_pooling : float or 'auto', default='auto'
+        So many samples of a common shape, and a scale near its own, are added to each
+        component: without it the likelihood has no maximum, and components that sit
+        on few samples pay. 'auto' is as in :class:`KeOpsGaussianMixture`.
+    max_iter : int, default=300
         The largest number of iterations from one mixture of the path to the next.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
 default='kmeans'
@@ -136,6 +151,7 @@ default='kmeans'
         "criterion": [StrOptions({*CRITERIA, "cv"})],
         "cv": ["cv_object"],
         "one_standard_error": ["boolean"],
+        "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "n_jobs": [Integral, None],
     } | {
         name: KeOpsGaussianMixture._parameter_constraints[name]
@@ -150,9 +166,10 @@ default='kmeans'
         criterion: Literal["lic", "bic", "icl", "cv"] = "lic",
         cv: int | BaseCrossValidator | Any = None,
         one_standard_error: bool = False,
-        tol: float = 1e-3,
-        reg_covar: float = 1e-6,
-        max_iter: int = 100,
+        tol: float | Literal["auto"] = "auto",
+        reg_covar: float | Literal["auto"] = "auto",
+        covariance_pooling: float | Literal["auto"] = "auto",
+        max_iter: int = 300,
         init_params: Literal[
             "kmeans", "k-means++", "random", "random_from_data"
         ] = "kmeans",
@@ -169,6 +186,7 @@ default='kmeans'
         self.one_standard_error = one_standard_error
         self.tol = tol
         self.reg_covar = reg_covar
+        self.covariance_pooling = covariance_pooling
         self.max_iter = max_iter
         self.init_params = init_params
         self.init_size = init_size
@@ -192,8 +210,8 @@ default='kmeans'
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples; an integer counts as that many equal rows.
-            The criteria take their sum for the number of samples: weights that sum
-            to 1, say, find too few components. Let their mean be 1.
+            Other weights count as their effective number of samples, ``sum(w)**2 /
+            sum(w**2)`` (Kish, Survey Sampling, 1965), whatever their unit.
 
         Returns
         -------
@@ -217,13 +235,14 @@ default='kmeans'
                 f"that; got {type(X).__name__}, in {holding_of(X)}. Use {able}."
             )
         data = read(self, X, sample_weight, min_samples=2)
-        n_most = data.n_samples // (2 * (data.points.shape[1] + 1))
+        n_most = int(data.sample_size) // (2 * (data.points.shape[1] + 1))
         mixture = KeOpsGaussianMixture(
             max(1, min(self.n_components, n_most)),
             **{name: getattr(self, name) for name in _OF_THE_MIXTURE},
         )
+        mixture.n_components = most_components(mixture, data)
         if self.criterion == "cv":
-            members = list(follow_path(mixture, data))
+            members = Path(mixture, data, self.tol).converged()
             folds = _positions(self._folds(_num_samples(X)), sample_weight)
             _check_folds(folds, mixture.n_components)
             scores = self._held_out_scores(mixture, data, members, folds)
@@ -231,9 +250,8 @@ default='kmeans'
             chosen = self._chosen(scores)
             self.scores_ = data.kind.wrap(torch.from_numpy(scores))
         else:
-            members, criterion = _followed_while_useful(
-                mixture, data, CRITERIA[self.criterion]
-            )
+            path = Path(mixture, data, self.tol)
+            members, criterion = _searched(path, CRITERIA[self.criterion])
             chosen = int(np.argmin(criterion))
         self.criterion_ = data.kind.wrap(torch.from_numpy(criterion))
         self._set_result(mixture, data, members, chosen)
@@ -311,7 +329,7 @@ default='kmeans'
     ) -> np.ndarray:
         """Return mean log-likelihoods, (n_members, n_folds), of held-out samples."""
         columns = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fold_scores)(mixture, data, train, test) for train, test in folds
+            delayed(_fold_scores)(mixture, data, fold, self.tol) for fold in folds
         )
         counts = [member.n_components for member in members]
         return np.array([[column[k] for column in columns] for k in counts])
@@ -349,37 +367,55 @@ def _check_folds(folds: list[Fold], n_components: int) -> None:
                 )
 
 
-def _followed_while_useful(
-    mixture: KeOpsGaussianMixture,
-    data: Data,
-    criterion: Callable[[Evidence], float],
+def _searched(
+    path: Path, criterion: Callable[[Evidence], float]
 ) -> tuple[list[Member], np.ndarray]:
+    """Return members of a path and their criterion, the best of them converged.
+
+    On the way down they converge loosely. From the best on, each then converges
+    wholly, unless it is too far behind or shows that it is not going to be better.
+    """
+    loose = max(_LOOSE, path.tol)
+    members = list(_followed_while_useful(path, criterion, loose))
+    values = np.array([criterion(member.evidence) for member in members])
+    least = np.inf
+    for i in np.argsort(values):
+        # Criteria are in units of the deviance, over all samples.
+        behind = (values[i] - least) / (2.0 * path.sample_size)
+        if behind < _HOPE * loose:
+            members[i] = path.refined(members[i], max(behind, 0.0))
+            values[i] = criterion(members[i].evidence)
+            least = min(least, values[i])
+    return members, values
+
+
+def _followed_while_useful(
+    path: Path, criterion: Callable[[Evidence], float], tol: float
+) -> Iterator[Member]:
     """Follow a path until no mixture with fewer components can be better.
 
-    Fewer components do not fit better: the best that they can do is to fit as well,
-    at the price of one.
+    Fewer components do not fit better, once they have converged: the best that they
+    can do is to fit as well, at the price of one.
     """
-    members: list[Member] = []
-    values: list[float] = []
-    for member in follow_path(mixture, data):
-        members.append(member)
-        values.append(criterion(member.evidence))
-        if criterion(replace(member.evidence, n_components=1, entropy=0.0)) > min(
-            values
-        ):
+    least = np.inf
+    for member in path.members(tol):
+        yield member
+        least = min(least, criterion(member.evidence))
+        one = replace(member.evidence, n_components=1, entropy=0.0)
+        if criterion(one) > least + 2.0 * path.sample_size * _HOPE * tol:
             break
-    return members, np.array(values)
 
 
 def _fold_scores(
-    mixture: KeOpsGaussianMixture, data: Data, train: np.ndarray, test: np.ndarray
+    mixture: KeOpsGaussianMixture, data: Data, fold: Fold, tol: float | str
 ) -> dict[int, float]:
     """Return the mean log-likelihood of `test` for each number of components."""
     with single_thread():
+        train, test = fold
         objective = build_problem(mixture, _rows(data, test)).objective
         return {
             member.n_components: objective.score(member.parameters)
-            for member in follow_path(mixture, _rows(data, train))
+            for member in Path(mixture, _rows(data, train), tol).converged()
         }
 
 

@@ -12,11 +12,23 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm._data import Data, read
-from sklearn_keops_gmm._fit import FitProblem, build_problem, starting_point
+from sklearn_keops_gmm._fit import (
+    build_problem,
+    n_distinct_rows,
+    starting_point,
+)
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
-from sklearn_keops_gmm._model import Evidence, MixtureParameters
+from sklearn_keops_gmm._model import Evidence, MixtureParameters, SparsityPrior
 from sklearn_keops_gmm.backends import single_thread
-from sklearn_keops_gmm.solvers import SolverSettings, State, homotopy
+from sklearn_keops_gmm.solvers import SolverSettings, State, homotopy, refine
+
+# What a path takes instead of the defaults of a mixture.
+PATH_DEFAULTS: dict[str, Any] = {
+    "tol": "auto",
+    "reg_covar": "auto",
+    "covariance_pooling": "auto",
+    "max_iter": 300,
+}
 
 
 @dataclass(frozen=True)
@@ -25,15 +37,21 @@ class Member:
 
     Attributes
     ----------
-    parameters : MixtureParameters
+    state : State
+        The parameters, and where they were found.
     unit_penalty : float
         ``sum_j sqrt(W_j) / M``, by which the cost grows with the sparsity.
     evidence : Evidence
     """
 
-    parameters: MixtureParameters
+    state: State
     unit_penalty: float
     evidence: Evidence
+
+    @property
+    def parameters(self) -> MixtureParameters:
+        """The mixture."""
+        return self.state.parameters
 
     @property
     def n_components(self) -> int:
@@ -140,9 +158,11 @@ def sparsity_path(
     sample_weight : array-like of shape (n_samples,), default=None
         Weights >= 0 of the samples.
     **parameters
-        Of :class:`KeOpsGaussianMixture`: `tol` and `max_iter` bound the steps from
-        one mixture to the next, the start is that of one fit. Not `sparsity`
-        or `prior`, and no `solver` but 'em'.
+        Of :class:`KeOpsGaussianMixture`, with other defaults: ``reg_covar='auto'``,
+        ``covariance_pooling='auto'``, ``max_iter=300`` from one mixture to the next,
+        each of which converges when by extrapolation less than `tol` is to be gained:
+        ``tol='auto'`` is one nat over all samples. The start is that of one fit. Not
+        `sparsity` or `prior`, and no `solver` but 'em'.
 
     Returns
     -------
@@ -171,53 +191,112 @@ def sparsity_path(
     >>> path.at(1.0).n_components_
     3
     """
-    mixture = path_estimator(n_components, parameters)
-    data = read(mixture, X, sample_weight)
-    members = list(follow_path(mixture, data))
-    return as_path(mixture, data, members)
+    mixture, tol = path_estimator(n_components, parameters)
+    data = read(mixture, X, sample_weight, min_samples=1)
+    mixture.n_components = most_components(mixture, data)
+    return as_path(mixture, data, Path(mixture, data, tol).converged())
 
 
-def path_estimator(n_components: int, parameters: dict[str, Any]) -> Any:
-    """Return the estimator whose parameters a path takes, checked."""
+def path_estimator(
+    n_components: int, parameters: dict[str, Any]
+) -> tuple[Any, float | str]:
+    """Return the estimator whose parameters a path takes, checked, and its `tol`."""
     for name, value in (("sparsity", 0.0), ("solver", "em"), ("prior", None)):
         if parameters.get(name, value) != value:
             raise ValueError(
                 f"A sparsity path takes no {name!r} but {value!r}, got "
                 f"{parameters[name]!r}."
             )
-    mixture = KeOpsGaussianMixture(n_components, **parameters)
+    given = {**PATH_DEFAULTS, **parameters}
+    tol = given.pop("tol")
+    if tol != "auto":
+        given["tol"] = tol
+    mixture = KeOpsGaussianMixture(n_components, **given)
     mixture._validate_params()
-    return mixture
+    return mixture, tol
 
 
-def follow_path(mixture: Any, data: Data) -> Iterator[Member]:
-    """Yield the members of the path, the one with the most components first."""
-    with single_thread():
-        task = build_problem(mixture, data)
+def most_components(mixture: Any, data: Data) -> int:
+    """Return how many components a path begins with: no more than distinct rows."""
+    return n_distinct_rows(data.points, mixture.n_components)
+
+
+class Path:
+    """The members of a path, found one after another.
+
+    Parameters
+    ----------
+    mixture : KeOpsGaussianMixture
+    data : Data
+    tol : float or "auto"
+        A member has converged when less is left to gain; "auto" is one nat over all
+        samples, as what criteria compare are totals.
+    """
+
+    def __init__(self, mixture: Any, data: Data, tol: float | str) -> None:
+        self._mixture = mixture
+        self._task = build_problem(mixture, data)
+        self.sample_size = self._task.sample_size
+        self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)
+
+    def members(self, tol: float) -> Iterator[Member]:
+        """Yield the members, that with the most components first.
+
+        Parameters
+        ----------
+        tol : float
+            So much may be left to gain for each before the next is sought.
+        """
+        mixture, task = self._mixture, self._task
         random_state = check_random_state(mixture.random_state)
         start = starting_point(mixture, task, random_state)
         total = float(start.weights.sum())
         if abs(total - 1.0) > 1e-9:  # scikit-learn's starts at single samples
             start = replace(start, weights=start.weights / total)
-        settings = SolverSettings(mixture.tol, mixture.max_iter, mixture.learning_rate)
-        for state in homotopy(task.objective, start, settings):
-            yield _member(task, state)
+        for state in homotopy(task.objective, start, self._settings(tol)):
+            yield self._member(state)
 
+    def converged(self) -> list[Member]:
+        """Return all members, each where it converges."""
+        return [self.refined(member) for member in self.members(self.tol)]
 
-def _member(task: FitProblem, state: State) -> Member:
-    objective, covariance = task.objective, task.problem.covariance
-    n_components, n_features = state.parameters.means.shape
-    of_one, of_two = (covariance.n_parameters(k, n_features) for k in (1, 2))
-    evidence = Evidence(
-        n_samples=objective.total_weight,
-        log_likelihood=state.moments.log_likelihood,
-        entropy=objective.entropy(state.moments, state.parameters),
-        n_components=n_components,
-        n_own=of_two - of_one + n_features,
-        n_shared=2 * of_one - of_two,
-    )
-    unit_penalty = objective.unit_penalty(state.parameters)
-    return Member(state.parameters, unit_penalty, evidence)
+    def refined(self, member: Member, gain: float = 0.0) -> Member:
+        """Return a member where it converges.
+
+        Parameters
+        ----------
+        member : Member
+        gain : float
+            Of mean log-likelihood: a member that is not going to gain as much is left
+            where that shows.
+        """
+        state = member.state
+        target = state.cost - gain if gain > 0 else np.inf
+        settings = self._settings(self.tol)
+        return self._member(refine(self._task.objective, state, settings, target))
+
+    def _settings(self, tol: float) -> SolverSettings:
+        mixture = self._mixture
+        return SolverSettings(tol, mixture.max_iter, mixture.learning_rate)
+
+    def _member(self, state: State) -> Member:
+        task = self._task
+        objective, covariance = task.objective, task.problem.covariance
+        n_components, n_features = state.parameters.means.shape
+        of_one, of_two = (covariance.n_parameters(k, n_features) for k in (1, 2))
+        # In the unit of the samples, whatever that of their weights is.
+        unit = task.sample_size / objective.total_weight
+        evidence = Evidence(
+            n_samples=task.sample_size,
+            log_likelihood=unit * state.moments.log_likelihood,
+            entropy=unit * objective.entropy(state.moments, state.parameters),
+            n_components=n_components,
+            n_own=of_two - of_one + n_features,
+            n_shared=2 * of_one - of_two,
+        )
+        prior = SparsityPrior(1.0, objective.n_components)
+        unit_penalty = float(prior.unit_value(state.parameters.weights))
+        return Member(state, unit_penalty, evidence)
 
 
 def as_path(mixture: Any, data: Data, members: list[Member]) -> SparsityPath:
@@ -276,7 +355,7 @@ def lower_envelope(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
             intervals[line] = at, np.inf
             return intervals
         crossings = (values[flatter] - values[line]) / (slopes[line] - slopes[flatter])
-        # Of lines that cross here at once the flattest goes on.
+        # Of lines that cross at the same point the flattest is followed.
         following = flatter[np.lexsort((slopes[flatter], crossings))[0]]
         intervals[line] = at, crossings.min()
         line, at = int(following), float(crossings.min())

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: what they are told of a fit, and when."""
+"""scikit-learn's callbacks: what they receive of a fit, and when."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ callback = pytest.importorskip(
 
 
 class Witness:
-    """A callback that writes down what it is told."""
+    """A callback that writes down what it receives."""
 
     def __init__(self, stop_after=None):
         self.stop_after = stop_after

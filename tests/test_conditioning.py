@@ -159,8 +159,8 @@ def test_nested(structure, rng):
     found = model.marginal([3, 1, 0]).marginal(1).score_samples(X)
     assert_allclose(found, model.marginal(1).score_samples(X), rtol=1e-10)
     found = model.condition(0, 1.0).condition([0, 2], [0.5, -1.0]).score_samples(X)
-    at_once = model.condition([0, 1, 3], [1.0, 0.5, -1.0]).score_samples(X)
-    assert_allclose(found, at_once, rtol=1e-9)
+    together = model.condition([0, 1, 3], [1.0, 0.5, -1.0]).score_samples(X)
+    assert_allclose(found, together, rtol=1e-9)
 
 
 @every_covariance_type

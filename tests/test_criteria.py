@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sklearn_keops_gmm import KeOpsGaussianMixture, sparsity_path
+from sklearn_keops_gmm import sparsity_path
 from sklearn_keops_gmm._data._dataset import read_data
 from sklearn_keops_gmm._model._criteria import CRITERIA
-from sklearn_keops_gmm._sparsity_path import follow_path
+from sklearn_keops_gmm._sparsity_path import Path, path_estimator
 from tests.data import blobs
 from tests.reference import COVARIANCE_TYPES
 
@@ -15,8 +15,9 @@ every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 
 def last_members(structure, X, weights=None):
     """The members of a path with their estimators."""
-    mixture = KeOpsGaussianMixture(4, covariance_type=structure, random_state=0)
-    members = list(follow_path(mixture, read_data(mixture, X, weights)))
+    parameters = {"covariance_type": structure, "random_state": 0}
+    mixture, tol = path_estimator(4, parameters)
+    members = Path(mixture, read_data(mixture, X, weights), tol).converged()
     path = sparsity_path(
         X, 4, covariance_type=structure, random_state=0, sample_weight=weights
     )
@@ -29,6 +30,8 @@ def test_criteria(structure, weighted, rng):
     X = blobs()
     weights = rng.uniform(0.5, 2, len(X)) if weighted else np.ones(len(X))
     for member, fitted in last_members(structure, X, weights):
+        # In the unit in which they sum to their effective number.
+        weights = weights * weights.sum() / (weights**2).sum()
         K, total = fitted.n_components_, weights.sum()
         deviance = -2 * weights @ fitted.score_samples(X)
         shares = fitted.predict_proba(X)

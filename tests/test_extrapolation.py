@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._fit._extrapolation import extrapolate
+from sklearn_keops_gmm._fit._chart import extrapolate
 from sklearn_keops_gmm._model._parameters import MixtureParameters
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 
@@ -41,16 +41,16 @@ def shrinking_steps(covariance, rng, rate, size=1.0):
     """
     start = draw_mixture(covariance, rng)
     factors = start.precisions_cholesky
-    n_steps = covariance.steps(factors, factors).shape
+    n_steps = covariance.inverse_retract(factors, factors).shape
     steps = torch.tensor(rng.normal(scale=0.3, size=n_steps))
     moves = torch.tensor(rng.normal(scale=0.3, size=start.means.shape))
     logs = torch.tensor(rng.normal(scale=0.3, size=N_COMPONENTS))
 
     def at(part):
-        moved = covariance.moved(factors, part * steps)
+        moved = covariance.retract(factors, part * steps)
         return MixtureParameters(
             start.weights * (part * logs).exp(),
-            size * (start.means + covariance.displacements(factors, part * moves)),
+            size * (start.means + covariance.unwhiten(factors, part * moves)),
             covariance.covariances(moved) * size**2,
             moved / size,
         )
@@ -62,11 +62,11 @@ def shrinking_steps(covariance, rng, rate, size=1.0):
 def test_steps_are_what_moves(structure, rng):
     covariance = COVARIANCES[structure]
     factors, others = (draw_factors(covariance, rng) for _ in range(2))
-    moved = covariance.moved(factors, covariance.steps(factors, others))
+    moved = covariance.retract(factors, covariance.inverse_retract(factors, others))
     assert_allclose(moved, others, atol=1e-14)
     means = torch.tensor(rng.normal(size=(N_COMPONENTS, N_FEATURES)))
-    whitened = covariance.whitened(factors, means)
-    assert_allclose(covariance.displacements(factors, whitened), means, atol=1e-14)
+    whitened = covariance.whiten(factors, means)
+    assert_allclose(covariance.unwhiten(factors, whitened), means, atol=1e-14)
 
 
 @every_structure

@@ -168,6 +168,26 @@ def lines_of_code(path):
     return kept
 
 
+def functions_of(path):
+    tree = ast.parse(path.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def only_stores(function):
+    """Whether it keeps its parameters, a line for each, as scikit-learn wants it."""
+    lines = {f"self.{one.arg} = {one.arg}" for one in function.args.args}
+    lines |= {f"self.{one.arg} = {one.arg}" for one in function.args.kwonlyargs}
+    return {ast.unparse(statement) for statement in function.body} <= lines
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_functions_fit_on_a_screen(module):
+    code = lines_of_code(FILES[module])
+    for function in functions_of(FILES[module]):
+        length = len(code & set(range(function.lineno, function.end_lineno + 1)))
+        assert length <= 40 or only_stores(function), (function.name, length)
+
+
 @pytest.mark.parametrize(
     ("folder", "most"), [(ROOT, 300), (Path(__file__).parent, 330)]
 )

@@ -7,9 +7,9 @@ from numpy.testing import assert_allclose
 from scipy.optimize import approx_fprime
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._fit._objective import Objective
-from sklearn_keops_gmm._model._parameters import Frame, MixtureParameters
-from sklearn_keops_gmm._model._priors import SparsityPrior
+from sklearn_keops_gmm._fit._objective import MixtureObjective
+from sklearn_keops_gmm._model._parameters import Frame, MixtureParameters, Ridge
+from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
@@ -21,12 +21,13 @@ every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 
 def objective_on(X, structure, *, backend="torch", sparsity=1.0, reg_covar=0.1):
     """The objective of three components on unweighted data."""
-    return Objective(
+    return MixtureObjective(
         get_backend(backend)(torch.tensor(X), None, Frame(torch.zeros(2).double())),
         float(len(X)),
         COVARIANCES[structure],
-        SparsityPrior(sparsity, 3),
-        reg_covar,
+        3,
+        Priors(SparsityPrior(sparsity, 3)),
+        Ridge(reg_covar),
     )
 
 
@@ -89,7 +90,7 @@ def test_gradient(backend, structure, rng):
 
 
 @every_structure
-def test_gradient_vanishes_where_em_rests(structure):
+def test_gradient_vanishes_where_em_converges(structure):
     model = KeOpsGaussianMixture(
         3,
         covariance_type=structure,
@@ -110,7 +111,7 @@ def test_gradient_vanishes_where_em_rests(structure):
 
 
 @every_structure
-def test_curvature_is_one_where_components_are_known(structure):
+def test_hessian_is_one_where_components_are_known(structure):
     """Far apart, the Hessian is the identity, whatever the units of the features.
 
     Except along one direction, the length of the roots of the weights, on which

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._model._priors import SparsityPrior
+from sklearn_keops_gmm._model._priors import SparsityPrior, Unknowns
 from tests.reference import tangent_weights
 
 strengths = st.sampled_from([0.0, 1e-3, 1.0, 5.0, 20.0, 300.0])
@@ -32,13 +32,14 @@ def bound(mass, weights, slope):
 
 def maximize(sparsity, n_components, mass, weights):
     prior = SparsityPrior(sparsity, n_components)
-    return prior.maximize(torch.tensor(mass), torch.tensor(weights)).numpy()
+    return prior.maximize_weights(torch.tensor(mass), torch.tensor(weights)).numpy()
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 3.0])
 def test_value(sparsity):
     weights = torch.tensor([0.25, 0.75, 0.0], dtype=torch.float64, requires_grad=True)
-    value = SparsityPrior(sparsity, 7).value(weights)
+    unknowns = Unknowns(weights, weights[:, None], weights, None)
+    value = SparsityPrior(sparsity, 7).value(unknowns)
     assert value.item() == pytest.approx(
         sparsity / 7 * (0.5 + np.sqrt(0.75)), abs=1e-12
     )
@@ -78,7 +79,7 @@ def test_no_worse_than_one_step_on_the_tangent(pair, sparsity):
 @settings(max_examples=30)
 @given(pair=simplexes(), sparsity=strengths)
 def test_weights_at_rest_satisfy_the_closed_form(pair, sparsity):
-    """Asked again where it came to rest, the prior answers the same, as brentq does."""
+    """Asked again where it converged, the prior answers the same, as brentq does."""
     mass, weights = pair
     slope = sparsity / len(mass)
     for _ in range(100):

@@ -17,7 +17,7 @@ from tests.reference import COVARIANCE_TYPES
 
 
 def clusters(rng, n_components=4, n_samples=600):
-    """Round clusters of unlike weight, far enough from each other to be told."""
+    """Round clusters of unlike weight, far enough from each other to be told apart."""
     centres = 6.0 * rng.permutation(np.argwhere(np.ones((3, 3))))[:n_components]
     shares = np.linspace(1, 2, n_components)
     labels = rng.choice(n_components, size=n_samples, p=shares / shares.sum())

@@ -1,7 +1,7 @@
 """A prior of one's own: what it is given, what it does, and what it may not return."""
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._model._priors import UserPrior
+from sklearn_keops_gmm._model._priors import Priors, UserPrior
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from tests import reference
 from tests.data import blobs, every_backend, mixture_of, spiral, start
@@ -166,7 +166,8 @@ def test_gradient_through_triangular_factors(structure, rng):
     def prior(weights, means, factors):
         return (scale * factors).sin().sum() + (weights[:, None] * means).cos().sum()
 
-    object.__setattr__(objective, "user_prior", UserPrior(prior))
+    priors = Priors(objective.prior, UserPrior(prior, COVARIANCES[structure]))
+    objective = replace(objective, prior=priors)
     assert torch.autograd.gradcheck(
         lambda *u: objective.differentiable_cost(*u).cost,
         unknowns,

@@ -25,11 +25,11 @@ from sklearn_keops_gmm._data._checks import (
     resolve_init_size,
 )
 from sklearn_keops_gmm._data._chunks import Piece
-from sklearn_keops_gmm._data._dataset import Data
+from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_samples, checked_weights
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
-from sklearn_keops_gmm.backends import Backend, Recipe, Reductions
+from sklearn_keops_gmm.backends import Backend, Reductions, ReductionsFactory
 
 # A part may have no weight at all; scikit-learn < 1.9 does not ask about that.
 _ZERO_WEIGHTS = (
@@ -63,22 +63,22 @@ class Summary:
     ----------
     n_samples : int
     extent : Extent
-    weight : float
+    weighing : Weighing
     single : bool
         Whether all are float32.
     """
 
     n_samples: int
     extent: Extent
-    weight: float
+    weighing: Weighing
     single: bool
 
     @classmethod
     def of(cls, points: Tensor, weights: Tensor | None) -> Summary:
         """Return the summary of one or more samples."""
         n, single = len(points), points.dtype == torch.float32
-        weight = n if weights is None else float(weights.sum(dtype=torch.float64))
-        return cls(n, Extent.of(points), weight, single)
+        weighing = Weighing.of_ones(n) if weights is None else Weighing.of(weights)
+        return cls(n, Extent.of(points), weighing, single)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -89,7 +89,7 @@ class Summary:
         return Summary(
             self.n_samples + other.n_samples,
             self.extent + other.extent,
-            self.weight + other.weight,
+            self.weighing + other.weighing,
             self.single and other.single,
         )
 
@@ -115,7 +115,12 @@ class PartedData(Data):
     @property
     def total_weight(self) -> float:
         """The sum of the sample weights."""
-        return self.summary.weight
+        return self.summary.weighing.total
+
+    @property
+    def sample_size(self) -> float:
+        """How many samples of weight 1 say as much: what criteria count in."""
+        return self.summary.weighing.sample_size
 
     def frame(self) -> Frame:
         """Return the frame in which to compute."""
@@ -152,12 +157,12 @@ class PartedReductions:
         points, weights = self._data.parts.take(rows.cpu()[order])
         back = order.argsort().to(points.device)
         # These coordinates do for components of any structure.
-        recipe = self._some.recipe("full")
-        return recipe(points[back], None if weights is None else weights[back])
+        factory = self._some.factory("full")
+        return factory(points[back], None if weights is None else weights[back])
 
-    def recipe(self, structure: Structure) -> Recipe:
+    def factory(self, structure: Structure) -> ReductionsFactory:
         """Return how to make reductions over other points, computed alike."""
-        return self._some.recipe(structure)
+        return self._some.factory(structure)
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
@@ -182,18 +187,18 @@ class PartedReductions:
     def _asking(
         self, method: str, components: Components
     ) -> Callable[[Tensor, Tensor | None], Any]:
-        return partial(_ask, method, self.recipe(components.structure), components)
+        return partial(_ask, method, self.factory(components.structure), components)
 
 
 def _ask(
     method: str,
-    recipe: Recipe,
+    factory: ReductionsFactory,
     components: Components,
     points: Tensor,
     weights: Tensor | None,
 ) -> Any:
     """Ask about one part, wherever its samples are; answer where the question is."""
-    answer = getattr(recipe(points, weights), method)(components.to(points.device))
+    answer = getattr(factory(points, weights), method)(components.to(points.device))
     # They were finite when the fit began. To look each time would take longer.
     if isinstance(answer, Moments) and not math.isfinite(answer.log_likelihood):
         check_still_finite(points)
@@ -216,7 +221,7 @@ class Reader:
     Attributes
     ----------
     mixture : estimator
-        Is told of the features, or asked whether they are the same.
+        Receives the features, or is asked whether they are the same.
     kind : ArrayKind
         Of the first piece.
     device : torch.device

@@ -225,7 +225,7 @@ def _on_partition(
 
 @dataclass(frozen=True)
 class _Fault:
-    """What is wrong with a partition: the first of them is to be told, as an error."""
+    """What is wrong with a partition: the first of them becomes an error."""
 
     message: str
 

@@ -18,6 +18,50 @@ from sklearn_keops_gmm.backends import Backend, Reductions
 
 
 @dataclass(frozen=True)
+class Weighing:
+    """What the weights of samples amount to; that of all is the sum of those of parts.
+
+    Attributes
+    ----------
+    total, squares : float
+        Sums of the weights and of their squares.
+    counted : bool
+        Whether all are integers: numbers of equal samples.
+    """
+
+    total: float
+    squares: float
+    counted: bool
+
+    @classmethod
+    def of(cls, weights: Tensor) -> Weighing:
+        """Return that of one or more weights."""
+        doubles = weights.double()
+        counted = bool((weights == weights.round()).all())
+        return cls(float(doubles.sum()), float((doubles**2).sum()), counted)
+
+    @classmethod
+    def of_ones(cls, n_samples: int) -> Weighing:
+        """Return that of samples without weights."""
+        return cls(float(n_samples), float(n_samples), True)
+
+    @property
+    def sample_size(self) -> float:
+        """The sum of counts; of other weights the effective number of Kish (1965).
+
+        It does not change when all weights are multiplied by a number.
+        """
+        return self.total if self.counted else self.total**2 / self.squares
+
+    def __add__(self, other: Weighing) -> Weighing:
+        return Weighing(
+            self.total + other.total,
+            self.squares + other.squares,
+            self.counted and other.counted,
+        )
+
+
+@dataclass(frozen=True)
 class Data:
     """Samples that count, on the device that computes.
 
@@ -44,6 +88,13 @@ class Data:
         if self.sample_weight is None:
             return float(len(self.points))
         return float(self.sample_weight.sum(dtype=torch.float64))
+
+    @property
+    def sample_size(self) -> float:
+        """How many samples of weight 1 say as much: what criteria count in."""
+        if self.sample_weight is None:
+            return float(len(self.points))
+        return Weighing.of(self.sample_weight).sample_size
 
     def frame(self) -> Frame:
         """Return the frame in which to compute."""

@@ -153,19 +153,8 @@ class MixtureDisplay:
         """
         ax = axes_for(ax, f"{cls.__name__}.from_estimator")
         _check_estimator(cls, estimator)
-        check_scalar(grid_resolution, "grid_resolution", Integral, min_val=2)
-        if subsample is not None:
-            check_scalar(subsample, "subsample", Integral, min_val=1)
-        n_features = estimator.means_.shape[1]
-        names = getattr(estimator, "feature_names_in_", None)
-        if features is None:
-            features = list(range(min(2, n_features)))
-        chosen = resolve_features(features, n_features, names)
-        if len(chosen) > 2:
-            raise ValueError(
-                f"'features' must be one feature or two; got {len(chosen)}: "
-                f"{features!r}."
-            )
+        _check_sizes(grid_resolution, subsample)
+        chosen, labels = _features_to_draw(estimator, features)
         # Pictures are drawn from numpy arrays, whatever the arrays of the user.
         with sklearn.config_context(array_api_dispatch=False):
             samples = checked_samples(
@@ -176,8 +165,7 @@ class MixtureDisplay:
             ticks = tuple(_ticks(column, grid_resolution) for column in samples.T)
             grid = np.stack(np.meshgrid(*ticks), axis=-1)
             log_density = mixture.score_samples(grid.reshape(-1, len(chosen)))
-        if len(chosen) == 2 and subsample is not None and subsample < len(samples):
-            samples = samples[np.linspace(0, len(samples) - 1, subsample, dtype=int)]
+        samples = _some(samples, subsample)
         weights, means, covariances = (
             to_tensor(array, torch.device("cpu")).double()
             for array in (mixture.weights_, mixture.means_, mixture.covariances_)
@@ -190,9 +178,7 @@ class MixtureDisplay:
             weights=weights.numpy(),
             means=means.numpy(),
             covariances=structure.matrices(covariances, means).numpy(),
-            feature_names=[
-                f"feature {i}" if names is None else str(names[i]) for i in chosen
-            ],
+            feature_names=labels,
         )
         return display.plot(ax, **plot_kw)
 
@@ -350,6 +336,33 @@ def _check_estimator(cls: type, estimator: Any) -> None:
             "the data as transformed by the others."
         )
     check_is_fitted(estimator)
+
+
+def _check_sizes(grid_resolution: int, subsample: int | None) -> None:
+    check_scalar(grid_resolution, "grid_resolution", Integral, min_val=2)
+    if subsample is not None:
+        check_scalar(subsample, "subsample", Integral, min_val=1)
+
+
+def _features_to_draw(estimator: Any, features: Any) -> tuple[list[int], list[str]]:
+    """Return the indices of one feature or two, and what axes call them."""
+    n_features = estimator.means_.shape[1]
+    names = getattr(estimator, "feature_names_in_", None)
+    if features is None:
+        features = list(range(min(2, n_features)))
+    chosen = resolve_features(features, n_features, names)
+    if len(chosen) > 2:
+        raise ValueError(
+            f"'features' must be one feature or two; got {len(chosen)}: {features!r}."
+        )
+    return chosen, [f"feature {i}" if names is None else str(names[i]) for i in chosen]
+
+
+def _some(samples: np.ndarray, most: int | None) -> np.ndarray:
+    """Return at most so many of two-dimensional samples; all of others."""
+    if samples.shape[1] != 2 or most is None or most >= len(samples):
+        return samples
+    return samples[np.linspace(0, len(samples) - 1, most, dtype=int)]
 
 
 def _ticks(column: np.ndarray, resolution: int) -> np.ndarray:

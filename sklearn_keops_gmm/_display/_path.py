@@ -140,7 +140,7 @@ class SparsityPathDisplay:
 
         knots = np.asarray(self.sparsities, dtype=float)
         positive = knots[knots > 0]
-        # The last mixture goes on for ever; as long as a decade is drawn of it.
+        # The last mixture's interval has no end; a decade is drawn of it.
         edges = np.append(knots, 10 * positive[-1] if len(positive) else 1.0)
         look = style(StepPatch, {"color": _COUNTS, "linewidth": 1.8}, component_kw)
         counts = np.asarray(self.n_components)

@@ -2,8 +2,9 @@
 
 from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks
 from sklearn_keops_gmm._fit._initialization import STARTS
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import Running
+from sklearn_keops_gmm._fit._regularization import n_distinct_rows
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
     WarmStart,
@@ -18,11 +19,12 @@ __all__ = [
     "CallbackSupport",
     "FitProblem",
     "FitTasks",
-    "Objective",
+    "MixtureObjective",
     "Running",
     "WarmStart",
     "build_problem",
     "makes_moves",
+    "n_distinct_rows",
     "solve",
     "starting_point",
 ]

@@ -29,7 +29,7 @@ class LogLikelihood(torch.autograd.Function):
         structure: Structure,
         reductions: Reductions,
     ) -> tuple[Tensor, Tensor]:
-        # Only this thread is told to record no gradients; others may have to sum.
+        # Gradients are off in this thread only, and the sums may need other threads.
         arrays = (array.detach() for array in (offsets, means, factors))
         moments = reductions.moments(Components(structure, *arrays))
         ctx.save_for_backward(factors)

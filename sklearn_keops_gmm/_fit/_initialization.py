@@ -25,7 +25,7 @@ from sklearn_keops_gmm._fit._user_start import UserStart
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm._model.covariances import (
     MASS_FLOOR,
-    above_padding,
+    above_mass_floor,
 )
 from sklearn_keops_gmm.backends import openmp_of_others
 
@@ -34,7 +34,7 @@ def initialize(
     problem: StartData,
     init_params: str,
     user: UserStart,
-    reg_covar: float,
+    ridge: Tensor | float,
     random_state: RandomState,
 ) -> MixtureParameters:
     """Return the parameters that a fit starts from.
@@ -45,7 +45,7 @@ def initialize(
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
     user : UserStart
         Takes precedence, array by array.
-    reg_covar : float
+    ridge : float or Tensor of shape (D,)
         Added to the diagonals of covariances that are found.
     random_state : RandomState
         Left untouched if `user` gives all three arrays.
@@ -65,7 +65,7 @@ def initialize(
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))
         weights = mass / samples if weights is None else weights
-        found, covariances = covariance.m_step(moments, about, reg_covar)
+        found, covariances = covariance.m_step(moments, about, ridge)
         means = found if means is None else means
     if precisions is None:
         factors = covariance.factors(covariances)
@@ -75,7 +75,7 @@ def initialize(
     return MixtureParameters(weights, means, covariances, factors)
 
 
-# -- starts: each returns means and the moments about them, above padding -------------
+# -- starts: each returns means and the moments about them, above the mass floor ------
 
 
 def _kmeans(problem: StartData, random_state: RandomState) -> tuple[Tensor, Moments]:
@@ -95,7 +95,7 @@ def _kmeans(problem: StartData, random_state: RandomState) -> tuple[Tensor, Mome
         second.index_add_(0, labels[rows], problem.covariance.outer(differences))
     second = problem.covariance.pool(second)
     moments = Moments(mass, torch.zeros_like(first), second, 0.0)
-    return problem.centre + offsets, above_padding(moments, problem.mean_weight)
+    return problem.centre + offsets, above_mass_floor(moments, problem.mean_weight)
 
 
 def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
@@ -140,7 +140,7 @@ def _random(problem: StartData, random_state: RandomState) -> tuple[Tensor, Mome
         second += sums.reshape(second.shape)
     about = problem.centre.expand(n_components, -1)
     moments = Moments(mass, first, problem.covariance.pool(second), 0.0)
-    return about, above_padding(moments, problem.mean_weight)
+    return about, above_mass_floor(moments, problem.mean_weight)
 
 
 def _random_from_data(

@@ -11,40 +11,44 @@ from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._autograd import LogLikelihood
-from sklearn_keops_gmm._fit._chart import Neighbourhood
-from sklearn_keops_gmm._fit._extrapolation import extrapolate
+from sklearn_keops_gmm._fit._chart import WhitenedChart, extrapolate
 from sklearn_keops_gmm._model import (
     Components,
     CostTerms,
     Leap,
     MixtureParameters,
     Moments,
+    Prior,
+    Ridge,
     Rounding,
-    SparsityPrior,
-    UserPrior,
+    Targets,
+    Unknowns,
+    neighbouring_pairs,
+    select_components,
+    split_component,
+    without_components,
 )
 from sklearn_keops_gmm._model.covariances import (
     COVARIANCES,
     ILL_DEFINED,
     CovarianceStructure,
-    above_padding,
+    above_mass_floor,
 )
 from sklearn_keops_gmm.backends import Reductions
 
-# All pairs of so many components are looked at, of more those of near means.
-_ALL_PAIRS = 64
-_NEAR = 16
 # A variance that, beside that of the whole mixture, is none.
 _COLLAPSED = 1e-24
+# Targets that would move by less stay.
+_HARDLY = 1e-3
 
 
 @dataclass(frozen=True)
-class Objective:
+class MixtureObjective:
     """Cost, moments, M-step and gradient of a mixture on one data set.
 
-    ``cost = -mean log-likelihood + prior``. With ``reg_covar`` > 0 what each M-step
-    improves is that cost plus ``0.5 reg_covar sum_j r_j tr(inv(Sigma_j))``, the
-    masses r_j held constant.
+    ``cost = -mean log-likelihood + prior``. With a ridge what each M-step improves is
+    that cost plus ``0.5 sum_j r_j tr(inv(Sigma_j) diag(ridge))``, the masses r_j held
+    constant.
 
     Parameters
     ----------
@@ -53,32 +57,28 @@ class Objective:
     total_weight : float
         The sum of the sample weights.
     covariance : CovarianceStructure
-    prior : SparsityPrior
-    reg_covar : float
-    user_prior : UserPrior or None
-        A second prior, which only solvers that differentiate can lower.
+    n_components : int
+        M, as asked for.
+    prior : Prior
+    ridge : Ridge
     rounding : Rounding or None
-        Of the samples: with a sparsity, but without `reg_covar`, no variance is below
-        it. Without a sparsity a component of one sample is scikit-learn's.
+        Of the samples: with a prior under which components leave, but without a
+        ridge, no variance is below it. Otherwise a component of one sample is
+        scikit-learn's.
     """
 
     reductions: Reductions
     total_weight: float
     covariance: CovarianceStructure
-    prior: SparsityPrior
-    reg_covar: float
-    user_prior: UserPrior | None = None
+    n_components: int
+    prior: Prior
+    ridge: Ridge
     rounding: Rounding | None = None
-
-    @property
-    def n_components(self) -> int:
-        """M, as asked for."""
-        return self.prior.n_components
 
     @property
     def least_penalty(self) -> float:
         """The prior's term of the cost of a single component."""
-        return self.prior.price
+        return self.prior.least
 
     # -- values ------------------------------------------------------------------
 
@@ -94,15 +94,13 @@ class Objective:
 
     def penalty(self, parameters: MixtureParameters) -> float:
         """Return the term of the cost that does not depend on the data."""
-        return float(
-            self._penalty(
-                parameters.weights, parameters.means, parameters.precisions_cholesky
-            )
+        unknowns = Unknowns(
+            parameters.weights,
+            parameters.means,
+            parameters.precisions_cholesky,
+            parameters.targets,
         )
-
-    def unit_penalty(self, parameters: MixtureParameters) -> float:
-        """Return by how much the cost grows with the sparsity."""
-        return float(self.prior.unit_value(parameters.weights))
+        return float(self.prior.value(unknowns))
 
     def log_likelihood(self, moments: Moments) -> float:
         """Return the mean log-likelihood of the parameters that made `moments`."""
@@ -138,11 +136,13 @@ class Objective:
         parameters: MixtureParameters,
         *,
         extinguish: bool = True,
+        merged: Tensor | None = None,
     ) -> MixtureParameters:
         """Return the M-step from `moments` about `parameters`.
 
         Components that the prior has extinguished, or that have collapsed where there
-        is a prior, are left out; without `extinguish` only those of weight zero.
+        is a prior, are left out; without `extinguish` only those of weight zero. For
+        those `merged`, (M,) bool, the scale of targets is found anew.
 
         Raises
         ------
@@ -150,26 +150,63 @@ class Objective:
             If a covariance is not positive definite, as in scikit-learn.
         """
         mean_weight = self.total_weight / self.reductions.n_samples
-        moments = above_padding(moments, mean_weight)
+        moments = above_mass_floor(moments, mean_weight)
         fractions = moments.mass / moments.mass.sum()
-        weights = self.prior.maximize(fractions, parameters.weights)
-        means = parameters.means
+        weights = self.prior.maximize_weights(fractions, parameters.weights)
         alive = self.prior.alive(weights) if extinguish else weights > 0
         if not bool(alive.all()):
             weights = weights[alive] / weights[alive].sum()
-            means = means[alive]
+            fractions = fractions[alive]
+            parameters = select_components(self.covariance, parameters, alive)
             moments = self.covariance.select_moments(moments, alive)
-        rounding = None
-        if self.reg_covar == 0.0 and self.prior.sparsity > 0 and self.rounding:
-            rounding = self.rounding.near(means)
-        means, covariances = self.covariance.m_step(
-            moments, means, self.reg_covar, rounding
+        rounding = self._rounding(parameters.means)
+        means, scatter = self.covariance.m_step(
+            moments, parameters.means, self.ridge.amounts, rounding
         )
-        found = MixtureParameters(weights, means, covariances, covariances)
+        targets = parameters.targets
+        if targets is not None and merged is not None:
+            targets = self.prior.rescaled(targets, scatter, fractions, merged[alive])
+        covariances = self.prior.pull(scatter, fractions, targets)
+        found = MixtureParameters(weights, means, covariances, covariances, targets)
         if rounding is not None and extinguish:
             found = self._without_collapsed(found)
         factors = self.covariance.factors(found.covariances)
         return replace(found, precisions_cholesky=factors)
+
+    def _rounding(self, means: Tensor) -> Tensor | None:
+        """Return how coordinates near means are rounded, where that matters."""
+        if self.rounding is None or self.ridge.size > 0 or not self.prior.selects:
+            return None
+        return self.rounding.near(means)
+
+    def renewed(
+        self, parameters: MixtureParameters, moments: Moments | None = None
+    ) -> MixtureParameters | None:
+        """Return the parameters with the targets that the data now make.
+
+        Parameters
+        ----------
+        parameters : MixtureParameters
+        moments : Moments, default=None
+            About their means. Without them the covariances are taken as they are.
+
+        Returns
+        -------
+        parameters : MixtureParameters or None
+            None if there are no targets, or they would hardly move.
+        """
+        scatter, fractions = parameters.covariances, parameters.weights
+        if moments is not None:
+            mean_weight = self.total_weight / self.reductions.n_samples
+            moments = above_mass_floor(moments, mean_weight)
+            fractions = moments.mass / moments.mass.sum()
+            _, scatter = self.covariance.m_step(
+                moments, parameters.means, self.ridge.amounts
+            )
+        targets, held = self.prior.renewed(scatter, fractions), parameters.targets
+        if targets is None or (held and targets.distance(held) < _HARDLY):
+            return None
+        return replace(parameters, targets=targets)
 
     def _without_collapsed(self, parameters: MixtureParameters) -> MixtureParameters:
         """Leave out components without a width, if others have one."""
@@ -190,17 +227,14 @@ class Objective:
         pairs : Tensor of shape (P, 2), int64
         losses : Tensor of shape (P,)
             A bound on the mean log-likelihood that is lost.
-        refunds : Tensor of shape (P,)
-            What the prior's term of the cost falls by.
+        penalty_decreases : Tensor of shape (P,)
+            Of the prior's term of the cost.
         """
         fractions = moments.mass / moments.mass.sum()
         means, covariances = parameters.means, parameters.covariances
-        pairs = _neighbours(means)
+        pairs = neighbouring_pairs(means)
         losses = self.covariance.merge_losses(fractions, means, covariances, pairs)
-        roots = parameters.weights.sqrt()
-        both = parameters.weights[pairs].sum(1).sqrt()
-        refunds = self.prior.price * (roots[pairs].sum(1) - both)
-        return pairs, losses, refunds
+        return pairs, losses, self.prior.decreases(parameters.weights, pairs)
 
     def merged(
         self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
@@ -214,40 +248,21 @@ class Objective:
             moments, parameters.means, labels, len(kept)
         )
         weights = means.new_zeros(len(kept)).index_add_(0, labels, parameters.weights)
-        unions = replace(self._some(parameters, kept), weights=weights, means=means)
-        return self.maximize(moments, unions)
+        unions = select_components(self.covariance, parameters, kept)
+        unions = replace(unions, weights=weights, means=means)
+        union = torch.zeros(len(kept), dtype=torch.bool, device=pairs.device)
+        union[labels[pairs[:, 0]]] = True
+        return self.maximize(moments, unions, merged=union)
 
     def without(
         self, parameters: MixtureParameters, dropped: Tensor
     ) -> MixtureParameters:
         """Return the mixture of all components but those `dropped`, (M,) bool."""
-        kept = self._some(parameters, ~dropped)
-        return replace(kept, weights=kept.weights / kept.weights.sum())
+        return without_components(self.covariance, parameters, dropped)
 
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
-        """Return the mixture with component `j` as two halves side by side.
-
-        They lie half a standard deviation to either side of its mean, along its
-        longest axis, and are as wide as it was.
-        """
-        covariance = self.covariance.of_one(parameters.covariances, j)
-        step = 0.5 * self.covariance.longest_axis(covariance, parameters.means.shape[1])
-        twice = torch.arange(len(parameters.weights) + 1, device=step.device)
-        twice[-1] = j
-        halves = self._some(parameters, twice)
-        halves.weights[[j, -1]] *= 0.5
-        halves.means[j] -= step
-        halves.means[-1] += step
-        return halves
-
-    def _some(self, parameters: MixtureParameters, chosen: Tensor) -> MixtureParameters:
-        """Return copies of components, by an index, (K,), or a mask, (M,)."""
-        return MixtureParameters(
-            parameters.weights[chosen],
-            parameters.means[chosen],
-            self.covariance.select(parameters.covariances, chosen),
-            self.covariance.select(parameters.precisions_cholesky, chosen),
-        )
+        """Return the mixture with component `j` as two halves side by side."""
+        return split_component(self.covariance, parameters, j)
 
     # -- gradients ---------------------------------------------------------------
 
@@ -257,6 +272,7 @@ class Objective:
         means: Tensor,
         factors: Tensor,
         fractions: Tensor | None = None,
+        targets: Targets | None = None,
     ) -> CostTerms:
         """Return the cost of unconstrained parameters for torch to differentiate.
 
@@ -269,6 +285,8 @@ class Objective:
             Any square factors of the precisions, in the structure's shape.
         fractions : Tensor of shape (M,), default=None
             Masses to hold constant in the ridge; None takes those found here.
+        targets : Targets, default=None
+            Of the covariances, held.
         """
         log_weights = torch.log_softmax(logits, 0)
         components = self.covariance.components(log_weights, means, factors)
@@ -280,20 +298,16 @@ class Objective:
             self.reductions,
         )
         log_likelihood = total / self.total_weight
-        traces = self.covariance.precision_traces(factors, means.shape[1])
+        ridge = self.ridge
+        traces = self.covariance.precision_traces(
+            factors, means.shape[1], ridge.profile
+        )
         found = mass / self.total_weight
         held = found if fractions is None else fractions
-        ridge = 0.5 * self.reg_covar * (held * traces).sum()
-        cost = self._penalty(log_weights.exp(), means, factors) - log_likelihood
-        return CostTerms(cost, ridge, log_likelihood, found)
-
-    def _penalty(self, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
-        """Return what the priors add to the cost, differentiable."""
-        value = self.prior.value(weights)
-        if self.user_prior is not None:
-            triangle = self.covariance.triangular(factors)
-            value = value + self.user_prior.value(weights, means, triangle)
-        return value
+        raised = 0.5 * ridge.size * (held * traces).sum()
+        unknowns = Unknowns(log_weights.exp(), means, factors, targets)
+        cost = self.prior.value(unknowns) - log_likelihood
+        return CostTerms(cost, raised, log_likelihood, found)
 
     def leap(
         self,
@@ -306,15 +320,15 @@ class Objective:
         found = extrapolate(self.covariance, (origin, middle, end), longest)
         if found is None:
             return None
-        return Leap(self.parameters(*found.unknowns), found.length)
+        return Leap(self.parameters(*found.unknowns, end.targets), found.length)
 
-    def near(self, parameters: MixtureParameters) -> Neighbourhood:
+    def near(self, parameters: MixtureParameters) -> WhitenedChart:
         """Return the cost on the mixtures around `parameters`, well scaled."""
-        return Neighbourhood(self, parameters)
+        return WhitenedChart(self, parameters)
 
     def batches(
         self, batch_size: int | None, random_state: RandomState
-    ) -> Iterator[Objective]:
+    ) -> Iterator[MixtureObjective]:
         """Yield objectives on parts of the data that together are all of it.
 
         The rows are shuffled and split into the fewest parts of at most
@@ -335,7 +349,11 @@ class Objective:
             )
 
     def parameters(
-        self, logits: Tensor, means: Tensor, factors: Tensor
+        self,
+        logits: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        targets: Targets | None = None,
     ) -> MixtureParameters:
         """Return the mixture that unconstrained parameters describe.
 
@@ -348,6 +366,7 @@ class Objective:
             means.detach().clone(),
             self.covariance.covariances(triangle),
             triangle,
+            targets,
         )
         alive = self.survivors(parameters)
         return parameters if bool(alive.all()) else self.without(parameters, ~alive)
@@ -357,7 +376,7 @@ class Objective:
     ) -> None:
         """Check that no component has collapsed since the `start` of a fit.
 
-        With `reg_covar` none does: the gradient keeps variances above it.
+        With a ridge none does: the gradient keeps variances above it.
 
         Raises
         ------
@@ -365,7 +384,7 @@ class Objective:
             If a covariance is not positive definite in double precision, or a
             variance is nothing beside that of the whole mixture at the start.
         """
-        if self.reg_covar > 0:
+        if self.ridge.size > 0:
             return
         self.covariance.factors(parameters.covariances)
         weights, means = start.weights[:, None], start.means
@@ -386,25 +405,9 @@ class Objective:
         Those leave whose weights are negligible if there is a prior, and if together
         they do not lower the cost.
         """
-        threshold = 1e-3 / self.prior.n_components
-        alive = parameters.weights >= threshold
-        unpriced = self.prior.sparsity == 0 and self.user_prior is None
-        if unpriced or bool(alive.all()):
+        alive = parameters.weights >= 1e-3 / self.n_components
+        if not self.prior.selects or bool(alive.all()):
             return torch.ones_like(alive)
         reduced = self.without(parameters, ~alive)
         worse = self.cost(reduced) > self.cost(parameters)
         return torch.ones_like(alive) if worse else alive
-
-
-def _neighbours(means: Tensor) -> Tensor:
-    """Return pairs of components whose means are close to each other, (P, 2)."""
-    n_components = len(means)
-    if n_components <= _ALL_PAIRS:
-        return torch.combinations(torch.arange(n_components, device=means.device))
-    spread = means.std(0).clamp_min(torch.finfo(means.dtype).tiny)
-    distances = torch.cdist(means / spread, means / spread)
-    near = distances.topk(_NEAR + 1, largest=False).indices[:, 1:]  # (M, near)
-    rows = torch.arange(n_components, device=means.device)[:, None].expand_as(near)
-    pairs = torch.stack((rows, near), -1).reshape(-1, 2).sort(1).values
-    # Where means coincide the nearest need not be the component itself.
-    return pairs[pairs[:, 0] < pairs[:, 1]].unique(dim=0)

@@ -20,12 +20,12 @@ def one_sample_each(problem: StartData, indices: np.ndarray) -> tuple[Tensor, Mo
     points = problem.points[torch.as_tensor(indices).to(problem.points.device)]
     points = points.double()  # (M, D)
     mass = torch.ones_like(points[:, 0])
-    padded = mass + MASS_FLOOR
-    means = points / padded[:, None]
-    second = _QUIRKS[problem.covariance.name](problem, points, means, padded)
-    # What the M-step is going to pad is in there already.
-    second = second - problem.covariance.padding(means, mass)
-    return means, Moments(mass, (padded - mass)[:, None] * means, second, 0.0)
+    floored = mass + MASS_FLOOR
+    means = points / floored[:, None]
+    second = _QUIRKS[problem.covariance.name](problem, points, means, floored)
+    # What the M-step is going to add for the mass floor is in there already.
+    second = second - problem.covariance.mass_floor_second(means, mass)
+    return means, Moments(mass, (floored - mass)[:, None] * means, second, 0.0)
 
 
 def _quirk_full(

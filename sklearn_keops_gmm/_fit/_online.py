@@ -8,12 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
-# The masses of the running moments sum to this: beside it the specks of mass that
-# guard components of a single sample are nothing.
+# The masses of the running moments sum to this: beside it the mass floor is nothing.
 _TOTAL = 2.0**20
 
 
@@ -30,7 +29,9 @@ class Running(NamedTuple):
     parameters: MixtureParameters
     mass: Tensor
 
-    def moments(self, covariance: CovarianceStructure, reg_covar: float) -> Moments:
+    def moments(
+        self, covariance: CovarianceStructure, ridge: Tensor | float
+    ) -> Moments:
         """Return the running moments, about the means: their M-step changes nothing.
 
         Their masses sum to a million.
@@ -40,36 +41,39 @@ class Running(NamedTuple):
         # Of factors, as a covariance rounded to float32 need not be definite.
         roots = covariance.roots(factors, means)
         axes = torch.eye(means.shape[1], dtype=means.dtype, device=means.device)
+        ridges = torch.as_tensor(ridge).to(means).expand(len(axes))
         # A covariance is the sum of the outer products of its root's columns.
         second = sum(
             covariance.outer(roots[:, :, d])
-            - reg_covar * covariance.outer(axes[d : d + 1])
+            - ridges[d] * covariance.outer(axes[d : d + 1])
             for d in range(len(axes))
         )
         assert isinstance(second, Tensor)
         second = mass.reshape(-1, *[1] * (second.ndim - 1)) * second
         return Moments(mass, torch.zeros_like(means), covariance.pool(second), 0.0)
 
-    def stepped(self, batch: Moments, objective: Objective, rate: float) -> Running:
+    def stepped(
+        self, batch: Moments, objective: MixtureObjective, rate: float
+    ) -> Running:
         """Return the memory after a step of this `rate` towards the moments of a batch.
 
         Parameters
         ----------
         batch : Moments
             About the means of the parameters.
-        objective : Objective
+        objective : MixtureObjective
             That of the batch.
         rate : float
         """
         covariance, prior = objective.covariance, objective.prior
-        old = self.moments(covariance, objective.reg_covar)
+        old = self.moments(covariance, objective.ridge.amounts)
         share = rate * _TOTAL / objective.total_weight
         moments = old.scaled(1 - rate) + batch.scaled(share)
         # The running moments end in no maximum: components leave by their weights only.
         objective = replace(objective, rounding=None)
         parameters = objective.maximize(moments, self.parameters)
         fractions = moments.mass / _TOTAL
-        alive = prior.alive(prior.maximize(fractions, self.parameters.weights))
+        alive = prior.alive(prior.maximize_weights(fractions, self.parameters.weights))
         # What dies would take very many batches to fade away.
         lasting = objective.survivors(parameters)
         if not bool(lasting.all()):

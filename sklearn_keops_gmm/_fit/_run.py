@@ -16,20 +16,23 @@ from sklearn_keops_gmm._data import (
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._initialization import initialize
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
+from sklearn_keops_gmm._fit._regularization import find_ridge, pooled_covariances
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter
 from sklearn_keops_gmm._model import (
     LazyParameters,
     MixtureParameters,
+    Prior,
     PriorFunction,
+    Priors,
     Rounding,
     SolverResult,
     SparsityPrior,
     UserPrior,
 )
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
 from sklearn_keops_gmm.backends import choose_backend, get_backend
 from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
 
@@ -43,7 +46,8 @@ class Parameters(Protocol):
     prior: PriorFunction | None
     solver: str
     tol: float
-    reg_covar: float
+    reg_covar: float | str
+    covariance_pooling: float | str
     max_iter: int
     n_init: int
     init_params: str
@@ -64,10 +68,21 @@ class Parameters(Protocol):
 
 @dataclass(frozen=True)
 class FitProblem:
-    """What is to be solved: the problem that starts see, the objective of solvers."""
+    """What is to be solved.
+
+    Attributes
+    ----------
+    problem : StartData
+        What starts see.
+    objective : Objective
+        What solvers see.
+    sample_size : float
+        How many samples of weight 1 say as much as all.
+    """
 
     problem: StartData
-    objective: Objective
+    objective: MixtureObjective
+    sample_size: float
 
 
 @dataclass(frozen=True)
@@ -84,22 +99,37 @@ def build_problem(mixture: Parameters, data: Data) -> FitProblem:
     name = choose_backend(mixture.backend, points.device)
     frame = data.frame()
     covariance = COVARIANCES[mixture.covariance_type]
-    n_components = mixture.n_components
+    n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     problem = StartData(points, weights, frame, n_components, covariance, init_size)
-    objective = Objective(
+    size = data.sample_size
+    pooling = pooled_covariances(
+        covariance, mixture.covariance_pooling, size, n_features
+    )
+    objective = MixtureObjective(
         data.bind(get_backend(name), frame),
         data.total_weight,
         covariance,
-        SparsityPrior(mixture.sparsity, n_components),
-        mixture.reg_covar,
-        _user_prior(mixture),
+        n_components,
+        _priors(mixture, covariance, pooling),
+        find_ridge(mixture.reg_covar, problem, size, lattice=pooling is not None),
         Rounding(frame.centre, points.dtype),
     )
-    return FitProblem(problem, objective)
+    return FitProblem(problem, objective, size)
 
 
-def _user_prior(mixture: Parameters) -> UserPrior | None:
+def _priors(
+    mixture: Parameters, covariance: CovarianceStructure, pooling: Prior | None
+) -> Priors:
+    """Return all terms of the cost that do not depend on the data."""
+    sparsity = SparsityPrior(mixture.sparsity, mixture.n_components)
+    others = (pooling, _user_prior(mixture, covariance))
+    return Priors(sparsity, *(prior for prior in others if prior is not None))
+
+
+def _user_prior(
+    mixture: Parameters, covariance: CovarianceStructure
+) -> UserPrior | None:
     """Return the user's prior, if there is one and the solver can lower it."""
     if mixture.prior is None:
         return None
@@ -110,7 +140,7 @@ def _user_prior(mixture: Parameters) -> UserPrior | None:
             "form only for the likelihood and sparsity, while a prior of one's own is "
             f"known by its values and gradient. Use {able}, or prior=None."
         )
-    return UserPrior(mixture.prior)
+    return UserPrior(mixture.prior, covariance)
 
 
 def _acceleration(mixture: Parameters) -> str | None:
@@ -143,7 +173,7 @@ def starting_point(
         problem.points.shape[1],
     )
     start = initialize(
-        problem, mixture.init_params, user, mixture.reg_covar, random_state
+        problem, mixture.init_params, user, task.objective.ridge.amounts, random_state
     )
     if mixture.sparsity == 0:
         return start
@@ -154,7 +184,7 @@ def starting_point(
 def solve(
     mixture: Parameters, task: FitProblem, past: WarmStart | None, tasks: FitTasks
 ) -> SolverResult:
-    """Solve from each start and keep the lowest cost; or go on from the `past`."""
+    """Solve from each start and keep the lowest cost; or continue from the `past`."""
     random_state = check_random_state(mixture.random_state)
     reporter = Reporter(mixture.verbose, mixture.verbose_interval)
     settings = SolverSettings(

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,33 @@ class Frame:
     def to(self, device: torch.device) -> Frame:
         """Return the same frame on another device."""
         return replace(self, centre=self.centre.to(device))
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """What is added to the variances of every component.
+
+    Attributes
+    ----------
+    size : float
+        Not negative.
+    profile : Tensor of shape (D,), float64, or None
+        What `size` is multiplied by for each feature; None is 1 for all.
+    """
+
+    size: float
+    profile: Tensor | None = None
+
+    @property
+    def amounts(self) -> Tensor | float:
+        """What is added: one number, or one for each feature."""
+        return self.size if self.profile is None else self.size * self.profile
+
+    def array(self, n_features: int) -> np.ndarray:
+        """Return what is added to the variance of each feature, (D,)."""
+        if self.profile is None:
+            return np.full(n_features, self.size)
+        return (self.size * self.profile).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -182,6 +210,50 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """Covariances to which those of the components are pulled: a scale times a shape.
+
+    They are hyperparameters: what lowers the cost holds them.
+
+    Attributes
+    ----------
+    shape : Tensor
+        One covariance of trace 1, without the axis of the components.
+    scales : Tensor of shape (M,)
+        The trace of each target.
+    typical : Tensor of shape ()
+        The logarithm of a typical trace, to which those of components with few samples
+        are shrunk.
+    """
+
+    shape: Tensor
+    scales: Tensor
+    typical: Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        """Return the same targets on another device."""
+        return Targets(
+            self.shape.to(device), self.scales.to(device), self.typical.to(device)
+        )
+
+    def of_scales(self, scales: Tensor) -> Tensor:
+        """Return the covariances (M, ...) of this shape with some traces, (M,)."""
+        return scales.reshape(-1, *[1] * self.shape.ndim) * self.shape
+
+    def select(self, chosen: Tensor) -> Targets:
+        """Return those of some components, by an index, (K,), or a mask, (M,)."""
+        return replace(self, scales=self.scales[chosen])
+
+    def distance(self, other: Targets) -> float:
+        """Return the largest relative difference of scales and shapes."""
+        if self.scales.shape != other.scales.shape:
+            return float("inf")
+        scales = (self.scales.log() - other.scales.log()).abs().max()
+        shape = (self.shape - other.shape).abs().max() / self.shape.abs().max()
+        return float(torch.maximum(scales, shape))
+
+
+@dataclass(frozen=True)
 class MixtureParameters:
     """A Gaussian mixture, float64, on the device of the data.
 
@@ -192,12 +264,15 @@ class MixtureParameters:
     covariances : Tensor
     precisions_cholesky : Tensor
         Upper-triangular factors A with ``inv(covariance) = A @ A.T``.
+    targets : Targets or None
+        Where a fit pulls the covariances.
     """
 
     weights: Tensor
     means: Tensor
     covariances: Tensor
     precisions_cholesky: Tensor
+    targets: Targets | None = None
 
     def to(self, device: torch.device) -> MixtureParameters:
         """Return the same mixture on another device."""
@@ -206,6 +281,7 @@ class MixtureParameters:
             self.means.to(device),
             self.covariances.to(device),
             self.precisions_cholesky.to(device),
+            None if self.targets is None else self.targets.to(device),
         )
 
 
@@ -232,6 +308,27 @@ class CostTerms(NamedTuple):
     ridge: Tensor
     log_likelihood: Tensor
     fractions: Tensor
+
+
+class Evaluation(NamedTuple):
+    """The objective at one vector of a chart.
+
+    Attributes
+    ----------
+    value : float
+        What is minimised: the cost, and what `reg_covar` adds to it.
+    gradient : ndarray of shape (n,)
+        Of the value.
+    cost : float
+        The penalised cost.
+    log_likelihood : float
+        The mean log-likelihood.
+    """
+
+    value: float
+    gradient: np.ndarray
+    cost: float
+    log_likelihood: float
 
 
 @dataclass(frozen=True)

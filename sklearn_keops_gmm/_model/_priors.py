@@ -3,16 +3,151 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._model._parameters import Targets
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
+
 _MAX_TANGENTS = 30
 _MAX_NEWTON = 60
 
 
-class SparsityPrior:
+class Unknowns(NamedTuple):
+    """What priors depend on.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (M,)
+    means : Tensor of shape (M, D)
+    factors : Tensor
+        Any square factors of the precisions.
+    targets : Targets or None
+        What is held.
+    """
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+    targets: Targets | None
+
+
+class Prior:
+    """A term of the cost that does not depend on the data.
+
+    This one is zero: a prior says only what differs.
+    """
+
+    # Whether weights shrink under it, so that components may leave.
+    selects: bool = False
+    # Its term of the cost of a single component.
+    least: float = 0.0
+
+    def value(self, unknowns: Unknowns) -> Tensor | float:
+        """Return the term of the cost, a differentiable scalar."""
+        return 0.0
+
+    def maximize_weights(self, fractions: Tensor, weights: Tensor) -> Tensor:
+        """Return the weights that the M-step makes of mass fractions, (M,).
+
+        Parameters
+        ----------
+        fractions : Tensor of shape (M,)
+            Masses r_j, summing to 1.
+        weights : Tensor of shape (M,)
+            Those before.
+        """
+        return fractions
+
+    def alive(self, weights: Tensor) -> Tensor:
+        """Tell, (M,) bool, which components the prior has not extinguished."""
+        return torch.ones_like(weights, dtype=torch.bool)
+
+    def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:
+        """Return by how much the term falls where two, (P, 2), become one: (P,)."""
+        return weights.new_zeros(len(pairs))
+
+    def pull(
+        self, covariances: Tensor, fractions: Tensor, targets: Targets | None
+    ) -> Tensor:
+        """Return the covariances that the M-step makes of scatter over mass.
+
+        A conjugate prior adds some more samples to each component.
+        """
+        return covariances
+
+    def renewed(self, covariances: Tensor, fractions: Tensor) -> Targets | None:
+        """Return the targets that scatter over mass makes, if it has any."""
+        return None
+
+    def rescaled(
+        self, targets: Targets, covariances: Tensor, fractions: Tensor, new: Tensor
+    ) -> Targets:
+        """Return targets with other scales for components that are `new`, (M,)."""
+        return targets
+
+
+class Priors(Prior):
+    """The sum of some priors.
+
+    Parameters
+    ----------
+    *priors : Prior
+    """
+
+    def __init__(self, *priors: Prior) -> None:
+        self.priors = priors
+        self.selects = any(prior.selects for prior in priors)
+        self.least = sum(prior.least for prior in priors)
+
+    def value(self, unknowns: Unknowns) -> Tensor:
+        terms = [prior.value(unknowns) for prior in self.priors]
+        return torch.as_tensor(sum(terms), dtype=torch.float64)
+
+    def maximize_weights(self, fractions: Tensor, weights: Tensor) -> Tensor:
+        for prior in self.priors:
+            fractions = prior.maximize_weights(fractions, weights)
+        return fractions
+
+    def alive(self, weights: Tensor) -> Tensor:
+        alive = super().alive(weights)
+        for prior in self.priors:
+            alive &= prior.alive(weights)
+        return alive
+
+    def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:
+        total = super().decreases(weights, pairs)
+        for prior in self.priors:
+            total = total + prior.decreases(weights, pairs)
+        return total
+
+    def pull(
+        self, covariances: Tensor, fractions: Tensor, targets: Targets | None
+    ) -> Tensor:
+        for prior in self.priors:
+            covariances = prior.pull(covariances, fractions, targets)
+        return covariances
+
+    def renewed(self, covariances: Tensor, fractions: Tensor) -> Targets | None:
+        for prior in self.priors:
+            targets = prior.renewed(covariances, fractions)
+            if targets is not None:
+                return targets
+        return None
+
+    def rescaled(
+        self, targets: Targets, covariances: Tensor, fractions: Tensor, new: Tensor
+    ) -> Targets:
+        for prior in self.priors:
+            targets = prior.rescaled(targets, covariances, fractions, new)
+        return targets
+
+
+class SparsityPrior(Prior):
     """The tutorial's sparsity prior, ``(s / M) sum_j sqrt(W_j)``.
 
     Concave in the weights, it is smallest when few components hold all the mass.
@@ -29,11 +164,11 @@ class SparsityPrior:
         self.sparsity = sparsity
         self.n_components = n_components
         # What the cost charges for the root of a weight.
-        self.price = sparsity / n_components
+        self.price = self.least = sparsity / n_components
+        self.selects = sparsity > 0
 
-    def value(self, weights: Tensor) -> Tensor:
-        """Return the prior's term of the cost, a differentiable scalar."""
-        return self.sparsity * self.unit_value(weights)
+    def value(self, unknowns: Unknowns) -> Tensor:
+        return self.sparsity * self.unit_value(unknowns.weights)
 
     def unit_value(self, weights: Tensor) -> Tensor:
         """Return ``sum_j sqrt(W_j) / M``, by which the cost grows with s."""
@@ -41,7 +176,7 @@ class SparsityPrior:
         roots = weights.clamp_min(tiny).sqrt()
         return roots.sum() / self.n_components
 
-    def maximize(self, fractions: Tensor, weights: Tensor) -> Tensor:
+    def maximize_weights(self, fractions: Tensor, weights: Tensor) -> Tensor:
         """Return the weights that the M-step makes of mass fractions.
 
         Minimises ``-sum_j r_j log W_j + (s / M) sum_j sqrt(W_j)`` over the simplex:
@@ -70,20 +205,87 @@ class SparsityPrior:
         return torch.from_numpy(result).to(fractions)
 
     def alive(self, weights: Tensor) -> Tensor:
-        """Tell, (M,) bool, which components the prior has not extinguished."""
         if self.sparsity == 0:
-            return torch.ones_like(weights, dtype=torch.bool)
+            return super().alive(weights)
         alive = weights > torch.finfo(weights.dtype).eps
         # One is left, however strong the prior.
         alive[weights.argmax()] = True
         return alive
+
+    def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:
+        both = weights[pairs].sum(1).sqrt()
+        return self.price * (weights.sqrt()[pairs].sum(1) - both)
+
+
+class PooledCovariances(Prior):
+    """Covariances that are pulled to a common shape, as more samples of it would.
+
+    With targets W_j that are held, the term is ``(k / N) sum_j KL(N(0, W_j) ||
+    N(0, Sigma_j))``: the M-step then gives each component k samples more, whose
+    covariance is W_j. It is the mode under a Wishart prior on the precision, with
+    k + D + 1 degrees of freedom and the mode ``inv(W_j)``, which is proper for every
+    k > 0: no component can gain without bound by sitting on few samples (Fraley and
+    Raftery, "Bayesian regularization for normal mixture estimation and model-based
+    clustering", Journal of Classification 24, 2007, use one W for all).
+
+    Parameters
+    ----------
+    covariance : CovarianceStructure
+    pseudo_samples : float
+        k > 0.
+    n_samples : float
+        N, in the same unit.
+    n_features : int
+        D.
+    """
+
+    def __init__(
+        self,
+        covariance: CovarianceStructure,
+        pseudo_samples: float,
+        n_samples: float,
+        n_features: int,
+    ) -> None:
+        self.covariance = covariance
+        self.n_features = n_features
+        self.pseudo_samples = pseudo_samples
+        self.n_samples = n_samples
+
+    def value(self, unknowns: Unknowns) -> Tensor | float:
+        if unknowns.targets is None:
+            return 0.0
+        divergence = self.covariance.divergence(
+            unknowns.factors, unknowns.targets, self.n_features
+        )
+        return self.pseudo_samples / self.n_samples * divergence
+
+    def pull(
+        self, covariances: Tensor, fractions: Tensor, targets: Targets | None
+    ) -> Tensor:
+        if targets is None:
+            return covariances
+        mass = self.n_samples * fractions
+        return self.covariance.pull(covariances, mass, self.pseudo_samples, targets)
+
+    def renewed(self, covariances: Tensor, fractions: Tensor) -> Targets | None:
+        mass = self.n_samples * fractions
+        return self.covariance.targets(covariances, mass, self.n_features)
+
+    def rescaled(
+        self, targets: Targets, covariances: Tensor, fractions: Tensor, new: Tensor
+    ) -> Targets:
+        mass = self.n_samples * fractions
+        found = self.covariance.scales(
+            covariances, mass, targets.typical, self.n_features
+        )
+        return replace(targets, scales=torch.where(new, found, targets.scales))
 
 
 # A prior of a user's own: a scalar from weights, means and precision factors.
 PriorFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-class UserPrior:
+class UserPrior(Prior):
     """A term of the cost that a user has written in torch.
 
     Parameters
@@ -92,12 +294,18 @@ class UserPrior:
         Of the weights (M,), the means (M, D) and the factors `precisions_cholesky`,
         upper-triangular and of their public shape: float64 tensors on the device of
         the data. Returns a tensor of shape ().
+    covariance : CovarianceStructure
     """
 
-    def __init__(self, function: PriorFunction) -> None:
-        self.function = function
+    selects = True
 
-    def value(self, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
+    def __init__(
+        self, function: PriorFunction, covariance: CovarianceStructure
+    ) -> None:
+        self.function = function
+        self.covariance = covariance
+
+    def value(self, unknowns: Unknowns) -> Tensor:
         """Return the prior's term of the cost, a differentiable scalar.
 
         Raises
@@ -105,14 +313,17 @@ class UserPrior:
         ValueError
             If what the function returns cannot be part of a cost.
         """
+        weights, means = unknowns.weights, unknowns.means
+        factors = self.covariance.triangular(unknowns.factors)
         value = self.function(weights, means, factors)
         if not isinstance(value, Tensor) or value.ndim or value.is_complex():
             raise ValueError(
                 "prior(weights, means, precisions_cholesky) must return a real "
                 f"torch.Tensor of shape (), but it returned {_describe(value)}."
             )
-        moved = weights.requires_grad or means.requires_grad or factors.requires_grad
-        if moved and not value.requires_grad:
+        arguments = (weights, means, factors)
+        differentiated = any(array.requires_grad for array in arguments)
+        if differentiated and not value.requires_grad:
             raise ValueError(
                 "prior(weights, means, precisions_cholesky) must be differentiable by "
                 "torch, but what it returned is a constant: compute it from its "
@@ -162,7 +373,7 @@ def _minimum_by_tangents(
 
     The concave square root lies under its tangent at the current weights, with
     which the minimum is ``r_j / (lam + d_j)``. Each tangent lowers the cost; they
-    are repeated until the weights rest.
+    are repeated until the weights converge.
     """
     weights = weights / weights.sum()
     for _ in range(_MAX_TANGENTS):

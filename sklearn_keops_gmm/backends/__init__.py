@@ -8,13 +8,13 @@ formula, number of features and dtype.
 
 from sklearn_keops_gmm.backends._choice import BACKENDS, choose_backend, get_backend
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
-from sklearn_keops_gmm.backends._protocol import Backend, Recipe, Reductions
+from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
 __all__ = [
     "BACKENDS",
     "Backend",
-    "Recipe",
     "Reductions",
+    "ReductionsFactory",
     "choose_backend",
     "get_backend",
     "openmp_of_others",

@@ -2,7 +2,7 @@
 
 `torch.set_num_threads` sets two things: the number of the thread that calls it, and
 the number that each other thread takes when it first asks, and keeps. So OpenMP and
-MKL, whose numbers are those of one thread, are told themselves.
+MKL, whose numbers are those of one thread, are set themselves.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class _Libraries(NamedTuple):
 
 @cache
 def _libraries() -> _Libraries | None:
-    """Return them, or None where they are not found: torch has to be told, then."""
+    """Return them, or None where they are not found: torch has to be set, then."""
     try:
         # What this module was linked to is searched as well. Python's lock is kept,
         # as to get it back could take longer than all else.

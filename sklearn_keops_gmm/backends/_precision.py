@@ -64,7 +64,7 @@ _holders = _Holders()
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """Keep torch from rounding the factors of products, whatever it was told.
+    """Keep torch from rounding the factors of products, whatever its settings.
 
     ``torch.set_float32_matmul_precision("high")`` lets it keep ten bits of them, which
     are too few for log-densities.

@@ -30,11 +30,11 @@ class Reductions(Protocol):
             On any device.
         """
 
-    def recipe(self, structure: Structure) -> Recipe:
-        """Return how to make reductions over other points in the same coordinates.
+    def factory(self, structure: Structure) -> ReductionsFactory:
+        """Return a picklable factory that binds other points in the same coordinates.
 
-        It holds no points: it is small, and can be sent to other processes. What it
-        makes is to be asked once, and keeps nothing that it derives.
+        It holds no points: it is small, and can be sent to other processes. Its
+        reductions are to be asked once, and keep nothing that they derive.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class Reductions(Protocol):
 
 
 class Backend(Protocol):
-    """Makes `Reductions` for a data set.
+    """A callable that binds a data set: it returns the `Reductions` over it.
 
     A backend is a callable of the points (N, D), float32 or float64, contiguous;
     the sample weights (N,) of the same dtype, or None for ones; and the frame in
@@ -81,6 +81,6 @@ def in_same_frame(
     return backend(points, sample_weight, frame.to(points.device))
 
 
-# Makes reductions over points (n, D), on any device but of the dtype of those that it
-# comes from, with weights (n,) or None.
-Recipe = Callable[[Tensor, Tensor | None], Reductions]
+# Of points (n, D), on any device but of the dtype of those of the reductions that it
+# comes from, and weights (n,) or None.
+ReductionsFactory = Callable[[Tensor, Tensor | None], Reductions]

@@ -8,11 +8,16 @@ never learns which backend, device or covariance structure answers.
 from sklearn_keops_gmm.solvers._adam import adam
 from sklearn_keops_gmm.solvers._descent import State, check_finite, evaluate
 from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
-from sklearn_keops_gmm.solvers._homotopy import homotopy
+from sklearn_keops_gmm.solvers._holding import holding
+from sklearn_keops_gmm.solvers._homotopy import homotopy, refine
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
 
-SOLVERS: dict[str, Solver] = {"em": em, "adam": adam, "lbfgs": lbfgs}
+SOLVERS: dict[str, Solver] = {
+    "em": holding(em),
+    "adam": holding(adam),
+    "lbfgs": holding(lbfgs),
+}
 
 # Those that differentiate the cost, and so can lower any that torch differentiates.
 GRADIENT_SOLVERS = ("adam", "lbfgs")
@@ -31,4 +36,5 @@ __all__ = [
     "evaluate",
     "homotopy",
     "lbfgs",
+    "refine",
 ]

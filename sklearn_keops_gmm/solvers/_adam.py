@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import MixtureParameters, SolverResult, Targets
 from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
 
 # Adam's cost goes up and down: windows of this many steps are compared.
@@ -36,17 +36,18 @@ def adam(
         If the cost is no longer finite: the learning rate is too large. Or if with
         ``reg_covar=0`` a component has collapsed.
     """
-    unknowns = [
+    logits, means, factors = unknowns = tuple(
         unknown.detach().clone().requires_grad_()
         for unknown in (start.weights.log(), start.means, start.precisions_cholesky)
-    ]
+    )
+    targets = start.targets
     optimizer = torch.optim.Adam(unknowns, lr=settings.learning_rate)
     costs: list[float] = []
     log_likelihoods: list[float] = []
     converged = False
     previous = settings.previous_cost
     for n_iter in range(1, settings.max_iter + 1):
-        cost, log_likelihood = _pass(objective, unknowns, optimizer, settings)
+        cost, log_likelihood = _pass(objective, unknowns, targets, optimizer, settings)
         costs.append(cost)
         log_likelihoods.append(log_likelihood)
         if not math.isfinite(cost):
@@ -56,28 +57,28 @@ def adam(
                 "input data."
             )
         fall, previous = previous - cost, cost
-        converged = _rests(costs, settings.tol)
-        stop = on_step(
-            n_iter, fall, partial(objective.parameters, *unknowns), converged
-        )
-        if stop or converged:
+        converged = _has_converged(costs, settings.tol)
+        reached = partial(objective.parameters, logits, means, factors, targets)
+        if on_step(n_iter, fall, reached, converged) or converged:
             break
-    parameters = objective.parameters(*unknowns)
+    parameters = objective.parameters(logits, means, factors, targets)
     objective.check_not_collapsed(parameters, start)
     return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
 
 
 def _pass(
     objective: Objective,
-    unknowns: list[Tensor],
+    unknowns: tuple[Tensor, ...],
+    targets: Targets | None,
     optimizer: torch.optim.Optimizer,
     settings: SolverSettings,
 ) -> tuple[float, float]:
     """Step on each batch; return the means of cost and log-likelihood over them."""
+    logits, means, factors = unknowns
     cost = log_likelihood = 0.0
     for batch in objective.batches(settings.batch_size, settings.random_state):
         optimizer.zero_grad()
-        terms = batch.differentiable_cost(*unknowns)
+        terms = batch.differentiable_cost(logits, means, factors, targets=targets)
         share = batch.total_weight / objective.total_weight
         cost += share * terms.cost.item()
         log_likelihood += share * terms.log_likelihood.item()
@@ -88,7 +89,7 @@ def _pass(
     return cost, log_likelihood
 
 
-def _rests(costs: list[float], tol: float) -> bool:
+def _has_converged(costs: list[float], tol: float) -> bool:
     """Compare the mean cost of the last window with that of the one before."""
     if len(costs) < 2 * _WINDOW:
         return False

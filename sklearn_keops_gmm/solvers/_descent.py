@@ -1,14 +1,14 @@
-"""EM steps as a chain of states, and when such a chain has come to rest."""
+"""EM steps as a chain of states, and when such a chain has converged."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm.solvers._protocol import Objective
 
-# By so much of itself a cost that rests goes up and down.
+# By this part of itself a cost that has converged goes up and down.
 _ROUNDING = 1e-13
 
 
@@ -63,21 +63,25 @@ def maximize(objective: Objective, state: State) -> MixtureParameters:
     found = objective.maximize(moments, parameters)
     if len(found.weights) == state.n_components:
         return found
-    cost = _cost(objective, found)
+    cost = objective.cost(found)
     if cost <= state.cost:
         return found
     kept = objective.maximize(moments, parameters, extinguish=False)
-    return found if cost <= _cost(objective, kept) else kept
-
-
-def _cost(objective: Objective, parameters: MixtureParameters) -> float:
-    moments = objective.moments(parameters)
-    return objective.penalty(parameters) - objective.log_likelihood(moments)
+    return found if cost <= objective.cost(kept) else kept
 
 
 def advance(objective: Objective, state: State) -> State:
     """Make an M-step and the next E-step."""
     return evaluate(objective, maximize(objective, state))
+
+
+def renewed(objective: Objective, state: State) -> State | None:
+    """Return a state with the targets that the data now make, if they move."""
+    parameters = objective.renewed(state.parameters, state.moments)
+    if parameters is None:
+        return None
+    cost = objective.penalty(parameters) - state.log_likelihood
+    return replace(state, parameters=parameters, cost=cost)
 
 
 def rises(before: State, after: State) -> bool:
@@ -106,7 +110,7 @@ def settle(
     max_iter: int,
     target: float = math.inf,
 ) -> bool:
-    """Extend a chain of states by EM steps until it rests, or cannot reach `target`.
+    """Extend a chain of states by EM until it converges, or cannot reach `target`.
 
     A step that raises the cost, as one can with `reg_covar`, ends it and is not kept.
 
@@ -116,7 +120,7 @@ def settle(
     chain : list of State
         At least one; added to.
     tol : float
-        It rests when less than this is left to gain, by extrapolation.
+        It has converged when less than this is left to gain, by extrapolation.
     max_iter : int
         At most so many steps.
     target : float
@@ -125,7 +129,7 @@ def settle(
 
     Returns
     -------
-    rests : bool
+    converged : bool
     """
     for _ in range(max_iter):
         left = remaining_fall([state.cost for state in chain[-3:]])

@@ -5,7 +5,12 @@ from __future__ import annotations
 from sklearn_keops_gmm._model import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._descent import evaluate, maximize
 from sklearn_keops_gmm.solvers._moves import improve
-from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings, known
+from sklearn_keops_gmm.solvers._protocol import (
+    Objective,
+    OnStep,
+    SolverSettings,
+    computed,
+)
 from sklearn_keops_gmm.solvers._squarem import squarem
 
 
@@ -15,7 +20,7 @@ def em(
     settings: SolverSettings,
     on_step: OnStep,
 ) -> SolverResult:
-    """Alternate E-steps and penalised M-steps until the cost rests.
+    """Alternate E-steps and penalised M-steps until the cost converges.
 
     With a prior moves to fewer components follow, if they are asked for.
     """
@@ -50,7 +55,7 @@ def alternate(
         fall = previous - state.cost
         converged = abs(fall) < settings.tol
         done = converged and not settings.moves
-        stop = on_step(n_iter, fall, known(parameters), done)
+        stop = on_step(n_iter, fall, computed(parameters), done)
         if stop or converged:
             break
         previous = state.cost

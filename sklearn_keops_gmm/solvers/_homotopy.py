@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from sklearn_keops_gmm._model import MixtureParameters
-from sklearn_keops_gmm.solvers._descent import State, evaluate
+from sklearn_keops_gmm.solvers._descent import State, evaluate, renewed
 from sklearn_keops_gmm.solvers._moves import Search
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
 
+# So often targets of covariances are renewed at most.
+_RENEWALS = 30
 # So many mergers are tried, the best by their estimates, for so many EM steps: what
 # more of either gains is below what the next merger changes.
-_FEW, _TRIAL_STEPS = 2, 2
+_N_CANDIDATES, _TRIAL_STEPS = 2, 2
 
 
 def homotopy(
@@ -22,7 +25,7 @@ def homotopy(
     Of the best mergers of two components that which loses least likelihood in a few
     EM steps is the start of the next. Going down from too many components finds
     better optima than starting afresh with few: those that stay are where they are
-    needed.
+    needed. Targets of covariances are renewed at each mixture, and held in between.
 
     Parameters
     ----------
@@ -31,15 +34,45 @@ def homotopy(
     start : MixtureParameters
         Where EM begins.
     settings : SolverSettings
-        `tol` and `max_iter` of each stretch of EM.
+        `tol` and `max_iter` of each stretch of EM: it ends when by extrapolation less
+        is left to gain.
     """
     search = Search(objective, settings)
-    chain = [evaluate(objective, start)]
+    chain = [evaluate(objective, objective.renewed(start) or start)]
     while True:
         search.settle(chain, settings.tol)
-        yield chain[-1]
-        unions = search.unions(chain[-1], _FEW)
+        state = renewed(objective, chain[-1]) or chain[-1]
+        yield state
+        unions = search.unions(state, _N_CANDIDATES)
         trials = search.trials(unions, n_steps=_TRIAL_STEPS)
         if not trials:
             return
         chain = min(trials, key=lambda trial: trial[-1].cost)
+
+
+def refine(
+    objective: Objective,
+    state: State,
+    settings: SolverSettings,
+    target: float = math.inf,
+) -> State:
+    """Return where a mixture converges, under targets that hardly move any more.
+
+    Parameters
+    ----------
+    objective : Objective
+    state : State
+    settings : SolverSettings
+        `tol` and `max_iter` of each stretch of EM.
+    target : float
+        A cost. A mixture that is not going to reach it is left where that shows.
+    """
+    search = Search(objective, settings)
+    chain = [state]
+    for _ in range(_RENEWALS):
+        converged = search.settle(chain, settings.tol, target)
+        following = renewed(objective, chain[-1]) if converged else None
+        if following is None:
+            break
+        chain = [following]
+    return chain[-1]

@@ -7,17 +7,21 @@ from functools import partial
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from sklearn_keops_gmm._model import LazyParameters, MixtureParameters, SolverResult
+from sklearn_keops_gmm._model import (
+    Evaluation,
+    LazyParameters,
+    MixtureParameters,
+    SolverResult,
+)
 from sklearn_keops_gmm.solvers._descent import check_finite
 from sklearn_keops_gmm.solvers._protocol import (
-    Evaluation,
-    Neighbourhood,
+    Chart,
     Objective,
     OnStep,
     SolverSettings,
 )
 
-# The longest round: where components die or move far, coordinates and model age.
+# The longest round: where components die or move far, the chart is no longer good.
 _LONGEST = 20
 # So many units in the last place of the cost are rounding error.
 _ROUNDINGS = 4
@@ -34,8 +38,8 @@ def lbfgs(
     It goes in rounds. A round starts from a mixture, in coordinates in which the
     cost is well scaled there, holds the masses that weigh the ridge of `reg_covar`
     constant, and ends when an iteration lowers what is minimised by less than
-    ``tol``, or after twenty. The fit rests when the very first iteration of a round
-    lowers it by less.
+    ``tol``, or after twenty. The fit has converged when the first iteration of a
+    round lowers it by less.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def lbfgs(
             options={"maxiter": _LONGEST, "ftol": 0.0, "gtol": 0.0},
         )
         descent.end()
-        converged = descent.rests
+        converged = descent.converged
         parameters = around.parameters(descent.packed)
         objective.check_not_collapsed(parameters, start)
     costs, log_likelihoods = tuple(history.costs), tuple(history.log_likelihoods)
@@ -84,7 +88,7 @@ class _History:
     def add(
         self, before: Evaluation, fall: float, after: LazyParameters, converged: bool
     ) -> None:
-        """Note an iteration: where it started, what it brought, where it led."""
+        """Record an iteration: where it started, what it gained, where it led."""
         self.costs.append(before.cost)
         self.log_likelihoods.append(before.log_likelihood)
         self._stopped = self._on_step(len(self.costs), fall, after, converged)
@@ -93,23 +97,23 @@ class _History:
 class _Round:
     """What L-BFGS-B calls: the objective around one mixture, and after each step."""
 
-    def __init__(self, around: Neighbourhood, history: _History) -> None:
+    def __init__(self, around: Chart, history: _History) -> None:
         self.packed = self._tried = around.origin
         self._around = around
         self._history = history
         self._here = self._latest = _evaluate(around, around.origin)
         self._n_steps = 0
-        # Whether the first step brought less than tol, or none could be made.
-        self.rests = False
+        # Whether the first step gained less than tol, or none could be made.
+        self.converged = False
 
     def value_and_gradient(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
-        """Evaluate the objective; what was asked last is known."""
+        """Evaluate the objective, at the same vector as before only once."""
         if not np.array_equal(packed, self._tried):
             self._tried, self._latest = packed.copy(), _evaluate(self._around, packed)
         return self._latest.value, self._latest.gradient
 
     def accept(self, intermediate_result: OptimizeResult) -> None:
-        """Note a step, and end the round where it brought little or was the last."""
+        """Record a step, and end the round where it gained little or was the last."""
         self.packed = intermediate_result.x.copy()
         self.value_and_gradient(self.packed)
         value = self._latest.value
@@ -117,25 +121,25 @@ class _Round:
         # Below rounding there is no fall, whatever tol is.
         rounding = _ROUNDINGS * np.finfo(float).eps * max(1.0, abs(value))
         little = fall < max(self._history.tol, rounding)
-        self.rests = little and self._n_steps == 0
-        self._note(fall)
+        self.converged = little and self._n_steps == 0
+        self._record(fall)
         if little or self._history.full:
             raise StopIteration
 
     def end(self) -> None:
-        """Note an attempt where not even a first step could be made."""
+        """Record an attempt where not even a first step could be made."""
         if self._n_steps == 0:
-            self.rests = True
-            self._note(0.0)
+            self.converged = True
+            self._record(0.0)
 
-    def _note(self, fall: float) -> None:
+    def _record(self, fall: float) -> None:
         self._n_steps += 1
         after = partial(self._around.parameters, self.packed)
-        self._history.add(self._here, fall, after, self.rests)
+        self._history.add(self._here, fall, after, self.converged)
         self._here = self._latest
 
 
-def _evaluate(around: Neighbourhood, packed: np.ndarray) -> Evaluation:
+def _evaluate(around: Chart, packed: np.ndarray) -> Evaluation:
     """Evaluate the objective, or raise ValueError where it is not finite.
 
     The line search would take NaN for a place like any other.

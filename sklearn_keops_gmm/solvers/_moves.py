@@ -1,11 +1,10 @@
 """Discrete moves out of the local minima of penalised EM.
 
 A weight of zero is a local minimum whatever the data, and two strong components
-that could be one do not come together by small steps. So once EM rests, mixtures
-with other components are tried: with two merged, with one dropped, with one taken
-from where it is of little use to where it may be of more. An estimate from the
-moments ranks them, a few EM steps show what they promise, and one is kept only if
-its cost is lower.
+that could be one do not meet by small steps. So once EM has converged, mixtures with
+other components are candidates: with two merged, with one dropped, with two merged
+and another split. An estimate from the moments ranks them, a few EM steps show what
+they promise, and one is kept only if its cost is lower.
 """
 
 from __future__ import annotations
@@ -27,20 +26,25 @@ from sklearn_keops_gmm.solvers._descent import (
     rises,
     settle,
 )
-from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings, known
+from sklearn_keops_gmm.solvers._protocol import (
+    Objective,
+    OnStep,
+    SolverSettings,
+    computed,
+)
 
-# So many EM steps show what a challenger promises.
+# So many EM steps show what a candidate promises.
 _TRIAL_STEPS = 3
 # So many of a kind are tried, the best by their estimates.
-_FEW = 3
+_N_CANDIDATES = 3
 # So many reductions in a row are tried before one of them pays.
 _DEPTH = 3
-# So many times the number of components a component goes elsewhere, at most.
+# At most so many times the number of components is a split accepted.
 _ROUNDS = 2
-# A mixture rests when this part of tol is left to gain.
-_REST = 0.01
+# A mixture has converged when this part of tol is left to gain.
+_CONVERGED = 0.01
 
-Challenger = Callable[[], MixtureParameters]
+Candidate = Callable[[], MixtureParameters]
 
 
 def improve(
@@ -51,7 +55,7 @@ def improve(
 ) -> SolverResult:
     """Continue a result of EM by moves until none lowers the cost.
 
-    ``max_iter`` bounds each stretch of EM, not their sum. The steps of challengers
+    ``max_iter`` bounds each stretch of EM, not their sum. The steps of candidates
     that are not kept are not part of the result.
     """
     if settings.max_iter == 0:
@@ -60,7 +64,7 @@ def improve(
     chain = [evaluate(objective, result.parameters)]
     converged = search.descend(chain)
     for _ in range(_ROUNDS * objective.n_components):
-        better = search.elsewhere(chain[-1]) if converged else []
+        better = search.try_splits(chain[-1]) if converged else []
         if not better:
             break
         chain += better
@@ -77,43 +81,46 @@ class Search:
 
     # -- which mixtures to try ------------------------------------------------------
 
-    def mergers(self, state: State) -> Iterator[Challenger]:
-        """Merge all disjoint pairs whose refund is more than they can lose."""
+    def mergers(self, state: State) -> Iterator[Candidate]:
+        """Merge all disjoint pairs whose union pays.
+
+        The penalty then decreases by more than likelihood can be lost.
+        """
         pairs, changes = self._ranked_pairs(state)
         paying = _disjoint(pairs[changes < 0])
         if len(paying) > 1:
             yield partial(self._merged, state, paying)
 
-    def unions(self, state: State, few: int) -> Iterator[Challenger]:
+    def unions(self, state: State, n_candidates: int) -> Iterator[Candidate]:
         """Merge one of the best pairs."""
-        for pair in self._ranked_pairs(state)[0][:few]:
+        for pair in self._ranked_pairs(state)[0][:n_candidates]:
             yield partial(self._merged, state, pair[None])
 
-    def reductions(self, state: State) -> Iterator[Challenger]:
+    def reductions(self, state: State) -> Iterator[Candidate]:
         """Merge one of the best pairs, or drop one of their members."""
-        pairs = self._ranked_pairs(state)[0][:_FEW]
+        pairs = self._ranked_pairs(state)[0][:_N_CANDIDATES]
         for pair in pairs:
             yield partial(self._merged, state, pair[None])
         for j in pairs.unique().tolist():
             yield partial(self._without, state, j)
 
-    def splits(self, state: State) -> Iterator[Challenger]:
+    def splits(self, state: State) -> Iterator[Candidate]:
         """Split one of the heaviest components, after merging the best pair or not."""
         wholes = [merged for merged in map(_made, self.unions(state, 1)) if merged]
         if state.n_components < self.objective.n_components:
             wholes.append(state.parameters)
         for whole in wholes:
-            for j in whole.weights.argsort(descending=True)[:_FEW].tolist():
+            for j in whole.weights.argsort(descending=True)[:_N_CANDIDATES].tolist():
                 yield partial(self.objective.split, whole, j)
 
     def _ranked_pairs(self, state: State) -> tuple[Tensor, Tensor]:
         """Return pairs of components, (P, 2), and what merging changes, (P,)."""
         if state.n_components == 1:
             return torch.empty((0, 2), dtype=torch.int64), torch.empty(0)
-        pairs, losses, refunds = self.objective.merger_estimates(
+        pairs, losses, decreases = self.objective.merger_estimates(
             state.moments, state.parameters
         )
-        changes, order = (losses - refunds).sort(stable=True)
+        changes, order = (losses - decreases).sort(stable=True)
         return pairs[order], changes
 
     def _merged(self, state: State, pairs: Tensor) -> MixtureParameters:
@@ -127,29 +134,33 @@ class Search:
     # -- what comes of them -----------------------------------------------------------
 
     def descend(self, chain: list[State]) -> bool:
-        """Extend a chain by EM and moves to fewer components until it rests.
+        """Extend a chain by EM and moves to fewer components until it converges.
 
         What is left of a descent may make a move pay that did not before. None ends
         above where it started: with `reg_covar` steps of EM can raise the cost, and
         what a move has gained could be lost again.
         """
         while True:
-            while better := self.at_once(chain[-1]) or self.fewer(chain[-1]):
+            while better := self._fewer(chain[-1]):
                 chain += better
             before, length = chain[-1].cost, len(chain)
-            rests = self.settle(chain, _REST * self.settings.tol)
+            converged = self.settle(chain, _CONVERGED * self.settings.tol)
             while len(chain) > length and rises(chain[length - 1], chain[-1]):
                 chain.pop()
-            if not rests or before - chain[-1].cost <= self.settings.tol:
-                return rests
+            if not converged or before - chain[-1].cost <= self.settings.tol:
+                return converged
 
-    def at_once(self, state: State) -> list[State]:
-        """Return how many mergers at once lead below `state`, if they do."""
+    def _fewer(self, state: State) -> list[State]:
+        """Return the states below `state` that moves to fewer components lead to."""
+        return self.merge_all_paying(state) or self.try_reductions(state)
+
+    def merge_all_paying(self, state: State) -> list[State]:
+        """Return the states below `state` that merging all pairs that pay leads to."""
         target = self._below(state)
         return self._winner(self.trials(self.mergers(state), target), target)
 
-    def fewer(self, state: State) -> list[State]:
-        """Return how one reduction, or a few in a row, lead below `state`.
+    def try_reductions(self, state: State) -> list[State]:
+        """Return the states below `state` that reductions, one or a few, lead to.
 
         Where one does not pay, two may: the prior charges the first of many
         components less than the first of two.
@@ -161,38 +172,34 @@ class Search:
             if better or not trials:
                 return better
             state = min((trial[-1] for trial in trials), key=lambda state: state.cost)
-            refundable = self.objective.penalty(state.parameters)
-            if state.cost - refundable + self.objective.least_penalty >= target:
+            penalty = self.objective.penalty(state.parameters)
+            if state.cost - penalty + self.objective.least_penalty >= target:
                 break
         return []
 
-    def elsewhere(self, state: State) -> list[State]:
-        """Return how a split component leads below `state`."""
+    def try_splits(self, state: State) -> list[State]:
+        """Return the states below `state` that splitting a component leads to."""
         target = self._below(state)
         return self._winner(self.trials(self.splits(state), target), target)
 
     def _below(self, state: State) -> float:
-        """Return the cost from which a challenger of `state` has won."""
+        """Return the cost from which a candidate of `state` has won."""
         rounding = 1e-10 * max(1.0, abs(state.cost))
         return state.cost - max(0.1 * self.settings.tol, rounding)
 
     def trials(
         self,
-        challengers: Iterator[Challenger],
+        candidates: Iterator[Candidate],
         target: float = -math.inf,
         n_steps: int = _TRIAL_STEPS,
     ) -> list[list[State]]:
-        """Return the first steps of each challenger that does not collapse."""
-        trials = (
-            self._trial(challenger, target, n_steps) for challenger in challengers
-        )
+        """Return the first steps of each candidate that does not collapse."""
+        trials = (self._trial(candidate, target, n_steps) for candidate in candidates)
         return [trial for trial in trials if trial]
 
-    def _trial(
-        self, challenger: Challenger, target: float, n_steps: int
-    ) -> list[State]:
+    def _trial(self, candidate: Candidate, target: float, n_steps: int) -> list[State]:
         try:
-            chain = [evaluate(self.objective, challenger())]
+            chain = [evaluate(self.objective, candidate())]
             while len(chain) <= n_steps and chain[-1].cost >= target:
                 chain.append(advance(self.objective, chain[-1]))
         except ValueError:
@@ -200,7 +207,7 @@ class Search:
         return chain
 
     def _winner(self, trials: list[list[State]], target: float) -> list[State]:
-        """Follow the most promising until one is below `target` or none has hope."""
+        """Continue the best trials until one is below `target` or none can be."""
         for trial in sorted(trials, key=lambda trial: trial[-1].cost):
             if trial[-1].cost >= target:
                 self.settle(trial, self.settings.tol, target)
@@ -209,17 +216,17 @@ class Search:
         return []
 
     def settle(self, chain: list[State], tol: float, target: float = math.inf) -> bool:
-        """Extend a chain by EM; where a component collapses it ends."""
+        """Extend a chain by EM until it converges or a component collapses."""
         try:
             return settle(self.objective, chain, tol, self.settings.max_iter, target)
         except ValueError:
             return False
 
 
-def _made(challenger: Challenger) -> MixtureParameters | None:
+def _made(candidate: Candidate) -> MixtureParameters | None:
     """Return the mixture to try, or None if a component of it is singular."""
     try:
-        return challenger()
+        return candidate()
     except ValueError:
         return None
 
@@ -250,7 +257,7 @@ def _continued(
         costs.append(before.cost)
         log_likelihoods.append(before.log_likelihood)
         done = after is chain[-1]
-        if on_step(len(costs), fall, known(after.parameters), done):
+        if on_step(len(costs), fall, computed(after.parameters), done):
             parameters, converged = after.parameters, converged and done
             break
     return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)

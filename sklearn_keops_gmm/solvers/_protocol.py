@@ -12,11 +12,13 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model import (
     CostTerms,
+    Evaluation,
     LazyParameters,
     Leap,
     MixtureParameters,
     Moments,
     SolverResult,
+    Targets,
 )
 
 
@@ -26,7 +28,7 @@ class OnStep(Protocol):
     def __call__(
         self, n_iter: int, fall: float, parameters: LazyParameters, done: bool
     ) -> bool:
-        """Hear of an iteration; return whether to stop.
+        """Receive an iteration, after it; return True to stop.
 
         Parameters
         ----------
@@ -35,38 +37,18 @@ class OnStep(Protocol):
         fall : float
             Of the cost.
         parameters : callable
-            Makes the mixture that it led to, now.
+            Returns the mixture that it led to. To be called at once if at all.
         done : bool
             Whether it is known to be the last.
         """
 
 
-def known(parameters: MixtureParameters) -> LazyParameters:
-    """Return what makes a mixture that is there already."""
+def computed(parameters: MixtureParameters) -> LazyParameters:
+    """Return a mixture that is computed already in the form that `OnStep` takes."""
     return lambda: parameters
 
 
-class Evaluation(Protocol):
-    """The objective at one vector."""
-
-    @property
-    def value(self) -> float:
-        """What is minimised."""
-
-    @property
-    def gradient(self) -> np.ndarray:
-        """Its gradient, of shape (n,)."""
-
-    @property
-    def cost(self) -> float:
-        """The penalised cost."""
-
-    @property
-    def log_likelihood(self) -> float:
-        """The mean log-likelihood."""
-
-
-class Neighbourhood(Protocol):
+class Chart(Protocol):
     """The objective on the mixtures around one, in well-scaled coordinates."""
 
     @property
@@ -105,6 +87,9 @@ class Objective(Protocol):
     def penalty(self, parameters: MixtureParameters) -> float:
         """Return the prior's term of the cost."""
 
+    def cost(self, parameters: MixtureParameters) -> float:
+        """Return the penalised cost."""
+
     def log_likelihood(self, moments: Moments) -> float:
         """Return the mean log-likelihood of the parameters that made `moments`."""
 
@@ -123,7 +108,10 @@ class Objective(Protocol):
     def merger_estimates(
         self, moments: Moments, parameters: MixtureParameters
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return pairs of components, what merging loses, and what it refunds."""
+        """Return pairs of components, and what their mergers change.
+
+        That is the likelihood that each loses, and by how much the penalty decreases.
+        """
 
     def merged(
         self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
@@ -138,8 +126,21 @@ class Objective(Protocol):
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
 
+    def renewed(
+        self, parameters: MixtureParameters, moments: Moments | None = None
+    ) -> MixtureParameters | None:
+        """Return the parameters with the targets that the data now make.
+
+        None if there are no targets, or they would hardly move.
+        """
+
     def differentiable_cost(
-        self, logits: Tensor, means: Tensor, factors: Tensor
+        self,
+        logits: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        fractions: Tensor | None = None,
+        targets: Targets | None = None,
     ) -> CostTerms:
         """Return the terms of the cost of unconstrained parameters."""
 
@@ -157,11 +158,15 @@ class Objective(Protocol):
     ) -> Leap | None:
         """Return where two steps from `origin` point, if further than to their end."""
 
-    def near(self, parameters: MixtureParameters) -> Neighbourhood:
+    def near(self, parameters: MixtureParameters) -> Chart:
         """Return the objective on the mixtures around `parameters`."""
 
     def parameters(
-        self, logits: Tensor, means: Tensor, factors: Tensor
+        self,
+        logits: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        targets: Targets | None = None,
     ) -> MixtureParameters:
         """Return the mixture that unconstrained parameters describe."""
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from sklearn_keops_gmm._model import MixtureParameters, SolverResult
 from sklearn_keops_gmm.solvers._descent import evaluate, maximize
-from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings, known
+from sklearn_keops_gmm.solvers._protocol import (
+    Objective,
+    OnStep,
+    SolverSettings,
+    computed,
+)
 
 # By so much the longest leap grows where one was as long, and shrinks after a failure.
 _FACTOR = 4.0
@@ -19,10 +24,10 @@ def squarem(
     """Descend by SQUAREM (Varadhan and Roland, 2008), with a guard on the cost.
 
     Two steps of EM tell where a leap leads. If the cost there is not above that of
-    the mixture before the second step, EM goes on from there with one step, and all
-    begins anew; otherwise it goes on from the second step, as if nothing had been
-    tried. It rests by EM's own rule, when a step of EM changes the cost by less than
-    ``tol``. ``max_iter`` counts leaps that failed, ``costs`` does not hold them.
+    the mixture before the second step, EM continues from there with one step, and all
+    begins anew; otherwise it continues from the second step, as if nothing had been
+    tried. It converges by EM's own rule, when a step of EM changes the cost by less
+    than ``tol``. ``max_iter`` counts leaps that failed, ``costs`` does not hold them.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def squarem(
                     longest *= _FACTOR if leap.length == longest else 1.0
                 track = []
         # Where a leap leads is not known yet to be any better than the step.
-        stop = on_step(n_iter, fall, known(step), converged and not settings.moves)
+        stop = on_step(n_iter, fall, computed(step), converged and not settings.moves)
         if stop or converged:
             break
     result = SolverResult(step, tuple(costs), tuple(log_likelihoods), converged)

@@ -169,19 +169,19 @@ def test_some_rows(name, structure, dtype, weighted, device, rng):
 @every_backend
 @every_structure
 @every_dtype
-def test_recipes(name, structure, dtype, device, rng):
+def test_factories(name, structure, dtype, device, rng):
     """Other points, weighted or not, in another process: none of these are sent."""
     case = make_case(rng, structure, dtype, n_samples=5000, centre=3.0)
-    sent = pickle.dumps(case.reductions(name, case.frame()).recipe(structure))
+    sent = pickle.dumps(case.reductions(name, case.frame()).factory(structure))
     assert len(sent) < 5000
-    recipe = pickle.loads(sent)
+    factory = pickle.loads(sent)
     for weighted in (False, True):
         drawn = make_case(rng, structure, dtype, weighted=weighted, centre=2.0)
         other = replace(case, points=drawn.points, sample_weight=drawn.sample_weight)
         weights = None
         if weighted:
             weights = torch.tensor(other.sample_weight, device=device)
-        made = recipe(torch.tensor(other.points, device=device), weights)
+        made = factory(torch.tensor(other.points, device=device), weights)
         assert made.n_samples == len(other.points)
         found = made.moments(case.components(device))
         assert_same_moments(found, other.expected(), 5 * tolerance(dtype))

@@ -165,16 +165,16 @@ def test_far_rows_themselves(name, structure, dtype, rng):
 @every_backend_but_keops
 @every_dtype
 def test_many_rows(name, dtype, many_threads, rng):
-    """Far rows here and there among tiles, and in parts made by a recipe."""
+    """Far rows here and there among tiles, and in parts made by a factory."""
     case = make_case(rng, "full", dtype, n_samples=20_003, n_features=3)
     more = replace(case, points=case.points.copy())
     far = rng.choice(20_003, size=50, replace=False)
     more.points[far] = FAR[dtype][-2] * rng.choice([-1, 1], size=(50, 3))
     more.sample_weight[far] = case.sample_weight[far] = 0
     whole = more.reductions(name, of_points(more.points))
-    recipe = whole.recipe("full")
+    factory = whole.factory("full")
     pieces = [
-        recipe(torch.from_numpy(points), torch.from_numpy(weights))
+        factory(torch.from_numpy(points), torch.from_numpy(weights))
         for points, weights in zip(
             np.array_split(more.points, 3),
             np.array_split(more.sample_weight, 3),

@@ -225,7 +225,7 @@ def break_modules(monkeypatch):
 
 
 def test_installed_without_a_compiler(break_modules, rng):
-    """Then "auto" is torch, and who insists is told what is missing."""
+    """Then "auto" is torch, and who insists reads what is missing."""
     X = rng.normal(size=(50, 2))
     assert choose_backend("auto", CPU) == "native"
     break_modules(MODULES, ModuleNotFoundError)
@@ -245,7 +245,7 @@ def test_a_module_that_does_not_load_gives_way(break_modules):
 
 
 def test_modules_that_do_not_load_are_no_missing_ones(break_modules):
-    """Then "auto" is torch, with a warning, and who insists is told the reason."""
+    """Then "auto" is torch, with a warning, and who insists reads the reason."""
     break_modules(MODULES)
     with pytest.warns(EfficiencyWarning, match="not load: undefined symbol"):
         assert choose_backend("auto", CPU) == "torch"

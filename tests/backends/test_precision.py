@@ -1,4 +1,4 @@
-"""Products stay exact whatever torch was told, and it is told the same afterwards."""
+"""Products are exact whatever torch's settings are, and these are left as they were."""
 
 import threading
 
@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from sklearn_keops_gmm.backends._precision import _EXACT, _NAME, exact_products
-from sklearn_keops_gmm.backends._torch._tile import Pairs
+from sklearn_keops_gmm.backends._torch._tile import PreparedComponents
 from tests.backends.cases import make_case
 
 pytestmark = pytest.mark.skipif(
-    _NAME == "allow_tf32", reason="this torch cannot be told on a CPU"
+    _NAME == "allow_tf32", reason="this torch has no such setting on a CPU"
 )
 
 
@@ -68,8 +68,8 @@ def test_reductions_hold_them(name, rough, monkeypatch, rng):
         seen.extend(choices())
         return original(self, *arguments)
 
-    original = Pairs.logits
-    monkeypatch.setattr(Pairs, "logits", logits)
+    original = PreparedComponents.logits
+    monkeypatch.setattr(PreparedComponents, "logits", logits)
     case = make_case(rng, "full", np.float32)
     getattr(case.reductions("torch"), name)(case.components())
     assert set(seen) == {_EXACT}

@@ -242,7 +242,7 @@ def test_code_that_takes_all_threads(many_threads):
 
 
 def test_where_the_libraries_of_torch_are_not_found(many_threads, monkeypatch):
-    """torch is told instead, which others can see until the end."""
+    """torch is set instead, which others can see until the end."""
     monkeypatch.setattr(_openmp, "_libraries", lambda: None)
     watch = Watch()
     with single_thread():

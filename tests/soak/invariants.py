@@ -208,16 +208,16 @@ def check_costs(model, case, truth):
 def allowed_rise(costs, model, case, truth):
     """Return what rounding may add to a cost.
 
-    An M-step adds specks of mass at the origin, which a component that has collapsed
-    to less than the rounding of its mean feels.
+    An M-step adds a floor to every mass, at the origin, which a component that has
+    collapsed to less than the rounding of its mean feels.
     """
     dtype = np.float32 if case.points.dtype == np.float32 else np.float64
     slack = truth.slack[truth.representable]
     n_features = case.points.shape[1]
     largest = 1 + abs(costs).max()
     rounding = 32 * n_features * float(np.finfo(dtype).eps) * largest
-    specks = n_features * _specks(model)
-    return max(float(slack.mean()) if len(slack) else 0.0, 1e-11) + rounding + specks
+    floor = n_features * _mass_floor(model)
+    return max(float(slack.mean()) if len(slack) else 0.0, 1e-11) + rounding + floor
 
 
 def _collapsed(model):
@@ -230,11 +230,11 @@ def _collapsed(model):
     covariances = covariances / units[:, :, None] / units[:, None, :]
     least = np.linalg.eigvalsh(covariances).min()
     flat = least < 64 * means.shape[1] * float(np.finfo(means.dtype).eps)
-    return flat or _specks(model) > 0.01
+    return flat or _mass_floor(model) > 0.01
 
 
-def _specks(model):
-    """Return by which part the specks of an M-step widen covariances, the mean."""
+def _mass_floor(model):
+    """Return by which part the mass floor widens covariances in an M-step, the mean."""
     means = model.means_.astype(float)
     factors = reference.as_matrices(
         model.covariance_type, model.precisions_cholesky_.astype(float), means

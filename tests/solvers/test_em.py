@@ -124,7 +124,7 @@ def test_regularised_steps_improve_their_bound(structure, sparsity, reg_covar):
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 @pytest.mark.parametrize("sparsity", [0.0, 2.0])
 def test_fixed_point_is_stationary(structure, sparsity):
-    """Where EM rests, no direction in the weights lowers the penalised cost."""
+    """Where EM has converged, no direction in the weights lowers the penalised cost."""
     X = spiral(200)
     model = KeOpsGaussianMixture(
         3,

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._fit._objective import Objective
+from sklearn_keops_gmm._fit._objective import MixtureObjective
 from tests.data import blobs, spiral, start
 from tests.reference import COVARIANCE_TYPES
 
@@ -20,14 +20,14 @@ def overlapping(n_samples=1500):
 @pytest.fixture
 def passes(monkeypatch):
     """The costs of all mixtures that are evaluated, in a list."""
-    moments, seen = Objective.moments, []
+    moments, seen = MixtureObjective.moments, []
 
     def spy(self, parameters):
         found = moments(self, parameters)
         seen.append(self.penalty(parameters) - self.log_likelihood(found))
         return found
 
-    monkeypatch.setattr(Objective, "moments", spy)
+    monkeypatch.setattr(MixtureObjective, "moments", spy)
     return seen
 
 
@@ -91,7 +91,7 @@ def test_first_steps_are_those_of_em():
     assert_allclose(model.costs_, plain.costs_, rtol=1e-12)
 
 
-def test_rests_at_once_where_em_does():
+def test_converges_at_once_where_em_does():
     X = blobs()
     settled = fit(X, tol=1e-10, max_iter=1000)
     again = fit(

@@ -8,7 +8,7 @@ from sklearn_keops_gmm._model.covariances._base import (
     ILL_DEFINED,
     MASS_FLOOR,
     CovarianceStructure,
-    above_padding,
+    above_mass_floor,
 )
 from sklearn_keops_gmm._model.covariances._diagonals import (
     DiagonalCovariance,
@@ -38,5 +38,5 @@ __all__ = [
     "ILL_DEFINED",
     "MASS_FLOOR",
     "CovarianceStructure",
-    "above_padding",
+    "above_mass_floor",
 ]

@@ -15,7 +15,11 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model._parameters import Components, Moments, Structure
 from sklearn_keops_gmm._model.covariances._merging import Mergers, SharedMergers
-from sklearn_keops_gmm._model.covariances._tangent import SharedSteps, Steps
+from sklearn_keops_gmm._model.covariances._pooling import Pooling, SharedPooling
+from sklearn_keops_gmm._model.covariances._tangent import (
+    SharedTangentSpace,
+    TangentSpace,
+)
 
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have "
@@ -24,13 +28,13 @@ ILL_DEFINED = (
     "increase reg_covar, or scale the input data."
 )
 
-# scikit-learn adds this to every mass, so that an empty component divides by it: a
-# speck of mass at the origin.
+# scikit-learn adds this to every mass, as if so much lay at the origin: an empty
+# component then divides by it.
 MASS_FLOOR = 10 * torch.finfo(torch.float64).eps
 
 
-def above_padding(moments: Moments, mean_weight: float) -> Moments:
-    """Return moments that the specks are nothing beside, whatever samples weigh.
+def above_mass_floor(moments: Moments, mean_weight: float) -> Moments:
+    """Return moments beside which the mass floor is nothing, whatever samples weigh.
 
     Parameters
     ----------
@@ -41,7 +45,7 @@ def above_padding(moments: Moments, mean_weight: float) -> Moments:
     return moments if mean_weight >= 1.0 else moments.scaled(1.0 / mean_weight)
 
 
-class CovarianceStructure(Mergers, Steps):
+class CovarianceStructure(Mergers, Pooling, TangentSpace):
     """What the estimator, the starts and the objective ask of a structure."""
 
     name: ClassVar[str]
@@ -124,8 +128,13 @@ class CovarianceStructure(Mergers, Steps):
         """Return ``log |det A|``, of shape (M,) or (), differentiable."""
 
     @abstractmethod
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        """Return ``tr(A @ A.T)``, of shape (M,) or (), differentiable."""
+    def precision_traces(
+        self, factors: Tensor, n_features: int, profile: Tensor | None = None
+    ) -> Tensor:
+        """Return ``tr(A @ A.T @ diag(profile))``, (M,) or (), differentiable.
+
+        The profile, (D,), is 1 where it is None.
+        """
 
     @abstractmethod
     def quadratic_gradient(
@@ -163,12 +172,12 @@ class CovarianceStructure(Mergers, Steps):
 
     @abstractmethod
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
         """Divide second moments by masses and regularise."""
 
-    def padding(self, means: Tensor, mass: Tensor) -> Tensor:
-        """Return the second moments, about `means`, of the specks at the origin.
+    def mass_floor_second(self, means: Tensor, mass: Tensor) -> Tensor:
+        """Return the second moments, about `means`, of the mass floor at the origin.
 
         They keep the variance of a component that has one sample above zero. Where
         there are more samples they are less than scikit-learn's rounding error.
@@ -180,7 +189,7 @@ class CovarianceStructure(Mergers, Steps):
         self,
         moments: Moments,
         means: Tensor,
-        reg_covar: float,
+        ridge: Tensor | float,
         rounding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the means (M, D) and the covariances that the moments define.
@@ -190,12 +199,12 @@ class CovarianceStructure(Mergers, Steps):
         moments : Moments
             About `means`.
         means : Tensor of shape (M, D)
-        reg_covar : float
+        ridge : float or Tensor of shape (D,)
             Added to the diagonal of each covariance.
         rounding : Tensor of shape (M, D), default=None
             By how much coordinates near the means are rounded. If given, variances
-            that this explains are zero, and there are no specks: a component of one
-            sample has no width.
+            that this explains are zero, and the mass floor adds nothing to second
+            moments: a component of one sample has no width.
         """
         mass = moments.mass + MASS_FLOOR
         new_means = (moments.mass[:, None] * means + moments.first) / mass[:, None]
@@ -206,14 +215,14 @@ class CovarianceStructure(Mergers, Steps):
         if rounding is not None:
             noise = self.pool(self.outer(mass.sqrt()[:, None] * rounding))
             of_both = (
-                self._normalize(part, mass, reg_covar, n_features)
+                self._normalize(part, mass, ridge, n_features)
                 for part in (second, noise)
             )
             return new_means, self._resolved(*of_both)
-        if reg_covar == 0.0:
+        if isinstance(ridge, float) and ridge == 0.0:
             second = self._beyond_rounding(second, mass, new_means)
-        second = second + self.padding(new_means, moments.mass)
-        return new_means, self._normalize(second, mass, reg_covar, n_features)
+        second = second + self.mass_floor_second(new_means, moments.mass)
+        return new_means, self._normalize(second, mass, ridge, n_features)
 
     def _beyond_rounding(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
         """Return second moments, with zero for what the rounding of means explains."""
@@ -287,7 +296,9 @@ class CovarianceStructure(Mergers, Steps):
         """Give groups of `counts[j]` standard normal points one covariance each."""
 
 
-class SharedCovariance(SharedMergers, SharedSteps, CovarianceStructure):
+class SharedCovariance(
+    SharedMergers, SharedPooling, SharedTangentSpace, CovarianceStructure
+):
     """What structures have in common whose covariance all components share."""
 
     def select(self, array: Tensor, alive: Tensor) -> Tensor:

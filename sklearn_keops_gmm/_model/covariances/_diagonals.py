@@ -47,10 +47,10 @@ class _ScaleCovariance(CovarianceStructure):
     def roots(self, factors: Tensor, means: Tensor) -> Tensor:
         return self.matrices(1.0 / factors, means)
 
-    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
-        return factors * steps.exp().reshape(factors.shape)
+    def retract(self, factors: Tensor, tangent: Tensor) -> Tensor:
+        return factors * tangent.exp().reshape(factors.shape)
 
-    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+    def inverse_retract(self, factors: Tensor, others: Tensor) -> Tensor:
         return (others / factors).log().flatten()
 
     # Features are independent within a component: given others, they are as alone.
@@ -97,21 +97,32 @@ class DiagonalCovariance(_ScaleCovariance):
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return factors.abs().log().sum(1)
 
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        return (factors * factors).sum(1)
+    def precision_traces(
+        self, factors: Tensor, n_features: int, profile: Tensor | None = None
+    ) -> Tensor:
+        squares = factors * factors
+        return (squares if profile is None else squares * profile).sum(-1)
+
+    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
+        return covariances.sum(-1)
+
+    def relative_traces(
+        self, factors: Tensor, covariances: Tensor, n_features: int
+    ) -> Tensor:
+        return (factors * factors * covariances).sum(-1)
 
     def quadratic_gradient(
         self, factors: Tensor, moments: Moments
     ) -> tuple[Tensor, Tensor]:
         return factors * factors * moments.first, -factors * moments.second
 
-    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
-        return steps / factors
+    def unwhiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return vectors / factors
 
-    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
-        return moves * factors
+    def whiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return vectors * factors
 
-    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+    def fisher_information(self, weights: Tensor, n_features: int) -> Tensor:
         return 2.0 * self._shares(weights).repeat_interleave(n_features)
 
     def outer(self, points: Tensor) -> Tensor:
@@ -124,9 +135,9 @@ class DiagonalCovariance(_ScaleCovariance):
         return 2 * a * b
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return second.clamp_min(0.0) / mass[:, None] + reg_covar
+        return second.clamp_min(0.0) / mass[:, None] + ridge
 
 
 class SphericalCovariance(_ScaleCovariance):
@@ -154,8 +165,19 @@ class SphericalCovariance(_ScaleCovariance):
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return n_features * factors.abs().log()
 
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        return n_features * factors * factors
+    def precision_traces(
+        self, factors: Tensor, n_features: int, profile: Tensor | None = None
+    ) -> Tensor:
+        whole = n_features if profile is None else profile.sum()
+        return whole * factors * factors
+
+    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
+        return n_features * covariances
+
+    def relative_traces(
+        self, factors: Tensor, covariances: Tensor, n_features: int
+    ) -> Tensor:
+        return n_features * factors * factors * covariances
 
     def quadratic_gradient(
         self, factors: Tensor, moments: Moments
@@ -163,13 +185,13 @@ class SphericalCovariance(_ScaleCovariance):
         means_gradient = (factors * factors)[:, None] * moments.first
         return means_gradient, -factors * moments.second
 
-    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
-        return steps / factors[:, None]
+    def unwhiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return vectors / factors[:, None]
 
-    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
-        return moves * factors[:, None]
+    def whiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return vectors * factors[:, None]
 
-    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+    def fisher_information(self, weights: Tensor, n_features: int) -> Tensor:
         return 2.0 * n_features * self._shares(weights)
 
     def outer(self, points: Tensor) -> Tensor:
@@ -185,9 +207,9 @@ class SphericalCovariance(_ScaleCovariance):
         return 2 * (a * b).sum(1)
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return second.clamp_min(0.0) / (n_features * mass) + reg_covar
+        return second.clamp_min(0.0) / (n_features * mass) + _mean(ridge)
 
 
 class TiedDiagonalCovariance(SharedCovariance, DiagonalCovariance):
@@ -207,13 +229,10 @@ class TiedDiagonalCovariance(SharedCovariance, DiagonalCovariance):
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         return factors.abs().log().sum()
 
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        return (factors * factors).sum()
-
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return second.sum(0).clamp_min(0.0) / mass.sum() + reg_covar
+        return second.sum(0).clamp_min(0.0) / mass.sum() + ridge
 
 
 class TiedSphericalCovariance(SharedCovariance, SphericalCovariance):
@@ -234,7 +253,12 @@ class TiedSphericalCovariance(SharedCovariance, SphericalCovariance):
         return factors.expand(n_components)
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
         pooled = second.sum(0, keepdim=True).clamp_min(0.0)
-        return pooled / (n_features * mass.sum()) + reg_covar
+        return pooled / (n_features * mass.sum()) + _mean(ridge)
+
+
+def _mean(ridge: Tensor | float) -> Tensor | float:
+    """Return what a ridge adds to the mean variance."""
+    return ridge.mean() if isinstance(ridge, Tensor) else ridge

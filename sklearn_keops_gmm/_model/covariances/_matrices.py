@@ -73,8 +73,21 @@ class _MatrixCovariance(CovarianceStructure):
             return torch.linalg.slogdet(factors).logabsdet
         return torch.diagonal(factors, dim1=-2, dim2=-1).abs().log().sum(-1)
 
-    def precision_traces(self, factors: Tensor, n_features: int) -> Tensor:
-        return (factors * factors).sum((-2, -1))
+    def precision_traces(
+        self, factors: Tensor, n_features: int, profile: Tensor | None = None
+    ) -> Tensor:
+        squares = factors * factors
+        if profile is not None:
+            squares = squares * profile[:, None]
+        return squares.sum((-2, -1))
+
+    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
+        return torch.diagonal(covariances, dim1=-2, dim2=-1).sum(-1)
+
+    def relative_traces(
+        self, factors: Tensor, covariances: Tensor, n_features: int
+    ) -> Tensor:
+        return (factors * (covariances @ factors)).sum((-2, -1))
 
     def quadratic_gradient(
         self, factors: Tensor, moments: Moments
@@ -82,35 +95,37 @@ class _MatrixCovariance(CovarianceStructure):
         whitened = moments.first[:, None, :] @ factors  # (M, 1, D)
         return (whitened @ factors.mT)[:, 0, :], -(moments.second @ factors)
 
-    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
-        columns = steps[:, :, None]  # (M, D, 1)
+    def unwhiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        columns = vectors[:, :, None]  # (M, D, 1)
         return torch.linalg.solve_triangular(factors.mT, columns, upper=False)[:, :, 0]
 
-    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
+    def retract(self, factors: Tensor, tangent: Tensor) -> Tensor:
         n_features = factors.shape[-1]
-        rows, columns = torch.triu_indices(n_features, n_features, device=steps.device)
-        triangle = steps.reshape(*factors.shape[:-2], -1)
+        rows, columns = torch.triu_indices(
+            n_features, n_features, device=tangent.device
+        )
+        triangle = tangent.reshape(*factors.shape[:-2], -1)
         entries = torch.where(rows == columns, triangle.exp(), triangle)
         relative = torch.zeros_like(factors)
         relative[..., rows, columns] = entries
         return factors @ relative
 
-    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
-        return (factors.mT @ moves[:, :, None])[:, :, 0]
+    def whiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        return (factors.mT @ vectors[:, :, None])[:, :, 0]
 
-    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
+    def inverse_retract(self, factors: Tensor, others: Tensor) -> Tensor:
         n_features = factors.shape[-1]
         rows, columns = torch.triu_indices(n_features, n_features, device=others.device)
         relative = torch.linalg.solve_triangular(factors, others, upper=True)
         triangle = relative[..., rows, columns]
         return torch.where(rows == columns, triangle.log(), triangle).flatten()
 
-    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
+    def fisher_information(self, weights: Tensor, n_features: int) -> Tensor:
         rows, columns = torch.triu_indices(
             n_features, n_features, device=weights.device
         )
-        bend = 1.0 + (rows == columns).to(weights)
-        return (self._shares(weights)[:, None] * bend).flatten()
+        of_one = 1.0 + (rows == columns).to(weights)
+        return (self._shares(weights)[:, None] * of_one).flatten()
 
     def outer(self, points: Tensor) -> Tensor:
         return points[:, :, None] * points[:, None, :]
@@ -139,8 +154,8 @@ class _MatrixCovariance(CovarianceStructure):
         slopes = -torch.linalg.solve_triangular(upper, products, upper=True)
         return slopes.reshape(-1, len(features), len(others))
 
-    def _regularize(self, covariances: Tensor, reg_covar: float) -> Tensor:
-        """Add `reg_covar` to the diagonals of scatter that is positive in theory.
+    def _regularize(self, covariances: Tensor, ridge: Tensor | float) -> Tensor:
+        """Add a ridge to the diagonals of scatter that is positive in theory.
 
         Rounding can leave the scatter of a collapsed component a little
         negative; then the nearest scatter that is not takes its place.
@@ -150,13 +165,15 @@ class _MatrixCovariance(CovarianceStructure):
         )
         # Sums in another basis or about other points are symmetric but for rounding.
         covariances = 0.5 * (covariances + covariances.mT)
-        regularized = covariances + reg_covar * identity
-        if reg_covar > 0 and torch.linalg.cholesky_ex(regularized).info.any():
+        regularized = covariances + ridge * identity
+        least = float(torch.as_tensor(ridge).min())
+        if least > 0 and torch.linalg.cholesky_ex(regularized).info.any():
             if not torch.isfinite(covariances).all():
                 raise ValueError(ILL_DEFINED)
             values, vectors = torch.linalg.eigh(covariances)
-            floored = values.clamp_min(0.0) + reg_covar
-            regularized = (vectors * floored[..., None, :]) @ vectors.mT
+            floored = values.clamp_min(0.0) + least
+            nearest = (vectors * floored[..., None, :]) @ vectors.mT
+            regularized = nearest + (ridge - least) * identity
         return regularized
 
     def _resolved(self, covariances: Tensor, noise: Tensor) -> Tensor:
@@ -191,8 +208,8 @@ class FullCovariance(_MatrixCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features * (n_features + 1) // 2
 
-    def padding(self, means: Tensor, mass: Tensor) -> Tensor:
-        # Here scikit-learn lets the speck move the mean only.
+    def mass_floor_second(self, means: Tensor, mass: Tensor) -> Tensor:
+        # Here scikit-learn's mass floor moves the mean only.
         return means.new_zeros(())
 
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
@@ -200,9 +217,9 @@ class FullCovariance(_MatrixCovariance):
         return product + product.mT
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return self._regularize(second / mass[:, None, None], reg_covar)
+        return self._regularize(second / mass[:, None, None], ridge)
 
 
 class TiedCovariance(SharedCovariance, _MatrixCovariance):
@@ -233,9 +250,9 @@ class TiedCovariance(SharedCovariance, _MatrixCovariance):
         return product + product.mT
 
     def _normalize(
-        self, second: Tensor, mass: Tensor, reg_covar: float, n_features: int
+        self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
     ) -> Tensor:
-        return self._regularize(second / mass.sum(), reg_covar)
+        return self._regularize(second / mass.sum(), ridge)
 
 
 def _inverse(factors: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model._parameters import Moments
+from sklearn_keops_gmm._model.covariances._pooling import times
 
 # Numbers of merged covariances that are held at once.
 _MERGED = 2**21
@@ -104,8 +105,8 @@ class Mergers(ABC):
         for i, j in _runs(pairs, n_features):
             mass = fractions[i] + fractions[j]
             merged = (
-                _times(fractions[i] / mass, covariances[i])
-                + _times(fractions[j] / mass, covariances[j])
+                times(fractions[i] / mass, covariances[i])
+                + times(fractions[j] / mass, covariances[j])
                 + self._between(fractions, means, i, j, mass)
             )
             volume = mass * self._volumes(merged, n_features)
@@ -150,8 +151,3 @@ def _runs(pairs: Tensor, n_features: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield both sides of pairs, (P, 2), as many as may be held merged."""
     for chunk in pairs.split(max(1, _MERGED // n_features**2)):
         yield chunk[:, 0], chunk[:, 1]
-
-
-def _times(numbers: Tensor, covariances: Tensor) -> Tensor:
-    """Multiply covariances (P, ...) by numbers (P,)."""
-    return numbers.reshape(-1, *[1] * (covariances.ndim - 1)) * covariances

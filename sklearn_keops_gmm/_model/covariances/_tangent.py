@@ -1,4 +1,4 @@
-"""Steps from a mixture to those around it, in units that it sets itself."""
+"""Means and factors around those of a mixture, in units that it sets itself."""
 
 from __future__ import annotations
 
@@ -7,42 +7,43 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 
-class Steps(ABC):
-    """How a covariance structure takes steps, and how much they bend the cost."""
+class TangentSpace(ABC):
+    """Whitened coordinates of means, and tangents at precision factors."""
 
     @abstractmethod
-    def displacements(self, factors: Tensor, steps: Tensor) -> Tensor:
-        """Return ``inv(A).T @ steps``: moves of means, (M, D), from whitened ones."""
+    def whiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        """Return ``A_j.T @ v_j``, (M, D), of one vector for each component."""
 
     @abstractmethod
-    def whitened(self, factors: Tensor, moves: Tensor) -> Tensor:
-        """Return ``A.T @ moves``, (M, D): what `displacements` makes `moves` of."""
+    def unwhiten(self, factors: Tensor, vectors: Tensor) -> Tensor:
+        """Return ``inv(A_j).T @ v_j``, (M, D): the inverse of `whiten`."""
 
     @abstractmethod
-    def moved(self, factors: Tensor, steps: Tensor) -> Tensor:
-        """Return ``A @ T``, with T = I where all steps are zero, differentiable.
+    def retract(self, factors: Tensor, tangent: Tensor) -> Tensor:
+        """Return the factors ``A @ T`` at a tangent: A itself at zero. Differentiable.
 
         Parameters
         ----------
         factors : Tensor
             Triangular, as the result then is.
-        steps : Tensor of shape (n_parameters,)
+        tangent : Tensor of shape (n_parameters,)
             The logarithms of T's diagonal and what T has above it.
         """
 
     @abstractmethod
-    def steps(self, factors: Tensor, others: Tensor) -> Tensor:
-        """Return the steps, (n_parameters,), by which `moved` makes the `others`.
+    def inverse_retract(self, factors: Tensor, others: Tensor) -> Tensor:
+        """Return the tangent, (n_parameters,), that `retract` takes to the `others`.
 
         Both are triangular.
         """
 
     @abstractmethod
-    def curvature(self, weights: Tensor, n_features: int) -> Tensor:
-        """Return how much steps of `moved` bend the cost, of shape (n_parameters,).
+    def fisher_information(self, weights: Tensor, n_features: int) -> Tensor:
+        """Return the diagonal of the complete-data Fisher information of a tangent.
 
-        Second derivatives at zero of minus the mean log-likelihood, if it were
-        known which component each sample is from and the covariances were right.
+        These are the second derivatives at zero, (n_parameters,), of minus the mean
+        log-likelihood, if it were known which component each sample is from and the
+        covariances were right. All others are zero.
         """
 
     def _shares(self, weights: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ class Steps(ABC):
         return weights
 
 
-class SharedSteps(Steps):
+class SharedTangentSpace(TangentSpace):
     """The same for a covariance that all components share."""
 
     def _shares(self, weights: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from sklearn_keops_gmm.backends._keops._runtime import Formula
 
 
 @dataclass(frozen=True)
-class Pairs:
+class KernelComponents:
     """Components as KeOps takes them, in the frame and the dtype of the points.
 
     Attributes

@@ -19,13 +19,17 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
-from sklearn_keops_gmm.backends._keops._formulas import LAYOUTS, Kernel, Pairs
+from sklearn_keops_gmm.backends._keops._formulas import (
+    LAYOUTS,
+    Kernel,
+    KernelComponents,
+)
 from sklearn_keops_gmm.backends._keops._runtime import (
     check_keops_available,
     reduce_pairs,
 )
 from sklearn_keops_gmm.backends._precision import exact_products
-from sklearn_keops_gmm.backends._protocol import Recipe, in_same_frame
+from sklearn_keops_gmm.backends._protocol import ReductionsFactory, in_same_frame
 from sklearn_keops_gmm.backends._torch._direct import DIRECT
 from sklearn_keops_gmm.backends._unlikely import (
     correct_labels,
@@ -90,8 +94,8 @@ class KeOpsReductions:
         part._sample_weight = self._sample_weight[rows]
         return part
 
-    def recipe(self, structure: Structure) -> Recipe:
-        """Return how to make reductions over other points, in the frame of these."""
+    def factory(self, structure: Structure) -> ReductionsFactory:
+        """Return a picklable factory that binds other points in the same frame."""
         return partial(in_same_frame, KeOpsReductions, self._frame)
 
     @torch.no_grad()
@@ -146,7 +150,7 @@ class KeOpsReductions:
 
     # -- KeOps -----------------------------------------------------------------------
 
-    def _prepare(self, components: Components) -> Pairs:
+    def _prepare(self, components: Components) -> KernelComponents:
         layout = LAYOUTS[components.structure]
         dtype = self._points.dtype
         self._check_shared_memory(layout.kernel)
@@ -154,7 +158,7 @@ class KeOpsReductions:
         # log(0) would be NaN in KeOps' log-sum-exp, if it came first.
         offsets = framed.offsets.clamp_min(_floor(dtype))
         factors = layout.spread(framed.factors, *framed.means.shape)
-        return Pairs(
+        return KernelComponents(
             layout.kernel,
             framed.means.to(dtype).contiguous(),
             (factors * sqrt(0.5)).to(dtype).contiguous(),
@@ -173,17 +177,17 @@ class KeOpsReductions:
                 "backend='torch', which is also faster for so many features."
             )
 
-    def _log_density(self, components: Components, pairs: Pairs) -> Tensor:
+    def _log_density(self, components: Components, pairs: KernelComponents) -> Tensor:
         """Return log-densities, (N,), of components that were prepared."""
         formula = pairs.kernel.log_density(self._points.shape[1])
         out = reduce_pairs(formula, (self._points, *pairs.arrays))[:, 0]
-        # KeOps' log-sum-exp knows no infinite distance, as of samples far away.
+        # KeOps' log-sum-exp is NaN at infinite distances, as of samples far away.
         far = out.isnan().nonzero()[:, 0]
         for rows, logits in self.of_rows(far)._logit_tiles(components):
             out[far[rows]] = logits.logsumexp(0)
         return out.masked_fill(out < _floor(out.dtype) / 2, -torch.inf)
 
-    def _sums(self, pairs: Pairs, log_density: Tensor, rows: int) -> Tensor:
+    def _sums(self, pairs: KernelComponents, log_density: Tensor, rows: int) -> Tensor:
         """Return the sums over samples, (M, S), in float64, `rows` samples a time."""
         formula = pairs.kernel.moments(self._points.shape[1])
         # exp(log p_ij - inf) = 0: no share for samples without any density.
@@ -199,7 +203,7 @@ class KeOpsReductions:
             total += reduce_pairs(formula, (points, *pairs.arrays, *scalars))
         return total
 
-    def _rows_per_sum(self, pairs: Pairs) -> int:
+    def _rows_per_sum(self, pairs: KernelComponents) -> int:
         """Return how many samples KeOps may sum at once: all of them, on a CPU."""
         n_samples, n_features = self._points.shape
         item = self._points.element_size()

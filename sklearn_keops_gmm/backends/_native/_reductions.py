@@ -16,7 +16,7 @@ from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
 )
-from sklearn_keops_gmm.backends._protocol import Recipe, in_same_frame
+from sklearn_keops_gmm.backends._protocol import ReductionsFactory, in_same_frame
 from sklearn_keops_gmm.backends._threads import (
     MAX_CHUNKS,
     map_threads,
@@ -83,8 +83,8 @@ class NativeReductions:
         weights = None if self._sample_weight is None else self._sample_weight[rows]
         return NativeReductions(self._points[rows], weights, self._frame)
 
-    def recipe(self, structure: Structure) -> Recipe:
-        """Return how to make reductions over other points, in the frame of these."""
+    def factory(self, structure: Structure) -> ReductionsFactory:
+        """Return a picklable factory that binds other points in the same frame."""
         return partial(in_same_frame, NativeReductions, self._frame)
 
     def log_density(self, components: Components) -> Tensor:

@@ -32,10 +32,10 @@ class Full : public Structure<T> {
     }
 
     void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
-                     const Vector<T>* shares, const Vector<T>* scale,
+                     const Vector<T>* unscaled, const Vector<T>* scale,
                      double* sums) const override {
         for (int64_t j = 0; j < count; j++)
-            add_moments(packed + j * this->width(), tile, shares + j * tile.n_vectors,
+            add_moments(packed + j * this->width(), tile, unscaled + j * tile.n_vectors,
                         scale, sums + j * sums_size());
     }
 
@@ -44,7 +44,7 @@ class Full : public Structure<T> {
     virtual void log_density(const T* packed, const Tile<T>& tile,
                              Vector<T>* out) const = 0;
     virtual void add_moments(const T* packed, const Tile<T>& tile,
-                             const Vector<T>* shares, const Vector<T>* scale,
+                             const Vector<T>* unscaled, const Vector<T>* scale,
                              double* sums) const = 0;
 };
 
@@ -81,24 +81,24 @@ class SmallFull final : public Full<T> {
                 found -= y * y;
             }
             out[i] = found;
-            tile.level[i] = largest(found, tile.level[i]);
+            tile.maximum[i] = largest(found, tile.maximum[i]);
         }
     }
 
-    void add_moments(const T* packed, const Tile<T>& tile, const V* shares,
+    void add_moments(const T* packed, const Tile<T>& tile, const V* unscaled,
                      const V* scale, double* sums) const override {
         const int64_t n = tile.n_vectors;
         const V* x = tile.coordinates;
         const T* mean = packed + 1;
         V found[1 + D + TRIANGLE] = {};
         for (int64_t i = 0; i < n; i++) {
-            const V share = shares[i] * scale[i];
+            const V weight = unscaled[i] * scale[i];
             V z[D];
             UNROLL for (int a = 0; a < D; a++) z[a] = x[a * n + i] - mean[a];
-            found[0] += share;
+            found[0] += weight;
             int at = 1 + D;
             UNROLL for (int a = 0; a < D; a++) {
-                const V first = share * z[a];
+                const V first = weight * z[a];
                 found[1 + a] += first;
                 UNROLL for (int b = a; b < D; b++) found[at++] += first * z[b];
             }
@@ -156,18 +156,18 @@ class BlockedFull final : public Full<T> {
             }
             UNROLL for (int v = 0; v < GROUP; v++) {
                 out[i + v] = found[v];
-                tile.level[i + v] = largest(found[v], tile.level[i + v]);
+                tile.maximum[i + v] = largest(found[v], tile.maximum[i + v]);
             }
         }
     }
 
-    void add_moments(const T* packed, const Tile<T>& tile, const V* shares,
+    void add_moments(const T* packed, const Tile<T>& tile, const V* unscaled,
                      const V* scale, double* sums) const override {
         const int64_t n = tile.n_vectors, rows = padded(D, B);
         const V* x = tile.coordinates;
-        V *z = tile.scratch, *weighted = z + rows * n, *share = weighted + B * n;
+        V *z = tile.scratch, *weighted = z + rows * n, *weight = weighted + B * n;
         V mass = {};
-        for (int64_t i = 0; i < n; i++) mass += share[i] = shares[i] * scale[i];
+        for (int64_t i = 0; i < n; i++) mass += weight[i] = unscaled[i] * scale[i];
         sums[0] += sum<T>(mass);
         std::fill(z + D * n, z + rows * n, V{});
         // From the last rows up: those that a square needs are there by then.
@@ -175,7 +175,7 @@ class BlockedFull final : public Full<T> {
             for (int64_t k = a; k < std::min(a + B, D); k++)
                 for (int64_t i = 0; i < n; i++)
                     z[k * n + i] = x[k * n + i] - packed[1 + k];
-            on_diagonal(a, n, z, share, weighted, sums);
+            on_diagonal(a, n, z, weight, weighted, sums);
             for (int64_t b = a + B; b < D; b += B)
                 off_diagonal(a, b, n, z, weighted, sums);
         }
@@ -196,7 +196,7 @@ class BlockedFull final : public Full<T> {
     }
 
     // Rows a to a + B: first moments, their square of the second, and `weighted`.
-    void on_diagonal(int64_t a, int64_t n, const V* z, const V* share, V* weighted,
+    void on_diagonal(int64_t a, int64_t n, const V* z, const V* weight, V* weighted,
                      double* sums) const {
         constexpr int TRIANGLE = B * (B + 1) / 2;
         V found[B + TRIANGLE] = {};
@@ -206,7 +206,7 @@ class BlockedFull final : public Full<T> {
             UNROLL for (int k = 0; k < B; k++) row[k] = z[k * n + i];
             int to = B;
             UNROLL for (int k = 0; k < B; k++) {
-                const V product = weighted[k * n + i] = share[i] * row[k];
+                const V product = weighted[k * n + i] = weight[i] * row[k];
                 found[k] += product;
                 UNROLL for (int l = k; l < B; l++) found[to++] += product * row[l];
             }

@@ -88,15 +88,15 @@ class Mixture {
     // The first component of which a number is NaN, or M if there is none.
     int64_t first_nan() const { return nan; }
 
-    // Writes the log-densities of a tile, (M, n), and raises its level.
+    // Writes the log-densities of a tile, (M, n), and raises its maximum.
     void log_densities(const Tile<T>& tile, Vector<T>* out) const {
         structure->log_densities(packed, M, tile, out);
     }
 
     // Adds to sums, (M, S), moments about the means as they were rounded.
-    void add_moments(const Tile<T>& tile, const Vector<T>* shares,
+    void add_moments(const Tile<T>& tile, const Vector<T>* unscaled,
                      const Vector<T>* scale, double* sums) const {
-        structure->add_moments(packed, M, tile, shares, scale, sums);
+        structure->add_moments(packed, M, tile, unscaled, scale, sums);
     }
 
     // Moves them to the means that were given.

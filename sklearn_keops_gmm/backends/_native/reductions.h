@@ -38,27 +38,28 @@ class Tiles {
           most(std::min(vectors_of_tile(fit), vectors_of(samples.count))),
           coordinates(rows * most),
           logits(mixture.count() * most),
-          levels(most),
+          maxima(most),
           totals(most),
           weights(most),
           scratch((rows + 2 * MAX_BLOCK) * most),
-          tile{0, coordinates, levels, scratch} {}
+          tile{0, coordinates, maxima, scratch} {}
 
-    // Goes on to the next samples, if there are any.
+    // Continues with the next samples, if there are any.
     bool next() {
         start += count;
         count = std::min(samples.count - start, most * LANES<T>);
         if (count <= 0) return false;
         n = tile.n_vectors = vectors_of(count);
         read();
-        std::fill(levels + 0, levels + n, all<T>(-std::numeric_limits<T>::infinity()));
+        std::fill(maxima + 0, maxima + n, all<T>(-std::numeric_limits<T>::infinity()));
         mixture.log_densities(tile, logits);
         return true;
     }
 
-    // Turns log-densities into shares, which are relative to the largest. They are 0 of
-    // a sample that is infinitely unlikely under every component.
-    void share() {
+    // Turns log-densities into unscaled responsibilities: exponentials relative to
+    // the maximum of each sample. They are 0 of one that is infinitely unlikely under
+    // every component.
+    void exponentiate() {
         V* part = scratch;  // of few terms, for the rounding of a sum of many
         std::fill(totals + 0, totals + n, V{});
         for (int64_t first = 0; first < mixture.count(); first += TERMS) {
@@ -66,16 +67,16 @@ class Tiles {
             const int64_t end = std::min(first + TERMS, mixture.count());
             for (int64_t j = first; j < end; j++)
                 for (int64_t i = 0; i < n; i++)
-                    part[i] += row(j)[i] = exp2<T>(row(j)[i] - levels[i]);
+                    part[i] += row(j)[i] = exp2<T>(row(j)[i] - maxima[i]);
             for (int64_t i = 0; i < n; i++) totals[i] += part[i];
         }
     }
 
-    // Returns ln p(x) of the samples, (n); -inf, as the level is, where shares are 0.
+    // Returns ln p(x) of the samples, (n); -inf where the maximum is.
     const T* log_density() {
         for (int64_t i = 0; i < n; i++)
-            levels[i] = (levels[i] + log2<T>(totals[i])) * T(std::log(2.0));
-        return numbers(levels);
+            maxima[i] = (maxima[i] + log2<T>(totals[i])) * T(std::log(2.0));
+        return numbers(maxima);
     }
 
     // Returns the sum of weights times ln p(x).
@@ -85,7 +86,7 @@ class Tiles {
         Doubles sum = {};
         for (int64_t i = 0; i < n; i++) {
             // A sample without weight has no say, however unlikely it is.
-            const V term = weights[i] > T(0) ? weights[i] * levels[i] : V{};
+            const V term = weights[i] > T(0) ? weights[i] * maxima[i] : V{};
             sum += __builtin_convertvector(term, Doubles);
         }
         double total = 0;
@@ -103,9 +104,9 @@ class Tiles {
     void responsibilities(T* out) {
         scale();
         for (int64_t j = 0; j < mixture.count(); j++) {
-            const T* shares = reinterpret_cast<const T*>(row(j));
+            const T* unscaled = reinterpret_cast<const T*>(row(j));
             for (int64_t i = 0; i < count; i++)
-                out[i * mixture.count() + j] = shares[i] * numbers(totals)[i];
+                out[i * mixture.count() + j] = unscaled[i] * numbers(totals)[i];
         }
     }
 
@@ -116,7 +117,7 @@ class Tiles {
         for (int64_t j = mixture.count(); j-- > 0;) {
             const Integers<T> label = Integers<T>{} + static_cast<Integer<T>>(j);
             for (int64_t i = 0; i < n; i++)
-                best[i] = row(j)[i] == levels[i] ? label : best[i];
+                best[i] = row(j)[i] == maxima[i] ? label : best[i];
         }
         std::copy_n(reinterpret_cast<const Integer<T>*>(best), count, out);
     }
@@ -158,7 +159,7 @@ class Tiles {
             std::fill_n(numbers(weights), count, T(1));
     }
 
-    // Turns totals into the factors that make weighted responsibilities of shares.
+    // Turns totals into the factors that scale responsibilities, and weigh them.
     void scale() {
         for (int64_t i = 0; i < n; i++)
             totals[i] = totals[i] > T(0) ? weights[i] / totals[i] : V{};
@@ -168,7 +169,7 @@ class Tiles {
     const Mixture<T>& mixture;
     const int64_t rows;
     const int64_t most;
-    const Array<V> coordinates, logits, levels, totals, weights, scratch;
+    const Array<V> coordinates, logits, maxima, totals, weights, scratch;
     Tile<T> tile;
     int64_t n = 0;
 };
@@ -187,7 +188,7 @@ struct OfSamples {
 struct LogDensity : OfSamples {
     template <class T>
     static void add(Tiles<T>& tile, const Mixture<T>&, T* out) {
-        tile.share();
+        tile.exponentiate();
         std::copy_n(tile.log_density(), tile.count, out + tile.start);
     }
 };
@@ -207,7 +208,7 @@ struct Responsibilities : OfSamples {
     }
     template <class T>
     static void add(Tiles<T>& tile, const Mixture<T>& mixture, T* out) {
-        tile.share();
+        tile.exponentiate();
         tile.responsibilities(out + tile.start * mixture.count());
     }
 };
@@ -222,7 +223,7 @@ struct Sums {
     }
     template <class T>
     static void add(Tiles<T>& tile, const Mixture<T>& mixture, double* sums) {
-        tile.share();
+        tile.exponentiate();
         sums[mixture.count() * mixture.sums_size()] += tile.log_likelihood();
         tile.add_moments(sums);
     }

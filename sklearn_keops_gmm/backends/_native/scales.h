@@ -40,11 +40,11 @@ class Scales final : public Structure<T> {
 
     // All components for some features, for the same reason.
     void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
-                     const V* shares, const V* scale, double* sums) const override {
+                     const V* unscaled, const V* scale, double* sums) const override {
         const int64_t n = tile.n_vectors;
         for (int64_t a = 0; a < D; a += B)
             for (int64_t j = 0; j < count; j++)
-                add_moments(packed + j * width(), tile, a, shares + j * n, scale,
+                add_moments(packed + j * width(), tile, a, unscaled + j * n, scale,
                             sums + j * sums_size());
     }
 
@@ -71,21 +71,21 @@ class Scales final : public Structure<T> {
         UNROLL for (int v = 0; v < GROUP; v++) {
             if (spherical) squares[v] = squares[v] * factor[0] * factor[0];
             out[i + v] = packed[0] - squares[v];
-            tile.level[i + v] = largest(out[i + v], tile.level[i + v]);
+            tile.maximum[i + v] = largest(out[i + v], tile.maximum[i + v]);
         }
     }
 
     // Of features a to a + B; with the first of them the mass.
-    void add_moments(const T* packed, const Tile<T>& tile, int64_t a, const V* shares,
+    void add_moments(const T* packed, const Tile<T>& tile, int64_t a, const V* unscaled,
                      const V* scale, double* sums) const {
         const int64_t n = tile.n_vectors;
         const V* x = tile.coordinates + a * n;
         V found[1 + 2 * B] = {};
         for (int64_t i = 0; i < n; i++) {
-            const V share = shares[i] * scale[i];
-            found[0] += share;
+            const V weight = unscaled[i] * scale[i];
+            found[0] += weight;
             UNROLL for (int k = 0; k < B; k++) {
-                const V z = x[k * n + i] - packed[1 + a + k], weighted = share * z;
+                const V z = x[k * n + i] - packed[1 + a + k], weighted = weight * z;
                 found[1 + k] += weighted;
                 found[1 + B + k] += weighted * z;
             }

@@ -28,7 +28,7 @@ template <class T>
 struct Tile {
     int64_t n_vectors;             // a multiple of GROUP, padded with zeros
     const Vector<T>* coordinates;  // (D + MAX_BLOCK, n)
-    Vector<T>* level;              // (n): the largest log-density so far
+    Vector<T>* maximum;            // (n): the largest log-density so far
     Vector<T>* scratch;            // (D + 3 MAX_BLOCK, n)
 };
 
@@ -50,13 +50,13 @@ class Structure {
     virtual int64_t factor_size() const = 0;
     virtual int64_t sums_size() const = 0;
 
-    // Writes the log-densities of `count` components, (M, n), and raises the level.
+    // Writes the log-densities of `count` components, (M, n), and raises the maximum.
     virtual void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                                Vector<T>* out) const = 0;
-    // Adds to sums, (M, S), the moments about the means; responsibilities are shares,
-    // (M, n), times scale, (n).
+    // Adds to sums, (M, S), the moments about the means; responsibilities are
+    // `unscaled`, (M, n), times scale, (n).
     virtual void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
-                             const Vector<T>* shares, const Vector<T>* scale,
+                             const Vector<T>* unscaled, const Vector<T>* scale,
                              double* sums) const = 0;
     // Moves the moments by `shift`, (D): from the mean as it was packed.
     virtual void move(const double* shift, double* sums) const = 0;

@@ -1,7 +1,8 @@
 """Quadratic forms from differences: slow, and right to the last digits.
 
-For components so narrow or so far from the origin of the frame that the expanded
-form would cancel. Arrays are component-major: differences (M, D, n), logits (M, n).
+For components so narrow or so far from the origin of the frame that the expanded form
+would suffer catastrophic cancellation. Arrays are component-major: differences
+(M, D, n), logits (M, n).
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 ``-0.5 ||A^T (x - m)||^2`` is linear in the features ``[1, x, x x^T]`` of a point,
 so one product of matrices gives it for all pairs of a tile, and another gives the
-moments. It is the fastest form, and it cancels: its rounding error is that of its
-largest terms, those of ``x^T A A^T x`` with x measured from the origin of the frame.
-It is known beforehand, and by it tiles choose this form or the direct one.
+moments. It is the fastest form, but subject to catastrophic cancellation: its rounding
+error is that of its largest terms, those of ``x^T A A^T x`` with x measured from the
+origin of the frame. This error is known beforehand, and by it tiles choose this form or
+the direct one.
 
 Arrays are component-major, features (F, n) and logits (M, n), so that the long
 axis of samples is contiguous.
@@ -24,7 +25,7 @@ from torch import Tensor
 from sklearn_keops_gmm._model import Components
 from sklearn_keops_gmm.backends._triangles import places_in_matrix
 
-Steps = list[Callable[[], Tensor]]
+Operations = list[Callable[[], Tensor]]
 
 
 class Expansion(ABC):
@@ -35,12 +36,12 @@ class Expansion(ABC):
         """Count the features F of a point with that many coordinates."""
 
     @abstractmethod
-    def products(self, features: Tensor, n_features: int) -> Steps:
-        """Return how to make features (F, n) of the D coordinates among them."""
+    def products(self, features: Tensor, n_features: int) -> Operations:
+        """Return operations that write products of coordinates into features (F, n)."""
 
     @abstractmethod
     def _quadratic(self, components: Components) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what makes coefficients, and `cancellation`.
+        """Return the parts of `coefficients`, and `cancellation`.
 
         Returns
         -------
@@ -62,7 +63,7 @@ class Expansion(ABC):
         """Move second moments from the origin to `means`."""
 
     def coefficients(self, components: Components) -> tuple[Tensor, Tensor]:
-        """Return coefficients, and how much of their terms cancels.
+        """Return coefficients, and the size of the terms that cancel.
 
         Returns
         -------
@@ -77,7 +78,7 @@ class Expansion(ABC):
 
 
 @dataclass(frozen=True)
-class Features:
+class TileFeatures:
     """The features of n points, in memory that is used for others after them.
 
     Attributes
@@ -86,18 +87,18 @@ class Features:
     ones : Tensor of shape (n,)
     coordinates : Tensor of shape (D, n)
     products : list of callable
-        What makes the rest.
+        Each writes some of the other features.
     """
 
     features: Tensor
     ones: Tensor
     coordinates: Tensor
-    products: Steps
+    products: Operations
 
     @classmethod
     def within(
         cls, features: Tensor, expansion: Expansion, n_features: int
-    ) -> Features:
+    ) -> TileFeatures:
         """Lay out memory of shape (F, n) for points of D coordinates."""
         return cls(
             features,
@@ -165,9 +166,9 @@ class _FullExpansion(Expansion):
         squares = sum((b - a) * (n_features - a) for a, b in _blocks(n_features))
         return 1 + n_features + squares
 
-    def products(self, features: Tensor, n_features: int) -> Steps:
+    def products(self, features: Tensor, n_features: int) -> Operations:
         coordinates, at = features[1 : 1 + n_features], 1 + n_features
-        steps: Steps = []
+        steps: Operations = []
         for start, stop in _blocks(n_features):
             shape = stop - start, n_features - start, features.shape[1]
             out = features[at : at + shape[0] * shape[1]].view(shape)
@@ -208,7 +209,7 @@ class _DiagonalExpansion(Expansion):
     def n_features(self, n_features: int) -> int:
         return 1 + 2 * n_features
 
-    def products(self, features: Tensor, n_features: int) -> Steps:
+    def products(self, features: Tensor, n_features: int) -> Operations:
         coordinates, squares = features[1:].split(n_features)
         return [partial(torch.mul, coordinates, coordinates, out=squares)]
 
@@ -232,7 +233,7 @@ class _SphericalExpansion(Expansion):
     def n_features(self, n_features: int) -> int:
         return 2 + n_features
 
-    def products(self, features: Tensor, n_features: int) -> Steps:
+    def products(self, features: Tensor, n_features: int) -> Operations:
         coordinates = features[1:-1]
         squares = torch.empty_like(coordinates)
         return [

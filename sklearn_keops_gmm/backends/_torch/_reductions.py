@@ -18,13 +18,13 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._precision import exact_products
-from sklearn_keops_gmm.backends._protocol import Recipe
+from sklearn_keops_gmm.backends._protocol import ReductionsFactory
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 from sklearn_keops_gmm.backends._torch._coordinates import Coordinates, CoordinatesOf
 from sklearn_keops_gmm.backends._torch._direct import untied
-from sklearn_keops_gmm.backends._torch._expanded import Features
+from sklearn_keops_gmm.backends._torch._expanded import TileFeatures
 from sklearn_keops_gmm.backends._torch._far import Located
-from sklearn_keops_gmm.backends._torch._tile import Pairs, Sums
+from sklearn_keops_gmm.backends._torch._tile import PreparedComponents, Sums
 from sklearn_keops_gmm.backends._unlikely import (
     correct_labels,
     correct_responsibilities,
@@ -70,8 +70,8 @@ class TorchReductions:
         part._coordinates = self._coordinates
         return part
 
-    def recipe(self, structure: Structure) -> Recipe:
-        """Return how to make reductions over other points, in the same coordinates."""
+    def factory(self, structure: Structure) -> ReductionsFactory:
+        """Return a picklable factory that binds points in the same coordinates."""
         coordinates = self._coordinates.settled(structure)
         return partial(_in_same_coordinates, self._frame, coordinates)
 
@@ -81,8 +81,8 @@ class TorchReductions:
         out = self._points.new_empty(len(self._points))
 
         def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
-            level, total = _share(logits)
-            out[rows] = total.log2_().add_(level).mul_(math.log(2))
+            maximum, total = _exponentiate(logits)
+            out[rows] = total.log2_().add_(maximum).mul_(math.log(2))
 
         self._for_each(components, fill)
         return out
@@ -123,8 +123,8 @@ class TorchReductions:
         out = self._points.new_empty(len(self._points), len(components.offsets))
 
         def fill(rows: slice, logits: Tensor, order: Tensor) -> None:
-            _, total = _share(logits)
-            out[rows, order] = logits.mul_(_inverse(total)).mT
+            _, total = _exponentiate(logits)
+            out[rows, order] = logits.mul_(_normalizers(total)).mT
 
         self._for_each(components, fill)
         return correct_responsibilities(
@@ -133,20 +133,21 @@ class TorchReductions:
 
     # -- one tile --------------------------------------------------------------------
 
-    def _sums(self, pairs: Pairs, tiles: Sequence[slice]) -> Sums:
+    def _sums(self, pairs: PreparedComponents, tiles: Sequence[slice]) -> Sums:
         """Return what successive tiles add to the moments and the log-likelihood."""
         weights, sums = self._sample_weight, pairs.no_sums()
         with self._workspaces.one() as workspace:
             for rows in tiles:
                 points, logits, far = self._tile(rows, pairs, workspace)
-                level, total = _share(logits)
-                scale = _inverse(total)
-                level += total.log2_()
+                maximum, total = _exponentiate(logits)
+                scale = _normalizers(total)
+                log_density = maximum.add_(total.log2_())
                 if weights is not None:
                     scale *= weights[rows]
                     # A row without weight has no say, however unlikely it is.
-                    level = torch.where(weights[rows] > 0, level * weights[rows], 0.0)
-                sums.log_density.add_(level.sum(dtype=torch.float64))
+                    counts = weights[rows] > 0
+                    log_density = torch.where(counts, log_density * weights[rows], 0.0)
+                sums.log_density.add_(log_density.sum(dtype=torch.float64))
                 if far is not None:
                     given = self._points[rows][far]
                     pairs.add_far(sums, given, logits[:, far] * scale[far])
@@ -155,8 +156,8 @@ class TorchReductions:
         return sums
 
     def _tile(
-        self, rows: slice, pairs: Pairs, workspace: Workspace
-    ) -> tuple[Features, Tensor, Tensor | None]:
+        self, rows: slice, pairs: PreparedComponents, workspace: Workspace
+    ) -> tuple[TileFeatures, Tensor, Tensor | None]:
         """Return features of some rows, log2 p_ij, and which rows are far away."""
         located = self._located(rows, pairs)
         points = pairs.features(located.points, workspace)
@@ -166,10 +167,10 @@ class TorchReductions:
         return points, logits, located.far
 
     @single_thread()
-    def _pairs(self, components: Components) -> Pairs:
+    def _pairs(self, components: Components) -> PreparedComponents:
         components = untied(components)
         coordinates = self._coordinates.suited(components)
-        return Pairs.prepare(components, coordinates, self._points.dtype)
+        return PreparedComponents.prepare(components, coordinates, self._points.dtype)
 
     # -- all tiles -------------------------------------------------------------------
 
@@ -187,7 +188,7 @@ class TorchReductions:
 
         map_threads(run, chunks(self._tiles(pairs)), self._points.device)
 
-    def _tiles(self, pairs: Pairs) -> list[slice]:
+    def _tiles(self, pairs: PreparedComponents) -> list[slice]:
         """Split the rows into tiles, as many as threads can share evenly."""
         n = len(self._points)
         most = self._most_rows(pairs)
@@ -198,7 +199,7 @@ class TorchReductions:
         rows = min(most, _LINE * -(-n // (count * _LINE)))
         return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
 
-    def _most_rows(self, pairs: Pairs) -> int:
+    def _most_rows(self, pairs: PreparedComponents) -> int:
         """Return how many rows a tile may have."""
         per_row = self._points.element_size() * (pairs.height + len(pairs.order))
         most = memory_budget() // per_row
@@ -207,7 +208,7 @@ class TorchReductions:
             most = min(most, max(_TILE_BYTES // per_row, _MIN_ROWS), _MAX_ROWS)
         return max(1, most)
 
-    def _keep_points(self, pairs: Pairs) -> None:
+    def _keep_points(self, pairs: PreparedComponents) -> None:
         """Keep the points in coordinates, for steps to come, if the memory is there."""
         points = self._points
         if pairs.coordinates in self._kept or points.nbytes > memory_budget():
@@ -220,7 +221,7 @@ class TorchReductions:
         map_threads(fill, self._tiles(pairs), points.device)
         self._kept = {pairs.coordinates: Located.of(out)}
 
-    def _located(self, rows: slice, pairs: Pairs) -> Located:
+    def _located(self, rows: slice, pairs: PreparedComponents) -> Located:
         """Return some rows in coordinates."""
         if pairs.coordinates in self._kept:
             return self._kept[pairs.coordinates].some(rows)
@@ -228,24 +229,26 @@ class TorchReductions:
         return Located.of(points.mT)
 
 
-def _share(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn logits, (M, n), into shares relative to a level.
+def _exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn logits, (M, n), into unnormalised responsibilities, in place.
+
+    These are relative to the maximum of each sample, as in a stable log-sum-exp.
 
     Returns
     -------
-    level : Tensor of shape (n,)
+    maximum : Tensor of shape (n,)
         The largest logit of each sample, or 0 where all are -inf.
     total : Tensor of shape (n,)
-        The sum of its shares.
+        The sum of its unnormalised responsibilities.
     """
-    level = logits.amax(0)
+    maximum = logits.amax(0)
     # A point infinitely unlikely under every component belongs to none.
-    level.masked_fill_(level == -torch.inf, 0.0)
-    return level, logits.sub_(level).exp2_().sum(0)
+    maximum.masked_fill_(maximum == -torch.inf, 0.0)
+    return maximum, logits.sub_(maximum).exp2_().sum(0)
 
 
-def _inverse(total: Tensor) -> Tensor:
-    """Return the factors, (n,), that make responsibilities of shares."""
+def _normalizers(total: Tensor) -> Tensor:
+    """Return the factors, (n,), that normalise responsibilities of such totals."""
     return total.clamp_min(torch.finfo(total.dtype).tiny).reciprocal_()
 
 

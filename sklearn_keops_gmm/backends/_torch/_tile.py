@@ -1,7 +1,8 @@
 """Log-densities and moments of all pairs of one tile, in whichever form is exact.
 
-Each component takes the expanded form where that does not cancel, the direct form
-where it does, so that one narrow component does not slow the others down.
+Each component takes the expanded form, or the direct form if the expanded one would
+suffer catastrophic cancellation, so that one narrow component does not slow the others
+down.
 Log-densities are to base 2: see `sklearn_keops_gmm.backends._torch._reductions`.
 """
 
@@ -19,7 +20,11 @@ from sklearn_keops_gmm._model import Components, Moments
 from sklearn_keops_gmm.backends._precision import TOLERANCES
 from sklearn_keops_gmm.backends._torch._coordinates import Coordinates
 from sklearn_keops_gmm.backends._torch._direct import DIRECT, Direct
-from sklearn_keops_gmm.backends._torch._expanded import EXPANSIONS, Expansion, Features
+from sklearn_keops_gmm.backends._torch._expanded import (
+    EXPANSIONS,
+    Expansion,
+    TileFeatures,
+)
 from sklearn_keops_gmm.backends._torch._far import Far
 from sklearn_keops_gmm.backends._workspace import Workspace
 
@@ -76,7 +81,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PreparedComponents:
     """Components prepared for tiles of one dtype; rows are in the order `order`.
 
     Attributes
@@ -113,7 +118,7 @@ class Pairs:
     @classmethod
     def prepare(
         cls, components: Components, coordinates: Coordinates, dtype: torch.dtype
-    ) -> Pairs:
+    ) -> PreparedComponents:
         """Choose a form for each of `components`."""
         far = Far(components, coordinates)
         components = coordinates.of_components(components)
@@ -152,12 +157,14 @@ class Pairs:
         """How many features a sample has."""
         return self._expansion.n_features(self.means.shape[1])
 
-    def features(self, points: Tensor, workspace: Workspace) -> Features:
+    def features(self, points: Tensor, workspace: Workspace) -> TileFeatures:
         """Return the features of (D, n) `points`, in the workspace."""
         n_features, n = points.shape
         found = workspace.made(
             (self.structure, n_features),
-            partial(Features.within, expansion=self._expansion, n_features=n_features),
+            partial(
+                TileFeatures.within, expansion=self._expansion, n_features=n_features
+            ),
             "features",
             self.height,
             n,
@@ -165,7 +172,7 @@ class Pairs:
         found.fill(points)
         return found
 
-    def logits(self, points: Features, workspace: Workspace) -> Tensor:
+    def logits(self, points: TileFeatures, workspace: Workspace) -> Tensor:
         """Return log2 p_ij, (M, n), rows in `order`, in the workspace."""
         out = workspace.array("logits", len(self.order), len(points.ones))
         expanded = out[: len(self.coefficients)]
@@ -203,8 +210,8 @@ class Pairs:
     def add(
         self,
         sums: Sums,
-        points: Features,
-        shares: Tensor,
+        points: TileFeatures,
+        responsibilities: Tensor,
         scale: Tensor,
         workspace: Workspace,
     ) -> None:
@@ -213,10 +220,10 @@ class Pairs:
         Parameters
         ----------
         sums : Sums
-        points : Features
+        points : TileFeatures
             Overwritten.
-        shares : Tensor of shape (M, n)
-            Responsibilities up to a factor per sample, rows in `order`; overwritten.
+        responsibilities : Tensor of shape (M, n)
+            Up to a factor per sample, rows in `order`; overwritten.
         scale : Tensor of shape (n,)
             That factor, times the sample weight.
         workspace : Workspace
@@ -224,11 +231,11 @@ class Pairs:
         offset = len(self.coefficients)
         for rows, some in self._direct_chunks:
             parts = self._direct.moments(
-                some, points.coordinates, shares[rows] * scale, workspace
+                some, points.coordinates, responsibilities[rows] * scale, workspace
             )
             row = torch.cat([part.reshape(len(part), -1) for part in parts], 1)
             sums.direct[rows.start - offset : rows.stop - offset] += row
-        left, right = shares[:offset], points.features
+        left, right = responsibilities[:offset], points.features
         # The smaller matrix gets the factors.
         (left if len(left) <= len(right) else right).mul_(scale)
         if self._features_first:

@@ -11,7 +11,7 @@ _FAR = 8.0
 _LIMIT = 2.0**60
 _ROUNDS = 2
 # So many points tell what is typical: medians take longer than all the rest.
-_FEW = 512
+_SAMPLE_SIZE = 512
 
 
 def whitening(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,7 @@ def whitening(points: Tensor) -> tuple[Tensor, Tensor]:
     ----------
     points : Tensor of shape (n, D), float64
     """
-    few = points[:: -(-len(points) // _FEW)]
+    few = points[:: -(-len(points) // _SAMPLE_SIZE)]
     centre = few.median(0).values
     size = _typical((few - centre).abs())
     # Each coordinate at first by itself, for they may have sizes of their own.
@@ -41,7 +41,7 @@ def whitening(points: Tensor) -> tuple[Tensor, Tensor]:
 
 def _reach_of_most(distances: Tensor) -> Tensor:
     """Return a distance that all but a few points are within: groups are no few."""
-    few = distances[:: -(-len(distances) // _FEW)]
+    few = distances[:: -(-len(distances) // _SAMPLE_SIZE)]
     return torch.maximum(_FAR * _typical(few)[0], few.quantile(0.75))
 
 

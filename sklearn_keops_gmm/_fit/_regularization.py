@@ -1,0 +1,159 @@
+"""What keeps variances from collapsing: a ridge in the data's units, and pooling."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._fit._start_data import StartData
+from sklearn_keops_gmm._model import PooledCovariances, Ridge
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
+
+# So many samples tell the variances of features, and on which lattice values lie.
+_SAMPLE = 20_000
+# The ridge beside the variance of a feature, where that is to set it.
+_RELATIVE = 1e-6
+# A ridge above this part of a variance is not negligible any more.
+_LARGE = 1e-2
+# Values are on a lattice if so few of them are distinct.
+_DISTINCT = 0.7
+# Distances on a lattice are integers but for this, in steps; no step is below this
+# part of the range.
+_UNEVEN, _FINEST = 1e-3, 1e-9
+
+
+def check_pooling(
+    pooling: float | str, covariance: CovarianceStructure, n: int
+) -> float:
+    """Return the pseudo-samples of a covariance's prior; none where one is shared."""
+    own = covariance.pseudo_samples(n)
+    if own == 0.0 or pooling == "auto":
+        return own
+    return float(pooling)
+
+
+def pooled_covariances(
+    covariance: CovarianceStructure,
+    pooling: float | str,
+    sample_size: float,
+    n_features: int,
+) -> PooledCovariances | None:
+    """Return the prior that pools covariances, if they are."""
+    own = covariance.pseudo_samples(n_features)
+    pseudo_samples = own if pooling == "auto" else float(pooling)
+    if own == 0.0 or pseudo_samples == 0.0:
+        return None
+    return PooledCovariances(covariance, pseudo_samples, sample_size, n_features)
+
+
+def find_ridge(
+    reg_covar: float | str, problem: StartData, sample_size: float, lattice: bool
+) -> Ridge:
+    """Return what is added to the variances of all components.
+
+    Parameters
+    ----------
+    reg_covar : float or "auto"
+        A number is added as it is; "auto" is a millionth of each feature's variance.
+    problem : StartData
+    sample_size : float
+        Of all samples.
+    lattice : bool
+        Whether values on a lattice of step h stand for all within h / 2 of them, whose
+        variance h**2 / 12 is then added.
+    """
+    sample = Sample(problem)
+    relative = reg_covar == "auto"
+    if not relative and not lattice:
+        return Ridge(float(reg_covar))
+    n_features = problem.points.shape[1]
+    amounts = np.full(n_features, 0.0 if relative else float(reg_covar))
+    if relative:
+        amounts += _RELATIVE * sample.positive_variances()
+    if lattice:
+        per_row = max(1.0, sample_size / problem.n_rows)
+        amounts += sample.lattice_steps(per_row) ** 2 / 12
+    size = float(amounts.max())
+    if (amounts == size).all():
+        return Ridge(size)
+    return Ridge(size, torch.from_numpy(amounts / size).to(problem.centre))
+
+
+def warn_of_large_ridge(reg_covar: float, problem: StartData) -> None:
+    """Warn where `reg_covar` is no longer negligible beside the data's variances."""
+    if reg_covar == 0.0:
+        return
+    variances = Sample(problem).variances()
+    variances = variances[variances > 0]
+    if len(variances) and reg_covar > _LARGE * variances.min():
+        warnings.warn(
+            f"reg_covar={reg_covar:g} is more than a hundredth of the smallest "
+            f"variance of a feature, {variances.min():.3g}: it widens the components. "
+            "Scale the input data, decrease reg_covar, or use reg_covar='auto'.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def n_distinct_rows(points: Tensor, enough: int) -> int:
+    """Return the number of distinct rows, or `enough` if there are as many."""
+    rows = points[:: -(-len(points) // _SAMPLE)].cpu().numpy()
+    if max(len(np.unique(column)) for column in rows.T) >= enough:
+        return enough
+    return min(enough, len(np.unique(rows, axis=0)))
+
+
+class Sample:
+    """Some of the samples that starts see, evenly spaced among them.
+
+    Parameters
+    ----------
+    problem : StartData
+    """
+
+    def __init__(self, problem: StartData) -> None:
+        every = -(-len(problem.points) // _SAMPLE)
+        rows = slice(None, None, every)
+        self._points = problem.centred(rows).cpu().numpy()
+        self._weights = problem.weights(rows).cpu().numpy()
+
+    def variances(self) -> np.ndarray:
+        """Return the variances of the features, (D,)."""
+        means = np.average(self._points, axis=0, weights=self._weights)
+        squares = (self._points - means) ** 2
+        return np.average(squares, axis=0, weights=self._weights)
+
+    def positive_variances(self) -> np.ndarray:
+        """Return the same, with the smallest of the others for constant features."""
+        variances = self.variances()
+        varying = variances[variances > 0]
+        return np.where(variances > 0, variances, varying.min() if len(varying) else 1)
+
+    def lattice_steps(self, per_row: float) -> np.ndarray:
+        """Return the steps, (D,), of the lattices that values lie on; 0 for none.
+
+        Parameters
+        ----------
+        per_row : float
+            How many samples a row stands for.
+        """
+        few = _DISTINCT * per_row * len(self._points)
+        steps = np.zeros(self._points.shape[1])
+        for d, column in enumerate(self._points.T):
+            values = np.unique(column)
+            if 1 < len(values) <= few:
+                steps[d] = _step(values)
+        return steps
+
+
+def _step(values: np.ndarray) -> float:
+    """Return the step of the lattice that sorted `values` lie on; 0 if none."""
+    gaps = np.diff(values)
+    step = gaps.min()
+    if step <= _FINEST * (values[-1] - values[0]):
+        return 0.0
+    uneven = np.abs(gaps / step - np.round(gaps / step)).max()
+    return float(step) if uneven < _UNEVEN else 0.0

@@ -1,0 +1,72 @@
+"""Mixtures made of others by leaving out or splitting components."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._model._parameters import MixtureParameters
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
+
+# All pairs of so many components are looked at, of more those of near means.
+_ALL_PAIRS = 64
+_NEAR = 16
+
+
+def select_components(
+    covariance: CovarianceStructure, parameters: MixtureParameters, chosen: Tensor
+) -> MixtureParameters:
+    """Return copies of components, by an index, (K,), or a mask, (M,).
+
+    Their weights stay, whatever they sum to.
+    """
+    return MixtureParameters(
+        parameters.weights[chosen],
+        parameters.means[chosen],
+        covariance.select(parameters.covariances, chosen),
+        covariance.select(parameters.precisions_cholesky, chosen),
+        None if parameters.targets is None else parameters.targets.select(chosen),
+    )
+
+
+def without_components(
+    covariance: CovarianceStructure, parameters: MixtureParameters, dropped: Tensor
+) -> MixtureParameters:
+    """Return the mixture of all components but those `dropped`, (M,) bool."""
+    kept = select_components(covariance, parameters, ~dropped)
+    return replace(kept, weights=kept.weights / kept.weights.sum())
+
+
+def split_component(
+    covariance: CovarianceStructure, parameters: MixtureParameters, j: int
+) -> MixtureParameters:
+    """Return the mixture with component `j` as two halves side by side.
+
+    They lie half a standard deviation to either side of its mean, along its
+    longest axis, and are as wide as it was.
+    """
+    own = covariance.of_one(parameters.covariances, j)
+    step = 0.5 * covariance.longest_axis(own, parameters.means.shape[1])
+    twice = torch.arange(len(parameters.weights) + 1, device=step.device)
+    twice[-1] = j
+    halves = select_components(covariance, parameters, twice)
+    halves.weights[[j, -1]] *= 0.5
+    halves.means[j] -= step
+    halves.means[-1] += step
+    return halves
+
+
+def neighbouring_pairs(means: Tensor) -> Tensor:
+    """Return pairs of components whose means are close to each other, (P, 2)."""
+    n_components = len(means)
+    if n_components <= _ALL_PAIRS:
+        return torch.combinations(torch.arange(n_components, device=means.device))
+    spread = means.std(0).clamp_min(torch.finfo(means.dtype).tiny)
+    distances = torch.cdist(means / spread, means / spread)
+    near = distances.topk(_NEAR + 1, largest=False).indices[:, 1:]  # (M, near)
+    rows = torch.arange(n_components, device=means.device)[:, None].expand_as(near)
+    pairs = torch.stack((rows, near), -1).reshape(-1, 2).sort(1).values
+    # Where means coincide the nearest need not be the component itself.
+    return pairs[pairs[:, 0] < pairs[:, 1]].unique(dim=0)

@@ -1,0 +1,116 @@
+"""Covariances that are pulled to a common shape, as some more samples of it would."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._model._parameters import Targets
+
+# A component narrower than this part of the widest trace counts as that narrow.
+_NARROWEST = 1e-12
+
+
+class Pooling(ABC):
+    """How a covariance structure is pulled to targets.
+
+    With masses r_j in samples, the scatter of each component and pseudo-samples k, ::
+
+        Sigma_j = (r_j S_j + k W_j) / (r_j + k),    W_j = t_j R
+
+    The shape R is the mean of ``S_j / tr S_j`` by mass, as if all components had an
+    equal say in what a covariance looks like; the scale t_j is the component's own
+    trace, shrunk to a typical one by the few samples that it may be known from.
+    """
+
+    @abstractmethod
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Count the free numbers in the covariances."""
+
+    @abstractmethod
+    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
+        """Return the traces of covariances: (M,)."""
+
+    @abstractmethod
+    def relative_traces(
+        self, factors: Tensor, covariances: Tensor, n_features: int
+    ) -> Tensor:
+        """Return ``tr(A_j A_j^T V_j)``, (M,), for covariances V_j, differentiable."""
+
+    @abstractmethod
+    def log_det(self, factors: Tensor, n_features: int) -> Tensor:
+        """Return ``log |det A|``, of shape (M,) or (), differentiable."""
+
+    @abstractmethod
+    def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
+        """Return the log-determinants of covariances."""
+
+    def pseudo_samples(self, n_features: int) -> float:
+        """Return how many samples determine a covariance, D numbers each.
+
+        Zero where all samples determine one, which needs no pull.
+        """
+        return self.n_parameters(1, n_features) / n_features
+
+    def targets(self, covariances: Tensor, mass: Tensor, n_features: int) -> Targets:
+        """Return the targets that the components' own scatter makes.
+
+        Parameters
+        ----------
+        covariances : Tensor
+            Of shape (M, ...): scatter over mass.
+        mass : Tensor of shape (M,)
+            In samples.
+        n_features : int
+        """
+        traces = self._logs(covariances, n_features).exp()
+        shares = mass / mass.sum()
+        shape = times(shares / traces, covariances).sum(0)
+        # Traces that few samples determine say little of what is typical.
+        say = mass * mass / (mass + 2.0 * self.pseudo_samples(n_features))
+        typical = (say * traces.log()).sum() / say.sum()
+        scales = self.scales(covariances, mass, typical, n_features)
+        return Targets(shape, scales, typical)
+
+    def scales(
+        self, covariances: Tensor, mass: Tensor, typical: Tensor, n_features: int
+    ) -> Tensor:
+        """Return the traces of targets, (M,): shrunk to the `typical`, a logarithm."""
+        shrinkage = 4.0 * self.pseudo_samples(n_features)
+        logs = self._logs(covariances, n_features)
+        return ((mass * logs + shrinkage * typical) / (mass + shrinkage)).exp()
+
+    def _logs(self, covariances: Tensor, n_features: int) -> Tensor:
+        traces = self.traces(covariances, n_features)
+        tiny = torch.finfo(traces.dtype).tiny
+        return traces.clamp_min((_NARROWEST * traces.max()).clamp_min(tiny)).log()
+
+    def pull(
+        self, covariances: Tensor, mass: Tensor, pseudo_samples: float, targets: Targets
+    ) -> Tensor:
+        """Return the covariances, pulled to targets."""
+        total = mass + pseudo_samples
+        pulled = targets.of_scales(pseudo_samples / total * targets.scales)
+        return times(mass / total, covariances) + pulled
+
+    def divergence(self, factors: Tensor, targets: Targets, n_features: int) -> Tensor:
+        """Return ``sum_j KL(N(0, W_j) || N(0, Sigma_j))``, differentiable."""
+        covariances = targets.of_scales(targets.scales)
+        traces = self.relative_traces(factors, covariances, n_features)
+        volumes = self._volumes(covariances, n_features)
+        log_ratios = -2.0 * self.log_det(factors, n_features) - volumes
+        return 0.5 * (traces - n_features + log_ratios).sum()
+
+
+class SharedPooling(Pooling):
+    """The same for a covariance that all components share: it is pooled already."""
+
+    def pseudo_samples(self, n_features: int) -> float:
+        return 0.0
+
+
+def times(numbers: Tensor, covariances: Tensor) -> Tensor:
+    """Multiply covariances (M, ...) by numbers (M,)."""
+    return numbers.reshape(-1, *[1] * (covariances.ndim - 1)) * covariances
