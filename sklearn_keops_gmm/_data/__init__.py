@@ -20,9 +20,11 @@ from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
+    conditional_means,
     labels,
     log_density,
     responsibilities,
+    responsibilities_for,
 )
 from sklearn_keops_gmm._data._source import (
     count,
@@ -45,6 +47,7 @@ __all__ = [
     "check_representable",
     "check_values",
     "check_weighted_samples",
+    "conditional_means",
     "count",
     "fitted_model",
     "holding_of",
@@ -55,6 +58,7 @@ __all__ = [
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
+    "responsibilities_for",
     "to_numpy",
     "to_tensor",
     "weighted_mean",
