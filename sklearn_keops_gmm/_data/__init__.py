@@ -21,9 +21,11 @@ from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
+    conditional_means,
     labels,
     log_density,
     responsibilities,
+    responsibilities_for,
 )
 from sklearn_keops_gmm._data._source import (
     count,
@@ -47,6 +49,7 @@ __all__ = [
     "check_values",
     "check_weighted_samples",
     "checked_samples",
+    "conditional_means",
     "count",
     "fitted_model",
     "holding_of",
@@ -57,6 +60,7 @@ __all__ = [
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
+    "responsibilities_for",
     "to_numpy",
     "to_tensor",
     "weighted_mean",
