@@ -19,6 +19,7 @@ from sklearn_keops_gmm._data import (
     ArrayKind,
     Bound,
     SampleFunction,
+    check_attributes,
     check_representable,
     check_same_namespace,
     checked_samples,
@@ -229,6 +230,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
                 "at least one sample."
             )
         given = self.random_state if random_state is None else random_state
+        self._fitted_parameters()  # which checks them
         generator = check_random_state(given)
         weights = np.asarray(to_numpy(self.weights_))
         if weights.dtype != np.float64:
@@ -331,6 +333,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         >>> mixture.to_sklearn().n_components
         2
         """
+        check_is_fitted(self)
+        self._fitted_parameters()  # which checks them
         return to_sklearn(self)
 
     def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
@@ -347,15 +351,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return of_covariances + n_components * n_features + n_components - 1
 
     def _fitted_parameters(self) -> MixtureParameters:
-        """Return the attributes, in whatever precision they are kept, as float64."""
-        covariance = COVARIANCES[self.covariance_type]
-        shape = covariance.shape(*self.means_.shape)
-        if tuple(self.covariances_.shape) != shape:
-            raise ValueError(
-                f"covariance_type={self.covariance_type!r} was set after this mixture "
-                f"was fitted with another: covariances_ are of shape "
-                f"{tuple(self.covariances_.shape)}, and it takes {shape}. Fit it again."
-            )
+        """Return the attributes, in whatever precision they are kept, as float64.
+
+        Raises
+        ------
+        ValueError
+            If they, or `covariance_type`, were changed so that they fit no more.
+        """
         arrays = (
             self.weights_,
             self.means_,
@@ -365,7 +367,10 @@ class FittedMixture(DensityMixin, BaseEstimator):
         weights, means, covariances, factors = (
             torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays
         )
-        return MixtureParameters(weights, means, covariances, factors)
+        parameters = MixtureParameters(weights, means, covariances, factors)
+        fitted_type = getattr(self, "_fitted_covariance_type", None)
+        check_attributes(parameters, self.covariance_type, fitted_type)
+        return parameters
 
     def _bind(self, X: ArrayLike, method: str) -> Bound:
         """Validate `X` and bind it to a backend, with the fitted components."""
@@ -407,4 +412,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         arrays = {name: array.to(dtype) for name, array in arrays.items()}
         check_representable(arrays)
         wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
-        return wrapped | {"n_components_": len(parameters.weights)}
+        return wrapped | {
+            "n_components_": len(parameters.weights),
+            "_fitted_covariance_type": self.covariance_type,
+        }

@@ -9,6 +9,7 @@ from sklearn_keops_gmm._data._arrays import (
 )
 from sklearn_keops_gmm._data._checks import (
     all_or_nothing,
+    check_attributes,
     check_representable,
     check_values,
     check_weighted_samples,
@@ -42,6 +43,7 @@ __all__ = [
     "Extent",
     "SampleFunction",
     "all_or_nothing",
+    "check_attributes",
     "check_representable",
     "check_same_namespace",
     "check_values",

@@ -13,7 +13,11 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import to_numpy
+from sklearn_keops_gmm._model import MixtureParameters
+from sklearn_keops_gmm._model.covariances import COVARIANCES
 
+# What a fit sets beside attributes whose names end in an underscore.
+_PRIVATE = {"_memory", "_fitted_covariance_type"}
 # What k-means sees by default: samples, or samples per component where that is more.
 _INIT_SIZE, _INIT_SIZE_PER_COMPONENT = 20_000, 100
 # Pairs times features from which the transfer to a GPU is worth its time.
@@ -54,6 +58,48 @@ def check_representable(attributes: dict[str, Tensor]) -> None:
             )
 
 
+def check_attributes(
+    parameters: MixtureParameters, covariance_type: str, fitted_type: str | None
+) -> None:
+    """Raise ValueError if fitted attributes, which users can change, fit no more.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        Made of the attributes.
+    covariance_type : str
+        As it is now.
+    fitted_type : str or None
+        As it was in the fit, if that is known.
+    """
+    sizes = parameters.means.shape
+    own = COVARIANCES[covariance_type].shape(*sizes)
+    found = tuple(parameters.covariances.shape)
+    was = COVARIANCES[fitted_type].shape(*sizes) if fitted_type else None
+    if found == was and fitted_type != covariance_type:
+        raise ValueError(
+            f"covariance_type={covariance_type!r} was set after this mixture was "
+            f"fitted with {fitted_type!r}. Fit it again."
+        )
+    shapes = {"weights": sizes[:1], "covariances": own, "precisions_cholesky": own}
+    for name, shape in shapes.items():
+        found = tuple(getattr(parameters, name).shape)
+        if found != tuple(shape):
+            raise ValueError(
+                f"{name}_ is of shape {found}, but with covariance_type="
+                f"{covariance_type!r} and means_ of shape {tuple(sizes)} it has to be "
+                f"of shape {tuple(shape)}: one of them was changed. Fit it again."
+            )
+    for name in ("means", *shapes):
+        if not bool(torch.isfinite(getattr(parameters, name)).all()):
+            raise ValueError(f"{name}_ has a NaN or infinity. Fit it again.")
+    if bool((parameters.weights < 0).any()) or not bool(parameters.weights.any()):
+        raise ValueError(
+            "weights_ have to be >= 0, and not all of them 0. Fit it again; got "
+            f"{parameters.weights.tolist()}."
+        )
+
+
 @contextmanager
 def all_or_nothing(estimator: Any) -> Iterator[None]:
     """Leave an estimator's fitted attributes as they were if a fit fails."""
@@ -72,7 +118,7 @@ def _fitted_attributes(estimator: Any) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(estimator).items()
-        if (name.endswith("_") and not name.startswith("_")) or name == "_memory"
+        if (name.endswith("_") and not name.startswith("_")) or name in _PRIVATE
     }
 
 

@@ -26,6 +26,7 @@ FAN_IN = 8
 _TO_READ = {"n_components", "device", "backend", "n_features_in_", "feature_names_in_"}
 _TO_ASK = _TO_READ | {
     "covariance_type",
+    "_fitted_covariance_type",
     "weights_",
     "means_",
     "covariances_",
