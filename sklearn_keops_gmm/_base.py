@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,24 +14,22 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from sklearn_keops_gmm._data import (
     TAKES_TENSORS,
     ArrayKind,
     Bound,
+    FittedChecks,
+    Placement,
     SampleFunction,
-    check_attributes,
     check_representable,
-    check_same_namespace,
-    checked_samples,
-    frame_of_mixture,
+    fitted_model,
     labels,
     log_density,
     map_samples,
-    resolve_device,
     responsibilities,
     to_numpy,
-    to_tensor,
     weighted_mean,
 )
 from sklearn_keops_gmm._interop import (
@@ -39,15 +38,14 @@ from sklearn_keops_gmm._interop import (
     to_sklearn,
     to_state,
 )
-from sklearn_keops_gmm._model import MixtureParameters
-from sklearn_keops_gmm._model.covariances import COVARIANCES
-from sklearn_keops_gmm.backends import choose_backend, get_backend, single_thread
+from sklearn_keops_gmm._model import GaussianMixtureModel
+from sklearn_keops_gmm.backends import single_thread
 
 
 class FittedMixture(DensityMixin, BaseEstimator):
     """Methods that need only the fitted attributes."""
 
-    covariance_type: str
+    covariance_type: Any
     backend: str
     device: str | torch.device
     random_state: Any
@@ -99,7 +97,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If `X` is unusable.
         """
         check_is_fitted(self)
-        return map_samples(SampleFunction(self, "score_samples", log_density), X)
+        return map_samples(self._function("score_samples", log_density), X)
 
     @single_thread()
     def score(
@@ -149,7 +147,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If `X` is unusable.
         """
         check_is_fitted(self)
-        return map_samples(SampleFunction(self, "predict", labels, dtype=np.int64), X)
+        return map_samples(self._function("predict", labels, dtype=np.int64), X)
 
     @single_thread()
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -183,10 +181,10 @@ class FittedMixture(DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         n_columns = self.means_.shape[0]
-        question = SampleFunction(
-            self, "predict_proba", responsibilities, n_columns=n_columns
+        function = self._function(
+            "predict_proba", responsibilities, n_columns=n_columns
         )
-        return map_samples(question, X)
+        return map_samples(function, X)
 
     @single_thread()
     def sample(
@@ -230,17 +228,9 @@ class FittedMixture(DensityMixin, BaseEstimator):
                 "at least one sample."
             )
         given = self.random_state if random_state is None else random_state
-        self._fitted_parameters()  # which checks them
         generator = check_random_state(given)
-        weights = np.asarray(to_numpy(self.weights_))
-        if weights.dtype != np.float64:
-            weights = weights.astype(np.float64)
-            weights /= weights.sum()
-        counts = generator.multinomial(n_samples, weights)
-        X = COVARIANCES[self.covariance_type].draw(
-            generator, to_numpy(self.means_), to_numpy(self.covariances_), counts
-        )
-        components = np.repeat(np.arange(len(counts)), counts)
+        model, dtype = self._model(), to_numpy(self.means_).dtype
+        X, components = model.sample(n_samples, generator, dtype)
         kind = ArrayKind.of(self.means_)
         # In double precision, whatever the precision of the attributes.
         points = torch.from_numpy(X.astype(np.float64, copy=False))
@@ -274,7 +264,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         (1978).
         """
         mean, total = self._score(X, sample_weight)
-        return -2 * total * mean + self._n_parameters() * math.log(total)
+        return -2 * total * mean + self._model().n_parameters * math.log(total)
 
     @single_thread()
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -304,7 +294,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         Transactions on Automatic Control 19 (1974).
         """
         mean, total = self._score(X, sample_weight)
-        return -2 * total * mean + self._n_parameters() * 2.0
+        return -2 * total * mean + self._model().n_parameters * 2.0
 
     def to_sklearn(self) -> GaussianMixture:
         """Return a fitted scikit-learn mixture with the same attributes.
@@ -334,85 +324,53 @@ class FittedMixture(DensityMixin, BaseEstimator):
         2
         """
         check_is_fitted(self)
-        self._fitted_parameters()  # which checks them
+        self._model()  # which checks them
         return to_sklearn(self)
 
     def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Return the mean log-likelihood, and the weight of all samples."""
         check_is_fitted(self)
-        question = SampleFunction(self, "score_samples", log_density)
-        return weighted_mean(question, X, sample_weight)
+        function = self._function("score_samples", log_density)
+        return weighted_mean(function, X, sample_weight)
 
-    def _n_parameters(self) -> int:
-        """Return the number of free parameters in the model."""
-        n_components, n_features = self.means_.shape
-        covariance = COVARIANCES[self.covariance_type]
-        of_covariances = covariance.n_parameters(n_components, n_features)
-        return of_covariances + n_components * n_features + n_components - 1
+    def _function(
+        self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
+    ) -> SampleFunction:
+        """Return what the mixture, as it is now, answers about samples."""
+        model = self._model()
+        placement = Placement(self.device, self.backend, model.n_components)
+        checks = FittedChecks.of(self)
+        return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
 
-    def _fitted_parameters(self) -> MixtureParameters:
-        """Return the attributes, in whatever precision they are kept, as float64.
+    def _model(self) -> GaussianMixtureModel:
+        """Return the mixture that the fitted attributes describe, as they are now."""
+        return fitted_model(self)
 
-        Raises
-        ------
-        ValueError
-            If they, or `covariance_type`, were changed so that they fit no more.
-        """
-        arrays = (
-            self.weights_,
-            self.means_,
-            self.covariances_,
-            self.precisions_cholesky_,
-        )
-        weights, means, covariances, factors = (
-            torch.tensor(to_numpy(array), dtype=torch.float64) for array in arrays
-        )
-        parameters = MixtureParameters(weights, means, covariances, factors)
-        fitted_type = getattr(self, "_fitted_covariance_type", None)
-        check_attributes(parameters, self.covariance_type, fitted_type)
-        return parameters
 
-    def _bind(self, X: ArrayLike, method: str) -> Bound:
-        """Validate `X` and bind it to a backend, with the fitted components."""
-        check_is_fitted(self)
-        check_same_namespace(X, self, attribute="means_", method=method)
-        kind = ArrayKind.of(X)
-        array: Any = checked_samples(
-            self, X, reset=False, dtype=kind.float_dtypes, order="C"
-        )
-        device = resolve_device(self.device, array, self.means_.shape[0], self.backend)
-        backend = get_backend(choose_backend(self.backend, device))
-        fitted = self._fitted_parameters()
-        frame = frame_of_mixture(fitted.weights, fitted.means, fitted.covariances)
-        components = COVARIANCES[self.covariance_type].components(
-            fitted.weights.log(), fitted.means, fitted.precisions_cholesky
-        )
-        points = to_tensor(array, device)
-        return Bound(kind, points, backend, frame.to(device), components.to(device))
+def attributes_of(
+    model: GaussianMixtureModel, kind: ArrayKind, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Return the fitted attributes that describe a model, as arrays of that kind.
 
-    def _attributes(
-        self, parameters: MixtureParameters, kind: ArrayKind, dtype: torch.dtype
-    ) -> dict[str, Any]:
-        """Return the attributes that describe a mixture, as arrays of that kind.
+    They share no memory with it.
 
-        Raises
-        ------
-        ValueError
-            If one of them cannot be held in that dtype.
-        """
-        factors = parameters.precisions_cholesky
-        precisions = COVARIANCES[self.covariance_type].precisions(factors)
-        arrays = {
-            "weights_": parameters.weights,
-            "means_": parameters.means,
-            "covariances_": parameters.covariances,
-            "precisions_": precisions,
-            "precisions_cholesky_": factors,
-        }
-        arrays = {name: array.to(dtype) for name, array in arrays.items()}
-        check_representable(arrays)
-        wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
-        return wrapped | {
-            "n_components_": len(parameters.weights),
-            "_fitted_covariance_type": self.covariance_type,
-        }
+    Raises
+    ------
+    ValueError
+        If one of them cannot be held in that dtype.
+    """
+    parameters = model.parameters
+    arrays = {
+        "weights_": parameters.weights,
+        "means_": parameters.means,
+        "covariances_": parameters.covariances,
+        "precisions_": model.precisions,
+        "precisions_cholesky_": parameters.precisions_cholesky,
+    }
+    arrays = {name: array.to(dtype, copy=True) for name, array in arrays.items()}
+    check_representable(arrays)
+    wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
+    return wrapped | {
+        "n_components_": model.n_components,
+        "_fitted_covariance_type": model.covariance.name,
+    }

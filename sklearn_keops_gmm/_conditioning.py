@@ -13,19 +13,16 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_keops_gmm._base import FittedMixture
+from sklearn_keops_gmm._base import FittedMixture, attributes_of
 from sklearn_keops_gmm._data import (
     ArrayKind,
     Bound,
-    SampleFunction,
     check_values,
-    frame_of_mixture,
     map_samples,
     resolve_features,
     to_tensor,
 )
-from sklearn_keops_gmm._model import MixtureParameters, Regression, marginal
-from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
+from sklearn_keops_gmm._model import GaussianMixtureModel, Regression
 from sklearn_keops_gmm.backends import get_backend, single_thread
 
 Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
@@ -73,9 +70,8 @@ class ConditionalMixture(FittedMixture):
         >>> mixture.marginal([2, 0]).means_.shape
         (2, 2)
         """
-        kept, _ = self._split(features)
-        covariance = COVARIANCES[self.covariance_type]
-        return self._over(kept, marginal(self._fitted_parameters(), covariance, kept))
+        kept = self._indices(features)
+        return self._over(kept, self._model().marginal(kept))
 
     @single_thread()
     def condition(self, features: Features, values: ArrayLike) -> Any:
@@ -127,13 +123,13 @@ class ConditionalMixture(FittedMixture):
         >>> print(f"{given.means_[0, 0]:.2f} +- {given.covariances_[0, 0, 0]**0.5:.2f}")
         6.01 +- 0.10
         """
-        given, targets = self._split(features, some_left=True)
-        covariance = COVARIANCES[self.covariance_type]
+        given = self._indices(features, some_left=True)
         checked = check_values(values, len(given))
         point = torch.tensor(checked, dtype=torch.float64)
-        regression = self._regression(given, targets)
-        shares = _responsibilities(point, regression.given, covariance)  # (M,)
-        return self._over(targets, regression.at(point, shares, covariance))
+        model = self._model()
+        shares = _responsibilities(point, model.marginal(given))  # (M,)
+        conditional = model.condition(given, point, shares)
+        return self._over(_all_but(given, model.n_features), conditional)
 
     @single_thread()
     def conditional_mean(self, features: Features, X: ArrayLike) -> np.ndarray:
@@ -183,47 +179,43 @@ class ConditionalMixture(FittedMixture):
         >>> print(mixture.conditional_mean(0, [[-1.5], [0.0], [1.5]]).round(1).ravel())
         [-1. 0. 1.]
         """
-        given, targets = self._split(features, some_left=True)
-        regression = self._regression(given, targets)
-        mixture = self._over(given, regression.given)
-        question = SampleFunction(
-            mixture,
+        given = self._indices(features, some_left=True)
+        regression = self._model().regression(given)
+        function = self.marginal(given)._function(
             "conditional_mean",
             partial(_means, regression),
-            n_columns=len(targets),
+            n_columns=regression.means.shape[1],
         )
-        return map_samples(question, X)
+        return map_samples(function, X)
 
-    def _split(
-        self, features: Features, *, some_left: bool = False
-    ) -> tuple[list[int], list[int]]:
-        """Return the indices of `features` and those of the others."""
+    def _indices(self, features: Features, *, some_left: bool = False) -> list[int]:
+        """Return the indices of `features`."""
         check_is_fitted(self)
         names = getattr(self, "feature_names_in_", None)
         n_features = self.means_.shape[1]
         chosen = resolve_features(features, n_features, names)
-        others = [i for i in range(n_features) if i not in set(chosen)]
-        if some_left and not others:
+        if some_left and len(chosen) == n_features:
             raise ValueError(
                 f"features={features!r} are all {n_features} features of the mixture: "
                 "none is left to describe given them."
             )
-        return chosen, others
+        return chosen
 
-    def _regression(self, given: list[int], targets: list[int]) -> Regression:
-        covariance = COVARIANCES[self.covariance_type]
-        return Regression.of(self._fitted_parameters(), covariance, given, targets)
+    def _template(self) -> Any:
+        """Return the estimator whose parameters a mixture made of this one gets."""
+        return self
 
-    def _over(self, features: list[int], parameters: MixtureParameters) -> Any:
+    def _over(self, features: list[int], model: GaussianMixtureModel) -> Any:
         """Return a fitted mixture over `features` of this one."""
-        mixture = clone(self).set_params(**dict.fromkeys(_INITIAL_ARRAYS))
+        template = self._template()
+        mixture = clone(template).set_params(**dict.fromkeys(_INITIAL_ARRAYS))
         dtype = to_tensor(self.means_, torch.device("cpu")).dtype
         kind = ArrayKind.of(self.means_)
-        mixture.__dict__.update(self._attributes(parameters, kind, dtype))
+        mixture.__dict__.update(attributes_of(model, kind, dtype))
         mixture.n_features_in_ = len(features)
         if hasattr(self, "feature_names_in_"):
             mixture.feature_names_in_ = self.feature_names_in_[features]
-        mixture.converged_, mixture.n_iter_ = self.converged_, 0
+        mixture.converged_, mixture.n_iter_ = template.converged_, 0
         mixture.costs_, mixture.lower_bounds_ = [], []
         mixture.cost_ = mixture.lower_bound_ = float("nan")
         return mixture
@@ -243,13 +235,11 @@ def _means(regression: Regression, bound: Bound) -> Tensor:
     return means
 
 
-def _responsibilities(
-    point: Tensor, mixture: MixtureParameters, covariance: CovarianceStructure
-) -> Tensor:
+def _responsibilities(point: Tensor, model: GaussianMixtureModel) -> Tensor:
     """Return the responsibilities for one point, which needs no choice of backend."""
-    frame = frame_of_mixture(mixture.weights, mixture.means, mixture.covariances)
-    components = covariance.components(
-        mixture.weights.log(), mixture.means, mixture.precisions_cholesky
-    )
-    reductions = get_backend("torch")(point[None], None, frame)
-    return reductions.responsibilities(components)[0]
+    reductions = get_backend("torch")(point[None], None, model.frame)
+    return reductions.responsibilities(model.components)[0]
+
+
+def _all_but(features: list[int], n_features: int) -> list[int]:
+    return [i for i in range(n_features) if i not in set(features)]

@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
+from sklearn_keops_gmm._base import attributes_of
 from sklearn_keops_gmm._conditioning import ConditionalMixture
 from sklearn_keops_gmm._data import Data, all_or_nothing, count, read, to_numpy
 from sklearn_keops_gmm._fit import (
@@ -28,6 +29,8 @@ from sklearn_keops_gmm._fit import (
     build_problem,
     makes_moves,
     solve,
+    warn_of_large_ridge,
+    warn_of_weak_components,
 )
 from sklearn_keops_gmm._interop import FromScikitLearn
 from sklearn_keops_gmm._model import (
@@ -54,120 +57,14 @@ def _has_steps(mixture: Any) -> bool:
     return True
 
 
-class OnlineMixture(ConditionalMixture):
-    """Adds `partial_fit`, which learns from one batch after another."""
-
-    n_components: int
-    sparsity: float
-    solver: str
-    prior: Any
-    reg_covar: float | Literal["auto"]
-    learning_decay: float
-    learning_offset: float
-    n_iter_: int
-    costs_: list[float]
-    lower_bounds_: list[float]
-
-    @available_if(_has_steps)
-    @_fit_context(prefer_skip_nested_validation=True)
-    @single_thread()
-    def partial_fit(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> Self:
-        """Learn from one batch of samples: a step of online EM.
-
-        The first call fits the mixture to its batch, as `fit` does, with `moves` and
-        `acceleration`; so it needs `n_components` samples, and better many more. Each
-        call after that, or after `fit`, makes a step: the running moments move
-        towards those of the batch by ``(t + learning_offset) ** -learning_decay`` of
-        the way, t counting the steps from 1, and an M-step follows, with `sparsity`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
-            One batch, in no particular order: shuffle what is sorted.
-        y : Ignored
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0 of the samples beside the others of the batch. A batch is one
-            step, however many samples it has.
-
-        Returns
-        -------
-        self : KeOpsGaussianMixture
-            After a step `n_iter_` counts the steps, `lower_bounds_` and `costs_` hold
-            the mean log-likelihood and the cost of each one's batch before it, `cost_`
-            is the last of these, and `converged_` is False.
-
-        Raises
-        ------
-        ValueError
-            If `X` is unusable or has other features than before, or if there is a
-            `prior`.
-        AttributeError
-            If `solver` is not 'em'.
-
-        Notes
-        -----
-        The algorithm is that of Cappé and Moulines, "On-line expectation-maximization
-        algorithm for latent data models", Journal of the Royal Statistical Society B
-        71 (2009), on batches.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
-        >>> rng = np.random.default_rng(0)
-        >>> mixture = KeOpsGaussianMixture(n_components=2, random_state=0)
-        >>> for _ in range(50):
-        ...     batch = rng.normal(size=(100, 1)) + rng.choice([-5, 5], size=(100, 1))
-        ...     mixture = mixture.partial_fit(batch)
-        >>> np.sort(mixture.means_.ravel()).round()
-        array([-5.,  5.])
-        """
-        if not hasattr(self, "means_"):
-            return self.fit(X, sample_weight=sample_weight)
-        with all_or_nothing(self):
-            self._learn(read(self, X, sample_weight, min_samples=1, reset=False))
-        return self
-
-    def fit(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> Self:
-        """Fit the mixture; how is for heirs to say."""
-        raise NotImplementedError
-
-    def _forget(self) -> None:
-        """Begin to count the steps anew."""
-        self.__dict__.pop("_memory", None)
-
-    def _learn(self, data: Data) -> None:
-        """Make a step, and set the attributes."""
-        device = data.points.device
-        parameters = self._fitted_parameters().to(device)
-        objective = build_problem(self, data).objective
-        memory: dict[str, Any] = self.__dict__.get("_memory", {})
-        n_steps = memory.get("n_steps", 0) + 1
-        # With a prior the weights are not the masses that they were made of.
-        mass = to_numpy(memory.get("mass", self.weights_))
-        running = Running(
-            parameters, torch.tensor(mass, dtype=torch.float64, device=device)
-        )
-        state = evaluate(objective, parameters)
-        rate = (n_steps + self.learning_offset) ** -self.learning_decay
-        running = running.stepped(state.moments, objective, rate)
-        self.__dict__.update(
-            self._attributes(running.parameters, data.kind, data.points.dtype)
-        )
-        past = n_steps > 1
-        bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
-        self.lower_bounds_ = [*bounds, state.log_likelihood]
-        self.costs_ = [*costs, state.cost]
-        self.lower_bound_, self.cost_ = state.log_likelihood, state.cost
-        self.n_iter_, self.converged_ = n_steps, False
-        self._memory = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
+def _description(
+    task: FitProblem, data: Data, parameters: MixtureParameters
+) -> dict[str, Any]:
+    """Return the attributes of a mixture that was fitted to `data`."""
+    return attributes_of(task.model(parameters), data.kind, data.points.dtype)
 
 
-class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, OnlineMixture):
+class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, ConditionalMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -281,6 +178,10 @@ default='kmeans'
         Upper-triangular A with ``precisions_ = A @ A.T``, of the same shape.
     n_components_ : int
         The number of components alive.
+    reg_covar_ : ndarray of shape (n_features,)
+        What was added to the variance of each feature.
+    covariance_pooling_ : float
+        How many samples were added to each component.
     converged_ : bool
         Whether the kept start stopped by `tol`.
     n_iter_ : int
@@ -472,7 +373,8 @@ default='kmeans'
             data = read(self, X, sample_weight)
             past = self._past(data.points.shape[1])
             task = build_problem(self, data)
-            describe = partial(self._describe, data)
+            warn_of_large_ridge(self.reg_covar, task.problem)
+            describe = partial(_description, task, data)
             tasks.begin(X, y, sample_weight, count(X, data), describe)
             best = solve(self, task, past, tasks)
             self._set_result(best, task, data)
@@ -517,17 +419,15 @@ default='kmeans'
                 f"{self.means_.shape[1]} features, but X has {n_features}."
             )
         cost = self.costs_[-1] if self.costs_ else np.inf
-        return WarmStart(self._fitted_parameters(), cost)
-
-    def _describe(self, data: Data, parameters: MixtureParameters) -> dict[str, Any]:
-        """Return the attributes of a mixture that was fitted to `data`."""
-        return self._attributes(parameters, data.kind, data.points.dtype)
+        return WarmStart(self._model().parameters, cost)
 
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
         cost = task.objective.cost(result.parameters)
         check_finite(cost)
-        self.__dict__.update(self._describe(data, result.parameters))
+        self.__dict__.update(_description(task, data, result.parameters))
+        self.reg_covar_ = data.kind.wrap(task.ridge, data.points.dtype)
+        self.covariance_pooling_ = task.pooling
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
@@ -535,3 +435,101 @@ default='kmeans'
         self.lower_bounds_ = list(result.log_likelihoods)
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
         self._forget()
+        if self.sparsity > 0 and task.pooling == 0.0:
+            warn_of_weak_components(
+                task.weak_components(result.parameters),
+                "Use covariance_pooling='auto', or increase reg_covar.",
+            )
+
+    # -- online ------------------------------------------------------------------
+
+    @available_if(_has_steps)
+    @_fit_context(prefer_skip_nested_validation=True)
+    @single_thread()
+    def partial_fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Learn from one batch of samples: a step of online EM.
+
+        The first call fits the mixture to its batch, as `fit` does, with `moves` and
+        `acceleration`; so it needs `n_components` samples, and better many more. Each
+        call after that, or after `fit`, makes a step: the running moments move
+        towards those of the batch by ``(t + learning_offset) ** -learning_decay`` of
+        the way, t counting the steps from 1, and an M-step follows, with `sparsity`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            One batch, in no particular order: shuffle what is sorted.
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples beside the others of the batch. A batch is one
+            step, however many samples it has.
+
+        Returns
+        -------
+        self : KeOpsGaussianMixture
+            After a step `n_iter_` counts the steps, `lower_bounds_` and `costs_` hold
+            the mean log-likelihood and the cost of each one's batch before it, `cost_`
+            is the last of these, and `converged_` is False.
+
+        Raises
+        ------
+        ValueError
+            If `X` is unusable or has other features than before, or if there is a
+            `prior`.
+        AttributeError
+            If `solver` is not 'em'.
+
+        Notes
+        -----
+        The algorithm is that of Cappé and Moulines, "On-line expectation-maximization
+        algorithm for latent data models", Journal of the Royal Statistical Society B
+        71 (2009), on batches.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> mixture = KeOpsGaussianMixture(n_components=2, random_state=0)
+        >>> for _ in range(50):
+        ...     batch = rng.normal(size=(100, 1)) + rng.choice([-5, 5], size=(100, 1))
+        ...     mixture = mixture.partial_fit(batch)
+        >>> np.sort(mixture.means_.ravel()).round()
+        array([-5.,  5.])
+        """
+        if not hasattr(self, "means_"):
+            return self.fit(X, sample_weight=sample_weight)
+        with all_or_nothing(self):
+            self._learn(read(self, X, sample_weight, min_samples=1, reset=False))
+        return self
+
+    def _forget(self) -> None:
+        """Begin to count the steps anew."""
+        self.__dict__.pop("_memory", None)
+
+    def _learn(self, data: Data) -> None:
+        """Make a step, and set the attributes."""
+        device = data.points.device
+        parameters = self._model().parameters.to(device)
+        task = build_problem(self, data)
+        objective = task.objective
+        memory: dict[str, Any] = self.__dict__.get("_memory", {})
+        n_steps = memory.get("n_steps", 0) + 1
+        # With a prior the weights are not the masses that they were made of.
+        mass = to_numpy(memory.get("mass", self.weights_))
+        running = Running(
+            parameters, torch.tensor(mass, dtype=torch.float64, device=device)
+        )
+        state = evaluate(objective, parameters)
+        rate = (n_steps + self.learning_offset) ** -self.learning_decay
+        running = running.stepped(state.moments, objective, rate)
+        self.__dict__.update(_description(task, data, running.parameters))
+        past = n_steps > 1
+        bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
+        self.lower_bounds_ = [*bounds, state.log_likelihood]
+        self.costs_ = [*costs, state.cost]
+        self.lower_bound_, self.cost_ = state.log_likelihood, state.cost
+        self.n_iter_, self.converged_ = n_steps, False
+        self._memory = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -12,17 +12,26 @@ import torch
 from joblib import Parallel, delayed
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 from sklearn.base import _fit_context
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from sklearn_keops_gmm._base import attributes_of
 from sklearn_keops_gmm._conditioning import ConditionalMixture
-from sklearn_keops_gmm._data import Data, all_or_nothing, holding_of, read, to_numpy
-from sklearn_keops_gmm._fit import build_problem
+from sklearn_keops_gmm._data import (
+    Data,
+    all_or_nothing,
+    holding_of,
+    read,
+    to_numpy,
+)
+from sklearn_keops_gmm._fit import build_problem, warn_of_weak_components, warn_user
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
-from sklearn_keops_gmm._model import CRITERIA, Evidence, MixtureParameters
+from sklearn_keops_gmm._model import CRITERIA
+from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm._sparsity_path import (
     Member,
     Path,
@@ -34,9 +43,6 @@ from sklearn_keops_gmm.backends import single_thread
 # Indices of the rows to train on and to test on.
 Fold = tuple[np.ndarray, np.ndarray]
 
-# So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
-# path; and no member gains so many times as much when it converges.
-_LOOSE, _HOPE = 1e-3, 10.0
 # Parameters that are handed on to the mixtures of the path.
 _OF_THE_MIXTURE = (
     "covariance_type",
@@ -64,8 +70,9 @@ class KeOpsGaussianMixtureCV(ConditionalMixture):
         The largest number of components. No more are tried than leave each, on
         average, 2 (n_features + 1) samples.
     covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', \
-'tied_spherical'}, default='full'
-        As in :class:`KeOpsGaussianMixture`.
+'tied_spherical', 'auto'} or list of these, default='full'
+        As in :class:`KeOpsGaussianMixture`. Of a list, or of all with 'auto', a path is
+        followed for each, and the best mixture of all paths is kept.
     criterion : {'lic', 'bic', 'icl', 'cv'}, default='lic'
         'lic' is minus twice the log-likelihood, plus 3 for each parameter of a
         component or covariance, as in AIC3, and 2 log N for each component, for which
@@ -108,6 +115,8 @@ default='kmeans'
     ----------
     n_components_ : int
         The number of components found.
+    covariance_type_ : str
+        The covariance type found.
     sparsity_ : float
         The smallest sparsity at which the mixture found costs least on the path;
         nan if there is none.
@@ -115,9 +124,17 @@ default='kmeans'
         Of the mixture found, as in :class:`KeOpsGaussianMixture`.
     mixture_ : KeOpsGaussianMixture
         The mixture found.
+    reg_covar_ : ndarray of shape (n_features,)
+        What was added to the variance of each feature.
+    covariance_pooling_ : float
+        How many samples were added to each component.
     path_ : SparsityPath
-        All mixtures that were compared. Except with 'cv' it ends where no mixture
-        with fewer components can be better.
+        All mixtures of that type that were compared. Except with 'cv' it ends where
+        no mixture with fewer components can be better.
+    results_ : dict of ndarrays of shape (n_compared,)
+        A row for each mixture of all types: 'covariance_type', 'n_components',
+        'n_parameters', 'log_likelihood' (its sum over the samples), 'criterion' and
+        'rank', 1 for the lowest criterion.
     criterion_ : ndarray of shape (n_mixtures,)
         The criterion for each mixture of `path_`, the lower the better; with 'cv'
         minus the mean score.
@@ -147,22 +164,25 @@ default='kmeans'
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        name: KeOpsGaussianMixture._parameter_constraints[name]
+        for name in _OF_THE_MIXTURE
+    } | {
+        "covariance_type": [StrOptions({*COVARIANCES, "auto"}), list, tuple],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "criterion": [StrOptions({*CRITERIA, "cv"})],
         "cv": ["cv_object"],
         "one_standard_error": ["boolean"],
         "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "n_jobs": [Integral, None],
-    } | {
-        name: KeOpsGaussianMixture._parameter_constraints[name]
-        for name in _OF_THE_MIXTURE
     }
 
     def __init__(
         self,
         n_components: int = 30,
         *,
-        covariance_type: CovarianceType = "full",
+        covariance_type: CovarianceType
+        | Literal["auto"]
+        | Sequence[CovarianceType] = "full",
         criterion: Literal["lic", "bic", "icl", "cv"] = "lic",
         cv: int | BaseCrossValidator | Any = None,
         one_standard_error: bool = False,
@@ -235,43 +255,81 @@ default='kmeans'
                 f"that; got {type(X).__name__}, in {holding_of(X)}. Use {able}."
             )
         data = read(self, X, sample_weight, min_samples=2)
+        folds: list[Fold] = []
+        if self.criterion == "cv":
+            folds = _positions(self._folds(_num_samples(X)), sample_weight)
+        choices = [self._choose(name, data, folds) for name in self._types()]
+        best = min(choices, key=lambda choice: choice.criterion.min())
+        self.results_ = _table(choices)
+        self._set_result(best, data)
+
+    def _types(self) -> list[str]:
+        """Return the covariance types that are compared."""
+        given: Any = self.covariance_type
+        if isinstance(given, str):
+            return list(COVARIANCES) if given == "auto" else [given]
+        unknown = [name for name in given if name not in COVARIANCES]
+        if unknown or not given:
+            raise ValueError(
+                "'covariance_type' must be 'auto', a covariance type or a list of "
+                f"them, of {', '.join(map(repr, COVARIANCES))}; got {given!r}."
+            )
+        return list(dict.fromkeys(given))
+
+    def _choose(self, covariance_type: str, data: Data, folds: list[Fold]) -> Choice:
+        """Follow the path of one covariance type, and choose from it."""
         n_most = int(data.sample_size) // (2 * (data.points.shape[1] + 1))
+        settings = {name: getattr(self, name) for name in _OF_THE_MIXTURE}
+        settings["covariance_type"] = covariance_type
         mixture = KeOpsGaussianMixture(
-            max(1, min(self.n_components, n_most)),
-            **{name: getattr(self, name) for name in _OF_THE_MIXTURE},
+            max(1, min(self.n_components, n_most)), **settings
         )
         mixture.n_components = most_components(mixture, data)
-        if self.criterion == "cv":
-            members = Path(mixture, data, self.tol).converged()
-            folds = _positions(self._folds(_num_samples(X)), sample_weight)
-            _check_folds(folds, mixture.n_components)
-            scores = self._held_out_scores(mixture, data, members, folds)
-            criterion = -scores.mean(axis=1)
-            chosen = self._chosen(scores)
-            self.scores_ = data.kind.wrap(torch.from_numpy(scores))
-        else:
-            path = Path(mixture, data, self.tol)
-            members, criterion = _searched(path, CRITERIA[self.criterion])
-            chosen = int(np.argmin(criterion))
-        self.criterion_ = data.kind.wrap(torch.from_numpy(criterion))
-        self._set_result(mixture, data, members, chosen)
+        path = Path(mixture, data, self.tol)
+        if self.criterion != "cv":
+            members, criterion = path.searched(CRITERIA[self.criterion])
+            return Choice(path, members, criterion, int(np.argmin(criterion)))
+        _check_folds(folds, mixture.n_components)
+        members = path.converged()
+        scores = self._held_out_scores(mixture, data, members, folds)
+        chosen = self._chosen(scores)
+        return Choice(path, members, -scores.mean(axis=1), chosen, scores)
 
-    def _set_result(
-        self,
-        mixture: KeOpsGaussianMixture,
-        data: Data,
-        members: list[Member],
-        chosen: int,
-    ) -> None:
+    def _set_result(self, choice: Choice, data: Data) -> None:
         """Set the fitted attributes."""
+        mixture, task = choice.path.mixture, choice.path.task
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(mixture, name, getattr(self, name))
-        self.path_ = as_path(mixture, data, members)
-        self.mixture_ = self.path_.mixtures[chosen]
-        self.sparsity_ = float(self.path_.sparsities[chosen, 0])
-        fitted = members[chosen].parameters
-        self.__dict__.update(self._attributes(fitted, data.kind, data.points.dtype))
+        self.criterion_ = data.kind.wrap(torch.from_numpy(choice.criterion))
+        if choice.scores is not None:
+            self.scores_ = data.kind.wrap(torch.from_numpy(choice.scores))
+        self.covariance_type_ = mixture.covariance_type
+        self.path_ = as_path(choice.path, data, choice.members)
+        self.mixture_ = self.path_.mixtures[choice.chosen]
+        self.sparsity_ = float(self.path_.sparsities[choice.chosen, 0])
+        for name in ("reg_covar_", "covariance_pooling_"):
+            setattr(self, name, getattr(self.mixture_, name))
+        found = choice.members[choice.chosen].parameters
+        model = task.model(found)
+        self.__dict__.update(attributes_of(model, data.kind, data.points.dtype))
+        self._warn(task.weak_components(found), mixture.n_components)
+
+    def _warn(self, weak: list[int], most: int) -> None:
+        """Warn where the answer rests on few samples, or on the upper bound."""
+        warn_of_weak_components(
+            weak, "Fit fewer features or another covariance_type, or give more samples."
+        )
+        if self.n_components_ == most > 1:
+            remedy = (
+                "increase n_components"
+                if most == self.n_components
+                else "give more samples: the bound keeps 2 (n_features + 1) for each"
+            )
+            warn_user(
+                f"The number of components found, {most}, is the largest that was "
+                f"tried: more may be better. To try more, {remedy}.",
+            )
 
     # -- what is about the mixture found, and not about the choice -------------------
 
@@ -292,10 +350,8 @@ default='kmeans'
         check_is_fitted(self)
         return self.mixture_.to_sklearn()
 
-    def _over(
-        self, features: list[int], parameters: MixtureParameters
-    ) -> KeOpsGaussianMixture:
-        return self.mixture_._over(features, parameters)
+    def _template(self) -> KeOpsGaussianMixture:
+        return self.mixture_
 
     # -- cross-validation ----------------------------------------------------------
 
@@ -344,6 +400,44 @@ default='kmeans'
         return int(np.flatnonzero(means >= means[best] - error)[-1])
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A path, and what was chosen from it.
+
+    Attributes
+    ----------
+    path : Path
+    members : list of Member
+    criterion : ndarray of shape (n_members,)
+    chosen : int
+        Which of them.
+    scores : ndarray of shape (n_members, n_folds) or None
+    """
+
+    path: Path
+    members: list[Member]
+    criterion: np.ndarray
+    chosen: int
+    scores: np.ndarray | None = None
+
+
+def _table(choices: list[Choice]) -> dict[str, np.ndarray]:
+    """Return a row for each mixture that was compared, as columns."""
+    evidence = [member.evidence for choice in choices for member in choice.members]
+    criterion = np.concatenate([choice.criterion for choice in choices])
+    return {
+        "covariance_type": np.repeat(
+            [choice.path.mixture.covariance_type for choice in choices],
+            [len(choice.members) for choice in choices],
+        ),
+        "n_components": np.array([e.n_components for e in evidence]),
+        "n_parameters": np.array([e.n_parameters for e in evidence]),
+        "log_likelihood": np.array([e.log_likelihood for e in evidence]),
+        "criterion": criterion,
+        "rank": rankdata(criterion, method="min").astype(int),
+    }
+
+
 def _positions(folds: list[Fold], sample_weight: ArrayLike | None) -> list[Fold]:
     """Return the folds as positions among the rows that have a weight."""
     if sample_weight is None:
@@ -365,45 +459,6 @@ def _check_folds(folds: list[Fold], n_components: int) -> None:
                     f"Fold {i} of cv has {len(rows)} rows of positive weight to {name} "
                     f"on; with n_components={n_components} it needs {least} or more."
                 )
-
-
-def _searched(
-    path: Path, criterion: Callable[[Evidence], float]
-) -> tuple[list[Member], np.ndarray]:
-    """Return members of a path and their criterion, the best of them converged.
-
-    On the way down they converge loosely. From the best on, each then converges
-    wholly, unless it is too far behind or shows that it is not going to be better.
-    """
-    loose = max(_LOOSE, path.tol)
-    members = list(_followed_while_useful(path, criterion, loose))
-    values = np.array([criterion(member.evidence) for member in members])
-    least = np.inf
-    for i in np.argsort(values):
-        # Criteria are in units of the deviance, over all samples.
-        behind = (values[i] - least) / (2.0 * path.sample_size)
-        if behind < _HOPE * loose:
-            members[i] = path.refined(members[i], max(behind, 0.0))
-            values[i] = criterion(members[i].evidence)
-            least = min(least, values[i])
-    return members, values
-
-
-def _followed_while_useful(
-    path: Path, criterion: Callable[[Evidence], float], tol: float
-) -> Iterator[Member]:
-    """Follow a path until no mixture with fewer components can be better.
-
-    Fewer components do not fit better, once they have converged: the best that they
-    can do is to fit as well, at the price of one.
-    """
-    least = np.inf
-    for member in path.members(tol):
-        yield member
-        least = min(least, criterion(member.evidence))
-        one = replace(member.evidence, n_components=1, entropy=0.0)
-        if criterion(one) > least + 2.0 * path.sample_size * _HOPE * tol:
-            break
 
 
 def _fold_scores(

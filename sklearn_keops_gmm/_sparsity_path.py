@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from sklearn_keops_gmm._base import attributes_of
 from sklearn_keops_gmm._data import Data, read
 from sklearn_keops_gmm._fit import (
     build_problem,
@@ -18,10 +19,17 @@ from sklearn_keops_gmm._fit import (
     starting_point,
 )
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
-from sklearn_keops_gmm._model import Evidence, MixtureParameters, SparsityPrior
+from sklearn_keops_gmm._model import (
+    Evidence,
+    MixtureParameters,
+    SparsityPrior,
+)
 from sklearn_keops_gmm.backends import single_thread
 from sklearn_keops_gmm.solvers import SolverSettings, State, homotopy, refine
 
+# So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
+# path; and no member gains so many times as much when it converges.
+_LOOSE, _HOPE = 1e-3, 10.0
 # What a path takes instead of the defaults of a mixture.
 PATH_DEFAULTS: dict[str, Any] = {
     "tol": "auto",
@@ -194,7 +202,8 @@ def sparsity_path(
     mixture, tol = path_estimator(n_components, parameters)
     data = read(mixture, X, sample_weight, min_samples=1)
     mixture.n_components = most_components(mixture, data)
-    return as_path(mixture, data, Path(mixture, data, tol).converged())
+    path = Path(mixture, data, tol)
+    return as_path(path, data, path.converged())
 
 
 def path_estimator(
@@ -234,9 +243,9 @@ class Path:
     """
 
     def __init__(self, mixture: Any, data: Data, tol: float | str) -> None:
-        self._mixture = mixture
-        self._task = build_problem(mixture, data)
-        self.sample_size = self._task.sample_size
+        self.mixture = mixture
+        self.task = build_problem(mixture, data)
+        self.sample_size = self.task.sample_size
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)
 
     def members(self, tol: float) -> Iterator[Member]:
@@ -247,7 +256,7 @@ class Path:
         tol : float
             So much may be left to gain for each before the next is sought.
         """
-        mixture, task = self._mixture, self._task
+        mixture, task = self.mixture, self.task
         random_state = check_random_state(mixture.random_state)
         start = starting_point(mixture, task, random_state)
         total = float(start.weights.sum())
@@ -259,6 +268,53 @@ class Path:
     def converged(self) -> list[Member]:
         """Return all members, each where it converges."""
         return [self.refined(member) for member in self.members(self.tol)]
+
+    def searched(
+        self, criterion: Callable[[Evidence], float]
+    ) -> tuple[list[Member], np.ndarray]:
+        """Return the members and their criterion, the best of them converged.
+
+        On the way down they converge loosely. From the best on, each then converges
+        wholly, unless it is too far behind or shows that it will not be better.
+
+        Parameters
+        ----------
+        criterion : callable
+            The lower the better; in units of the deviance, over all samples.
+
+        Returns
+        -------
+        members : list of Member
+            Without those that have too few components to be better.
+        values : ndarray of shape (n_members,)
+        """
+        loose = max(_LOOSE, self.tol)
+        members = list(self._useful_members(criterion, loose))
+        values = np.array([criterion(member.evidence) for member in members])
+        least = np.inf
+        for i in np.argsort(values):
+            behind = (values[i] - least) / (2.0 * self.sample_size)
+            if behind < _HOPE * loose:
+                members[i] = self.refined(members[i], max(behind, 0.0))
+                values[i] = criterion(members[i].evidence)
+                least = min(least, values[i])
+        return members, values
+
+    def _useful_members(
+        self, criterion: Callable[[Evidence], float], tol: float
+    ) -> Iterator[Member]:
+        """Yield members until none with fewer components can be better.
+
+        Fewer components do not fit better, once they have converged: the best that
+        they can do is to fit as well, at the price of one.
+        """
+        least = np.inf
+        for member in self.members(tol):
+            yield member
+            least = min(least, criterion(member.evidence))
+            one = replace(member.evidence, n_components=1, entropy=0.0)
+            if criterion(one) > least + 2.0 * self.sample_size * _HOPE * tol:
+                break
 
     def refined(self, member: Member, gain: float = 0.0) -> Member:
         """Return a member where it converges.
@@ -273,14 +329,14 @@ class Path:
         state = member.state
         target = state.cost - gain if gain > 0 else np.inf
         settings = self._settings(self.tol)
-        return self._member(refine(self._task.objective, state, settings, target))
+        return self._member(refine(self.task.objective, state, settings, target))
 
     def _settings(self, tol: float) -> SolverSettings:
-        mixture = self._mixture
+        mixture = self.mixture
         return SolverSettings(tol, mixture.max_iter, mixture.learning_rate)
 
     def _member(self, state: State) -> Member:
-        task = self._task
+        task = self.task
         objective, covariance = task.objective, task.problem.covariance
         n_components, n_features = state.parameters.means.shape
         of_one, of_two = (covariance.n_parameters(k, n_features) for k in (1, 2))
@@ -299,36 +355,40 @@ class Path:
         return Member(state, unit_penalty, evidence)
 
 
-def as_path(mixture: Any, data: Data, members: list[Member]) -> SparsityPath:
+def as_path(path: Path, data: Data, members: list[Member]) -> SparsityPath:
     """Return the members with the sparsities at which each costs least."""
     scores = np.array([member.log_likelihood for member in members])
     slopes = np.array([member.unit_penalty for member in members])
-    sparsities = lower_envelope(-scores, slopes)
+    values = np.array([member.state.cost for member in members])
+    sparsities = lower_envelope(values, slopes)
     # Those that cost least nowhere are given without sparsity.
     lowest = np.nan_to_num(sparsities[:, 0]).tolist()
     return SparsityPath(
         n_components=np.array([member.n_components for member in members]),
         sparsities=sparsities,
-        costs=sparsities[:, 0] * slopes - scores,
+        costs=sparsities[:, 0] * slopes + values,
         scores=scores,
         mixtures=tuple(
-            _fitted(mixture, data, member, sparsity)
+            _fitted(path, data, member, sparsity)
             for member, sparsity in zip(members, lowest, strict=True)
         ),
     )
 
 
 def _fitted(
-    mixture: KeOpsGaussianMixture, data: Data, member: Member, sparsity: float
+    path: Path, data: Data, member: Member, sparsity: float
 ) -> KeOpsGaussianMixture:
     """Return an estimator with the attributes of a member."""
     # A copy, as a clone takes longer than the fit of a small mixture.
-    fitted = copy(mixture)
+    fitted: KeOpsGaussianMixture = copy(path.mixture)
     fitted.sparsity = sparsity
-    fitted.__dict__.update(mixture._describe(data, member.parameters))
+    model, dtype = path.task.model(member.parameters), data.points.dtype
+    fitted.__dict__.update(attributes_of(model, data.kind, dtype))
+    fitted.reg_covar_ = data.kind.wrap(path.task.ridge, dtype)
+    fitted.covariance_pooling_ = path.task.pooling
     fitted.converged_, fitted.n_iter_ = True, 0
     fitted.costs_, fitted.lower_bounds_ = [], []
-    fitted.cost_ = sparsity * member.unit_penalty - member.log_likelihood
+    fitted.cost_ = sparsity * member.unit_penalty + member.state.cost
     fitted.lower_bound_ = member.log_likelihood
     return fitted
 

@@ -19,9 +19,9 @@ from sklearn_keops_gmm import (
 )
 from sklearn_keops_gmm._model import _regression
 from tests import reference
-from tests.data import every_backend, iris, mixture_of, new_scikit_learn
+from tests.common import every_backend, iris, mixture_of, new_scikit_learn
+from tests.model.test_covariances import make_mixture
 from tests.reference import COVARIANCE_TYPES
-from tests.test_covariances import make_mixture
 
 every_covariance_type = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import SOLVERS, blobs, every_backend, iris
+from tests.common import SOLVERS, blobs, every_backend, iris
 
 
 def estimators(backend):
@@ -66,7 +66,7 @@ SEARCH = """
 import sys
 from sklearn.model_selection import GridSearchCV
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import blobs
+from tests.common import blobs
 
 search = GridSearchCV(
     KeOpsGaussianMixture(backend=sys.argv[1], random_state=0),
@@ -148,8 +148,9 @@ def test_defaults_are_scikit_learns():
     assert theirs.items() <= ours.items()
     own = {"sparsity", "prior", "solver", "learning_rate", "batch_size"}
     own |= {"moves", "acceleration", "init_size", "backend", "device"}
-    own |= {"learning_decay", "learning_offset"}
+    own |= {"learning_decay", "learning_offset", "covariance_pooling"}
     assert set(ours) - set(theirs) == own
     assert ours["prior"] is ours["batch_size"] is ours["acceleration"] is None
     assert (ours["sparsity"], ours["solver"]) == (0.0, "em")
+    assert ours["covariance_pooling"] == 0.0
     assert ours["backend"] == ours["device"] == "auto"

@@ -17,7 +17,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import scale
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import new_scikit_learn
+from tests.common import new_scikit_learn
 
 pytestmark = new_scikit_learn
 

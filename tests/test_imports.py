@@ -105,6 +105,12 @@ def test_wings_see_what_they_may(module):
     assert rooms_seen(module) <= MAY_SEE[room_of(module)]
 
 
+@pytest.mark.parametrize("wing", WINGS)
+def test_wings_have_a_folder_of_tests(wing):
+    folder = Path(__file__).parent / wing.lstrip("_")
+    assert list(folder.glob("test_*.py"))
+
+
 def test_the_top_has_few_files():
     assert len(list(ROOT.glob("*.py"))) <= 6
 

@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
-from tests.data import (
+from tests.common import (
     IS_NEW,
     SOLVERS,
     blobs,

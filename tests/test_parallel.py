@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import blobs
+from tests.common import blobs
 
 
 @pytest.fixture(

@@ -8,7 +8,7 @@ import sklearn
 from sklearn.mixture.tests import test_gaussian_mixture as theirs
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import new_scikit_learn
+from tests.common import new_scikit_learn
 
 pytestmark = new_scikit_learn
 

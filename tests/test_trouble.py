@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._model.covariances import COVARIANCES
-from tests.data import DENSE_BACKENDS
+from tests.common import DENSE_BACKENDS
 from tests.reference import STRUCTURES
 
 STARTS = ["kmeans", "k-means++", "random", "random_from_data"]

@@ -3,22 +3,20 @@
 from sklearn_keops_gmm._data._arrays import (
     TAKES_TENSORS,
     ArrayKind,
-    check_same_namespace,
     to_numpy,
     to_tensor,
 )
 from sklearn_keops_gmm._data._checks import (
     all_or_nothing,
-    check_attributes,
     check_representable,
     check_values,
     check_weighted_samples,
-    resolve_device,
     resolve_features,
     resolve_init_size,
 )
 from sklearn_keops_gmm._data._dataset import Data
-from sklearn_keops_gmm._data._frame import Extent, frame_of_mixture, power_of_two
+from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
+from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
@@ -41,23 +39,21 @@ __all__ = [
     "Bound",
     "Data",
     "Extent",
+    "FittedChecks",
+    "Placement",
     "SampleFunction",
     "all_or_nothing",
-    "check_attributes",
     "check_representable",
-    "check_same_namespace",
     "check_values",
     "check_weighted_samples",
     "checked_samples",
     "count",
-    "frame_of_mixture",
+    "fitted_model",
     "holding_of",
     "labels",
     "log_density",
     "map_samples",
-    "power_of_two",
     "read",
-    "resolve_device",
     "resolve_features",
     "resolve_init_size",
     "responsibilities",

@@ -13,8 +13,6 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import to_numpy
-from sklearn_keops_gmm._model import MixtureParameters
-from sklearn_keops_gmm._model.covariances import COVARIANCES
 
 # What a fit sets beside attributes whose names end in an underscore.
 _PRIVATE = {"_memory", "_fitted_covariance_type"}
@@ -56,48 +54,6 @@ def check_representable(attributes: dict[str, Tensor]) -> None:
                 "are too narrow, too wide or too far away for it. Scale the input "
                 "data, increase reg_covar, or give the data in double precision."
             )
-
-
-def check_attributes(
-    parameters: MixtureParameters, covariance_type: str, fitted_type: str | None
-) -> None:
-    """Raise ValueError if fitted attributes, which users can change, fit no more.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        Made of the attributes.
-    covariance_type : str
-        As it is now.
-    fitted_type : str or None
-        As it was in the fit, if that is known.
-    """
-    sizes = parameters.means.shape
-    own = COVARIANCES[covariance_type].shape(*sizes)
-    found = tuple(parameters.covariances.shape)
-    was = COVARIANCES[fitted_type].shape(*sizes) if fitted_type else None
-    if found == was and fitted_type != covariance_type:
-        raise ValueError(
-            f"covariance_type={covariance_type!r} was set after this mixture was "
-            f"fitted with {fitted_type!r}. Fit it again."
-        )
-    shapes = {"weights": sizes[:1], "covariances": own, "precisions_cholesky": own}
-    for name, shape in shapes.items():
-        found = tuple(getattr(parameters, name).shape)
-        if found != tuple(shape):
-            raise ValueError(
-                f"{name}_ is of shape {found}, but with covariance_type="
-                f"{covariance_type!r} and means_ of shape {tuple(sizes)} it has to be "
-                f"of shape {tuple(shape)}: one of them was changed. Fit it again."
-            )
-    for name in ("means", *shapes):
-        if not bool(torch.isfinite(getattr(parameters, name)).all()):
-            raise ValueError(f"{name}_ has a NaN or infinity. Fit it again.")
-    if bool((parameters.weights < 0).any()) or not bool(parameters.weights.any()):
-        raise ValueError(
-            "weights_ have to be >= 0, and not all of them 0. Fit it again; got "
-            f"{parameters.weights.tolist()}."
-        )
 
 
 @contextmanager

@@ -21,13 +21,13 @@ from torch import Tensor
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
 from sklearn_keops_gmm._data._checks import (
     check_weighted_samples,
-    resolve_device,
     resolve_init_size,
 )
 from sklearn_keops_gmm._data._chunks import Piece
 from sklearn_keops_gmm._data._dataset import Data, Weighing
+from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._frame import Extent
-from sklearn_keops_gmm._data._input import checked_samples, checked_weights
+from sklearn_keops_gmm._data._input import checked_weights
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends import Backend, Reductions, ReductionsFactory
 
@@ -220,51 +220,46 @@ class Reader:
 
     Attributes
     ----------
-    mixture : estimator
-        Receives the features, or is asked whether they are the same.
+    validate : callable
+        Makes arrays of the samples, if they have the features that they should.
     kind : ArrayKind
         Of the first piece.
     device : torch.device
         For all.
     """
 
-    mixture: Any
+    validate: Callable[..., Any]
     kind: ArrayKind
     device: torch.device
 
     @classmethod
-    def of(cls, mixture: Any, piece: Piece) -> Reader:
+    def of(
+        cls, validate: Callable[..., Any], placement: Placement, piece: Piece
+    ) -> Reader:
         """Return what reads pieces like the first."""
         kind = ArrayKind.of(piece.array)
         array = piece.array if hasattr(piece.array, "shape") else np.empty((0, 0))
         if len(array.shape) != 2:
             array = np.empty((0, 0))  # an error to come
-        return cls(
-            mixture,
-            kind,
-            resolve_device(
-                mixture.device, array, mixture.n_components, mixture.backend
-            ),
-        )
+        return cls(validate, kind, placement.device_for(array))
 
-    def read(self, piece: Piece, *, first: bool = False, checked: bool = False) -> Rows:
+    def read(self, piece: Piece, *, checked: bool = False, **how: Any) -> Rows:
         """Return the samples of a piece that count, and their weights.
 
         Parameters
         ----------
         piece : Piece
-        first : bool, default=False
-            Whether it says what the features are.
         checked : bool, default=False
             Whether it is known to be finite.
+        **how
+            What else `validate` takes.
         """
-        array: Any = checked_samples(
-            self.mixture,
+        array: Any = self.validate(
             piece.array,
-            reset=first,
             dtype=self.kind.float_dtypes,
             order="C",
             ensure_all_finite=not checked,
+            **how,
         )
         weights = None
         if piece.weights is not None:

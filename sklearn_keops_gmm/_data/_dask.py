@@ -8,7 +8,7 @@ to persist.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -17,21 +17,10 @@ import numpy as np
 
 from sklearn_keops_gmm._data._arrays import to_numpy
 from sklearn_keops_gmm._data._chunks import Piece, mean_of_sums, sums_of
-from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm.backends import single_thread
 
 # How many sums of partitions one task adds up.
 FAN_IN = 8
-# What partitions need of a mixture to be read, and to be asked about.
-_TO_READ = {"n_components", "device", "backend", "n_features_in_", "feature_names_in_"}
-_TO_ASK = _TO_READ | {
-    "covariance_type",
-    "_fitted_covariance_type",
-    "weights_",
-    "means_",
-    "covariances_",
-    "precisions_cholesky_",
-}
 
 
 def in_partitions(X: Any) -> bool:
@@ -164,28 +153,17 @@ def like(X: Any) -> Any:
     return X._meta if _is_frame(X) else np.empty((0, X.shape[1]), X.dtype)
 
 
-def to_read(mixture: Any) -> Any:
-    """Return of a mixture no more than it takes to read partitions."""
-    return _excerpt(mixture, _TO_READ)
-
-
 def lazily(question: Any, X: Any) -> Any:
     """Return the answers to a question, as a dask array that is not computed yet.
 
     Parameters
     ----------
     question : SampleFunction
-        Later changes of its mixture change nothing.
     X : dask array or data frame
     """
     X = in_whole_rows(X)
-    question = replace(question, mixture=_excerpt(question.mixture, _TO_ASK))
-    dtype = checked_samples(
-        question.mixture,
-        like(X),
-        reset=False,
-        dtype=[np.float64, np.float32],
-        ensure_min_samples=0,
+    dtype = question.checks.validate(
+        like(X), dtype=[np.float64, np.float32], ensure_min_samples=0
     ).dtype
     columns = () if question.n_columns is None else (question.n_columns,)
     meta = np.empty((0, *columns), question.dtype or dtype)
@@ -202,7 +180,6 @@ def mean_of_partitions(
     question: Any, X: Any, sample_weight: Any
 ) -> tuple[float, float]:
     """Return the weighted mean of the answers, and the sum of the weights."""
-    question = replace(question, mixture=_excerpt(question.mixture, _TO_ASK))
     sums = partitions_of(X, sample_weight).total(partial(sums_of, question))
     return mean_of_sums(np.zeros(2) if sums is None else sums)
 
@@ -257,15 +234,6 @@ def _answers_of_frame(
 
 def _is_empty(array: Any) -> bool:
     return getattr(array, "shape", ())[:1] == (0,)
-
-
-def _excerpt(mixture: Any, names: set[str]) -> Any:
-    """Return a mixture of the same class with some of the attributes."""
-    found = object.__new__(type(mixture))
-    found.__dict__.update(
-        {name: value for name, value in vars(mixture).items() if name in names}
-    )
-    return found
 
 
 def _name(number: int) -> str:

@@ -33,8 +33,8 @@ from sklearn_keops_gmm._data._dask import (
     in_whole_rows,
     like,
     partitions_of,
-    to_read,
 )
+from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._input import checked_samples
 
 
@@ -70,14 +70,14 @@ def read_partitioned(
     X = in_whole_rows(X)
     partitions = partitions_of(X, sample_weight)
     checked_samples(mixture, like(X), reset=reset, dtype=None, ensure_min_samples=0)
-    sent = to_read(mixture)
-    found = partitions.each(partial(_summary, sent))
+    reader = PartitionReader(FittedChecks.of(mixture), Placement.of(mixture))
+    found = partitions.each(partial(_summary, reader))
     summaries = [summary for summary in found if summary is not None]
     check_any(summaries)
     summary = sum(summaries[1:], summaries[0])
     read = ReadPartitions(
         partitions.only([summary is not None for summary in found]),
-        sent,
+        reader,
         summary.dtype,
         np.cumsum([summary.n_samples for summary in summaries]),
     )
@@ -96,6 +96,26 @@ def read_partitioned(
 
 
 @dataclass(frozen=True)
+class PartitionReader:
+    """Makes tensors of partitions, where they are.
+
+    Attributes
+    ----------
+    checks : FittedChecks
+        Of the estimator that is fitted: their features are those of the whole.
+    placement : Placement
+    """
+
+    checks: FittedChecks
+    placement: Placement
+
+    def read(self, piece: Piece, *, checked: bool = False) -> Rows:
+        """Return the samples of a partition that count, and their weights."""
+        reader = Reader.of(self.checks.validate, self.placement, piece)
+        return reader.read(piece, checked=checked)
+
+
+@dataclass(frozen=True)
 class ReadPartitions:
     """Partitions that are known to be sound: the parts of samples in partitions.
 
@@ -103,8 +123,7 @@ class ReadPartitions:
     ----------
     partitions : Partitions
         Those with samples of positive weight.
-    mixture : estimator
-        What `to_read` returns.
+    reader : PartitionReader
     dtype : torch.dtype
         That of all.
     ends : ndarray of shape (n_partitions,)
@@ -112,7 +131,7 @@ class ReadPartitions:
     """
 
     partitions: Partitions
-    mixture: Any
+    reader: PartitionReader
     dtype: torch.dtype
     ends: np.ndarray
 
@@ -139,22 +158,24 @@ class ReadPartitions:
         return joined_rows(asked.each_own(functions))
 
     def _reading(self, function: Callable[..., Any]) -> Callable[[Piece], Any]:
-        return partial(_read, self.mixture, self.dtype, function)
+        return partial(_read, self.reader, self.dtype, function)
 
 
 # -- tasks ----------------------------------------------------------------------------
 
 
-def _summary(mixture: Any, piece: Piece) -> Summary | None:
-    rows = Reader.of(mixture, piece).read(piece)
+def _summary(reader: PartitionReader, piece: Piece) -> Summary | None:
+    rows = reader.read(piece)
     return Summary.of(*rows) if len(rows[0]) > 0 else None
 
 
 def _read(
-    mixture: Any, dtype: torch.dtype, function: Callable[..., Any], piece: Piece
+    reader: PartitionReader,
+    dtype: torch.dtype,
+    function: Callable[..., Any],
+    piece: Piece,
 ) -> Any:
-    rows = Reader.of(mixture, piece).read(piece, checked=True)
-    return function(*cast(rows, dtype))
+    return function(*cast(reader.read(piece, checked=True), dtype))
 
 
 def _take(rows: Tensor, points: Tensor, weights: Tensor | None) -> Rows:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
-from sklearn_keops_gmm._data._checks import check_weighted_samples, resolve_device
+from sklearn_keops_gmm._data._checks import check_weighted_samples
+from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_samples, checked_weights
 from sklearn_keops_gmm._model import Frame
@@ -135,9 +136,7 @@ def read_data(
         order="C",
         ensure_min_samples=2 if reset else 1,
     )
-    device = resolve_device(
-        mixture.device, array, mixture.n_components, mixture.backend
-    )
+    device = Placement.of(mixture).device_for(array)
     weights = None
     if sample_weight is not None:
         checked = checked_weights(sample_weight, array, dtype=array.dtype)

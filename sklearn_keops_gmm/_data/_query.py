@@ -1,4 +1,4 @@
-"""Data and a mixture, ready for what is asked of both."""
+"""Samples and a fitted mixture, ready for what is asked of both."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy
+from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy, to_tensor
+from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._input import checked_weights
-from sklearn_keops_gmm._model import Components, Frame
-from sklearn_keops_gmm.backends import Backend, Reductions
+from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel
+from sklearn_keops_gmm.backends import (
+    Backend,
+    Reductions,
+    choose_backend,
+    get_backend,
+)
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,19 @@ class Bound:
 
 @dataclass(frozen=True)
 class SampleFunction:
-    """What a fitted mixture is asked about each sample; calling it asks an array.
+    """What a fitted mixture answers about each sample; calling it asks an array.
+
+    It is a value: later changes of the estimator change nothing.
 
     Attributes
     ----------
-    mixture : FittedMixture
+    model : GaussianMixtureModel
+        On the CPU.
+    checks : FittedChecks
+        What samples have to be like.
+    placement : Placement
     method : str
-        Its method that asks, for messages.
+        Of the estimator that asks, for messages.
     answer : callable
         Makes a tensor, a row for each sample, of a `Bound`.
     dtype : dtype, default=None
@@ -52,7 +64,9 @@ class SampleFunction:
         Of the answer; None if it has one dimension.
     """
 
-    mixture: Any
+    model: GaussianMixtureModel
+    checks: FittedChecks
+    placement: Placement
     method: str
     answer: Callable[[Bound], Tensor]
     dtype: Any = None
@@ -60,8 +74,22 @@ class SampleFunction:
 
     def __call__(self, X: Any) -> Any:
         """Return the answer for an array, as an array of its kind."""
-        bound = self.mixture._bind(X, self.method)
+        bound = self.bind(X)
         return bound.kind.wrap(self.answer(bound))
+
+    def bind(self, X: Any) -> Bound:
+        """Check an array, and bind it to a backend, with the fitted components."""
+        self.checks.check_namespace(X, self.method)
+        kind = ArrayKind.of(X)
+        array = self.checks.samples(X, kind.float_dtypes)
+        device = self.placement.device_for(array)
+        return Bound(
+            kind,
+            to_tensor(array, device),
+            get_backend(choose_backend(self.placement.backend, device)),
+            self.model.frame.to(device),
+            self.model.components.to(device),
+        )
 
     def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Return the weighted mean of the answer, and the sum of the weights."""

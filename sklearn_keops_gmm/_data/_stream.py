@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -28,6 +28,8 @@ from sklearn_keops_gmm._data._chunked import (
     size_of_sample,
 )
 from sklearn_keops_gmm._data._chunks import check_any, pieces_of
+from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._input import checked_samples
 
 
 def read_streamed(
@@ -61,8 +63,9 @@ def read_streamed(
     for piece in pieces_of(X, sample_weight):
         with piece.named():
             if reader is None:
-                reader = Reader.of(mixture, piece)
-            points, weights = reader.read(piece, first=reset and summary is None)
+                validate = partial(checked_samples, mixture)
+                reader = Reader.of(validate, Placement.of(mixture), piece)
+            points, weights = reader.read(piece, reset=reset and summary is None)
         if len(points) == 0:
             continue
         reservoir.add(points, weights)
@@ -101,7 +104,7 @@ class Pieces:
     ) -> Iterator[Result]:
         for piece in pieces_of(self.X, self.sample_weight):
             with piece.named():
-                points, weights = self.reader.read(piece, checked=True)
+                points, weights = self.reader.read(piece, checked=True, reset=False)
                 if len(points) == 0:
                     continue
                 result = function(*cast((points, weights), self.dtype))

@@ -8,19 +8,17 @@ from typing import Any, Self
 
 import numpy as np
 import sklearn
-import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_keops_gmm._data import (
     checked_samples,
+    fitted_model,
     resolve_features,
     to_numpy,
-    to_tensor,
 )
 from sklearn_keops_gmm._display._style import Style, axes_for, style
-from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import single_thread
 
 _MARGIN = 0.06
@@ -166,18 +164,14 @@ class MixtureDisplay:
             grid = np.stack(np.meshgrid(*ticks), axis=-1)
             log_density = mixture.score_samples(grid.reshape(-1, len(chosen)))
         samples = _some(samples, subsample)
-        weights, means, covariances = (
-            to_tensor(array, torch.device("cpu")).double()
-            for array in (mixture.weights_, mixture.means_, mixture.covariances_)
-        )
-        structure = COVARIANCES[mixture.covariance_type]
+        model = fitted_model(mixture)
         display = cls(
             ticks=ticks,
             log_density=log_density.reshape(grid.shape[:-1]),
             samples=samples,
-            weights=weights.numpy(),
-            means=means.numpy(),
-            covariances=structure.matrices(covariances, means).numpy(),
+            weights=model.parameters.weights.numpy().copy(),
+            means=model.parameters.means.numpy().copy(),
+            covariances=model.matrices.numpy().copy(),
             feature_names=labels,
         )
         return display.plot(ax, **plot_kw)

@@ -4,7 +4,11 @@ from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import Running
-from sklearn_keops_gmm._fit._regularization import n_distinct_rows
+from sklearn_keops_gmm._fit._regularization import (
+    n_distinct_rows,
+    warn_of_large_ridge,
+    warn_of_weak_components,
+)
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
     WarmStart,
@@ -13,6 +17,7 @@ from sklearn_keops_gmm._fit._run import (
     solve,
     starting_point,
 )
+from sklearn_keops_gmm._fit._warnings import warn_user
 
 __all__ = [
     "STARTS",
@@ -27,4 +32,7 @@ __all__ = [
     "n_distinct_rows",
     "solve",
     "starting_point",
+    "warn_of_large_ridge",
+    "warn_of_weak_components",
+    "warn_user",
 ]

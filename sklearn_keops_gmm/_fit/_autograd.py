@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import Components, Structure
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model import Components
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
 from sklearn_keops_gmm.backends import Reductions
 
 
@@ -26,14 +26,14 @@ class LogLikelihood(torch.autograd.Function):
         offsets: Tensor,
         means: Tensor,
         factors: Tensor,
-        structure: Structure,
+        covariance: CovarianceStructure,
         reductions: Reductions,
     ) -> tuple[Tensor, Tensor]:
         # Gradients are off in this thread only, and the sums may need other threads.
         arrays = (array.detach() for array in (offsets, means, factors))
-        moments = reductions.moments(Components(structure, *arrays))
+        moments = reductions.moments(Components(covariance.structure, *arrays))
         ctx.save_for_backward(factors)
-        ctx.moments, ctx.covariance = moments, COVARIANCES[structure]
+        ctx.moments, ctx.covariance = moments, covariance
         ctx.mark_non_differentiable(moments.mass)
         return offsets.new_tensor(moments.log_likelihood), moments.mass
 

@@ -28,7 +28,7 @@ class _NoContext:
 
 
 class _NoCallbacks:
-    """What stands for scikit-learn's mixin where that is older than its callbacks."""
+    """Replaces scikit-learn's mixin in versions without callbacks."""
 
 
 CallbackSupport: Any
@@ -141,6 +141,6 @@ class FitTasks:
         self._iteration.call_on_fit_task_begin(**self._data, **self._of(parameters))
 
     def _of(self, parameters: LazyParameters) -> dict[str, Any]:
-        """Return what a fitted estimator of `parameters` can be made of."""
+        """Return how to make the fitted attributes of a mixture, if a callback asks."""
         attributes = self._attributes
         return {"reconstruction_attributes": lambda: attributes(parameters())}

@@ -29,7 +29,6 @@ from sklearn_keops_gmm._model import (
     without_components,
 )
 from sklearn_keops_gmm._model.covariances import (
-    COVARIANCES,
     ILL_DEFINED,
     CovarianceStructure,
     above_mass_floor,
@@ -121,9 +120,7 @@ class MixtureObjective:
         expectation the moments give.
         """
         components = self.components(parameters)
-        _, gradient = COVARIANCES[components.structure].quadratic_gradient(
-            components.factors, moments
-        )
+        _, gradient = self.covariance.quadratic_gradient(components.factors, moments)
         distances = -(components.factors * gradient).sum()
         complete = moments.mass @ components.offsets - 0.5 * distances
         return moments.log_likelihood - float(complete)
@@ -294,7 +291,7 @@ class MixtureObjective:
             components.offsets,
             components.means,
             components.factors,
-            components.structure,
+            self.covariance,
             self.reductions,
         )
         log_likelihood = total / self.total_weight

@@ -17,7 +17,7 @@ _TOTAL = 2.0**20
 
 
 class Running(NamedTuple):
-    """What online EM remembers: running moments, as the mixture that they made.
+    """The memory of online EM: running moments, held as the mixture that they made.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Running(NamedTuple):
         # Of factors, as a covariance rounded to float32 need not be definite.
         roots = covariance.roots(factors, means)
         axes = torch.eye(means.shape[1], dtype=means.dtype, device=means.device)
-        ridges = torch.as_tensor(ridge).to(means).expand(len(axes))
+        ridges = torch.as_tensor(ridge, dtype=torch.float64).to(means).expand(len(axes))
         # A covariance is the sum of the outer products of its root's columns.
         second = sum(
             covariance.outer(roots[:, :, d])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._start_data import StartData
-from sklearn_keops_gmm._model import PooledCovariances, Ridge
+from sklearn_keops_gmm._fit._warnings import warn_user
+from sklearn_keops_gmm._model import GaussianMixtureModel, PooledCovariances, Ridge
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # So many samples tell the variances of features, and on which lattice values lie.
@@ -82,19 +81,17 @@ def find_ridge(
     return Ridge(size, torch.from_numpy(amounts / size).to(problem.centre))
 
 
-def warn_of_large_ridge(reg_covar: float, problem: StartData) -> None:
+def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:
     """Warn where `reg_covar` is no longer negligible beside the data's variances."""
-    if reg_covar == 0.0:
+    if isinstance(reg_covar, str) or reg_covar == 0.0:
         return
     variances = Sample(problem).variances()
     variances = variances[variances > 0]
     if len(variances) and reg_covar > _LARGE * variances.min():
-        warnings.warn(
+        warn_user(
             f"reg_covar={reg_covar:g} is more than a hundredth of the smallest "
             f"variance of a feature, {variances.min():.3g}: it widens the components. "
             "Scale the input data, decrease reg_covar, or use reg_covar='auto'.",
-            UserWarning,
-            stacklevel=5,
         )
 
 
@@ -104,6 +101,37 @@ def n_distinct_rows(points: Tensor, enough: int) -> int:
     if max(len(np.unique(column)) for column in rows.T) >= enough:
         return enough
     return min(enough, len(np.unique(rows, axis=0)))
+
+
+def weak_components(
+    model: GaussianMixtureModel, ridge: Ridge, sample_size: float
+) -> list[int]:
+    """Return the components that the data say too little about.
+
+    They hold fewer than D + 1 samples, or what is added to variances is most of one
+    of theirs.
+    """
+    few = model.parameters.weights * sample_size < model.n_features + 1
+    variances = torch.diagonal(model.matrices, dim1=-2, dim2=-1)
+    added = torch.from_numpy(ridge.array(model.n_features)).to(variances)
+    weak = few | (variances < 2.0 * added).any(1)
+    return [int(j) for j in weak.nonzero()[:, 0]] if model.n_components > 1 else []
+
+
+def warn_of_weak_components(weak: list[int], remedy: str) -> None:
+    """Warn of components that the data say too little about, if there are any."""
+    if weak:
+        warn_user(
+            f"Of the components found, {_listed(weak)} rest on fewer samples than "
+            "features plus one, or on values that are all but equal: they describe "
+            f"single samples rather than a cluster. {remedy}",
+        )
+
+
+def _listed(numbers: list[int]) -> str:
+    """Return numbers as words of a sentence, the first few of them."""
+    shown = ", ".join(map(str, numbers[:5]))
+    return shown if len(numbers) <= 5 else f"{shown} and {len(numbers) - 5} more"
 
 
 class Sample:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
+from torch import Tensor
 
 from sklearn_keops_gmm._data import (
     Data,
@@ -17,11 +18,16 @@ from sklearn_keops_gmm._data import (
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from sklearn_keops_gmm._fit._regularization import find_ridge, pooled_covariances
+from sklearn_keops_gmm._fit._regularization import (
+    find_ridge,
+    pooled_covariances,
+    weak_components,
+)
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter
 from sklearn_keops_gmm._model import (
+    GaussianMixtureModel,
     LazyParameters,
     MixtureParameters,
     Prior,
@@ -32,7 +38,7 @@ from sklearn_keops_gmm._model import (
     SparsityPrior,
     UserPrior,
 )
-from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
+from sklearn_keops_gmm._model.covariances import CovarianceStructure, make_covariance
 from sklearn_keops_gmm.backends import choose_backend, get_backend
 from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
 
@@ -78,11 +84,29 @@ class FitProblem:
         What solvers see.
     sample_size : float
         How many samples of weight 1 say as much as all.
+    pooling : float
+        The pseudo-samples of the covariances' prior; 0 if there is none.
     """
 
     problem: StartData
     objective: MixtureObjective
     sample_size: float
+    pooling: float
+
+    def model(self, parameters: MixtureParameters) -> GaussianMixtureModel:
+        """Return the model that has some parameters."""
+        return GaussianMixtureModel(parameters, self.problem.covariance)
+
+    @property
+    def ridge(self) -> Tensor:
+        """What is added to the variance of each feature, (D,)."""
+        ridge = self.objective.ridge.array(self.problem.points.shape[1])
+        return torch.from_numpy(ridge)
+
+    def weak_components(self, parameters: MixtureParameters) -> list[int]:
+        """Return the components that the data say too little about."""
+        ridge = self.objective.ridge
+        return weak_components(self.model(parameters), ridge, self.sample_size)
 
 
 @dataclass(frozen=True)
@@ -98,24 +122,24 @@ def build_problem(mixture: Parameters, data: Data) -> FitProblem:
     points, weights = data.points, data.sample_weight
     name = choose_backend(mixture.backend, points.device)
     frame = data.frame()
-    covariance = COVARIANCES[mixture.covariance_type]
+    covariance = make_covariance(mixture.covariance_type)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     problem = StartData(points, weights, frame, n_components, covariance, init_size)
     size = data.sample_size
-    pooling = pooled_covariances(
-        covariance, mixture.covariance_pooling, size, n_features
-    )
+    pooled = mixture.covariance_pooling
+    pooling = pooled_covariances(covariance, pooled, size, n_features)
     objective = MixtureObjective(
         data.bind(get_backend(name), frame),
         data.total_weight,
         covariance,
         n_components,
         _priors(mixture, covariance, pooling),
-        find_ridge(mixture.reg_covar, problem, size, lattice=pooling is not None),
+        find_ridge(mixture.reg_covar, problem, size, lattice=pooled != 0),
         Rounding(frame.centre, points.dtype),
     )
-    return FitProblem(problem, objective, size)
+    pseudo_samples = 0.0 if pooling is None else pooling.pseudo_samples
+    return FitProblem(problem, objective, size, pseudo_samples)
 
 
 def _priors(

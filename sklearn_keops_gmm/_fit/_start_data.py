@@ -12,8 +12,8 @@ from numpy.random import RandomState
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
-from sklearn_keops_gmm._data import Extent, power_of_two
-from sklearn_keops_gmm._model import Frame
+from sklearn_keops_gmm._data import Extent
+from sklearn_keops_gmm._model import Frame, power_of_two
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # Coordinates in a tile; and numbers in one of a GPU, whose kernels take long to start.
@@ -106,7 +106,7 @@ class StartData:
         return np.searchsorted(ends, copies, side="right")
 
     def copies(self) -> Iterator[tuple[slice | Tensor, Tensor]]:
-        """Go through the data, a row once for each copy if its weight is a count.
+        """Yield all rows with their weights; one that counts copies once for each copy.
 
         Yields
         ------

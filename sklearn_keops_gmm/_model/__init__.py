@@ -1,6 +1,9 @@
 """Values: parameters of mixtures, covariances, priors, criteria."""
 
 from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
+from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
+from sklearn_keops_gmm._model._from_arrays import model_of
+from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
 from sklearn_keops_gmm._model._mixture_edits import (
     neighbouring_pairs,
     select_components,
@@ -31,7 +34,7 @@ from sklearn_keops_gmm._model._priors import (
     Unknowns,
     UserPrior,
 )
-from sklearn_keops_gmm._model._regression import Regression, marginal
+from sklearn_keops_gmm._model._regression import Regression
 
 __all__ = [
     "CRITERIA",
@@ -40,6 +43,7 @@ __all__ = [
     "Evaluation",
     "Evidence",
     "Frame",
+    "GaussianMixtureModel",
     "LazyParameters",
     "Leap",
     "MixtureParameters",
@@ -57,9 +61,12 @@ __all__ = [
     "Targets",
     "Unknowns",
     "UserPrior",
-    "marginal",
+    "model_of",
     "neighbouring_pairs",
+    "power_of_two",
+    "reach_of_most",
     "select_components",
     "split_component",
+    "unit_of",
     "without_components",
 ]

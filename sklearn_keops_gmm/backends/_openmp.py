@@ -22,7 +22,7 @@ from sklearn_keops_gmm.backends._workspace import memory_errors
 
 
 class _Before(NamedTuple):
-    """What a thread had before it was held: torch's number, and MKL's, 0 for none."""
+    """Numbers of threads before they were held to 1: torch's, and MKL's, 0 for none."""
 
     threads: int
     mkl: int

@@ -51,7 +51,7 @@ class _Holders:
                     setattr(switch, _NAME, _EXACT)
 
     def leave(self) -> None:
-        """Need them no more."""
+        """No longer ask for them."""
         with self._lock:
             self._count -= 1
             if self._count == 0:

@@ -51,7 +51,7 @@ class _Callers:
         self.forget()
 
     def forget(self) -> None:
-        """Start from none."""
+        """Begin anew, as a forked child must: locks and threads are its parent's."""
         self._lock = threading.Lock()
         self._count = 0
 
@@ -75,7 +75,7 @@ class _Helpers:
         self.forget()
 
     def forget(self) -> None:
-        """Start from none."""
+        """Begin anew, as a forked child must: locks and threads are its parent's."""
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._size = 0

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def places_in_matrix(rows: Tensor, columns: Tensor, n_features: int) -> Tensor:
-    """Return which number of a list is each entry of a symmetric matrix, (D * D,).
+    """Return where in a list each entry of a symmetric matrix is found, (D * D,).
 
     The list has the entries at `rows` and `columns`, of the upper triangle all.
     """

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from sklearn_keops_gmm._model._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
 from tests import reference
-from tests.data import BACKENDS, DENSE_BACKENDS
+from tests.common import BACKENDS, DENSE_BACKENDS
 from tests.reference import STRUCTURES
 
 DTYPES = [np.float64, np.float32]

@@ -8,7 +8,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._data._frame import Extent, frame_of_mixture
+from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._model._frame import frame_of_mixture
 from sklearn_keops_gmm._model._parameters import Frame
 from tests import reference
 from tests.backends.cases import (
@@ -22,7 +23,7 @@ from tests.backends.cases import (
     make_case,
     tolerance,
 )
-from tests.data import needs_compiled
+from tests.common import needs_compiled
 from tests.reference import COVARIANCE_TYPES
 
 # How far, for each dtype: near the ends of what squares, and numbers, can be.

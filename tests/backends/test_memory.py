@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.backends.cases import every_backend, make_case
-from tests.data import needs_compiled
+from tests.common import needs_compiled
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(),

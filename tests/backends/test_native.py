@@ -26,7 +26,7 @@ from tests.backends.cases import (
     shape_of_factors,
     tolerance,
 )
-from tests.data import needs_compiled
+from tests.common import needs_compiled
 
 pytestmark = needs_compiled
 

@@ -21,7 +21,7 @@ from tests.backends.arguments import (
     wrong_reductions,
 )
 from tests.backends.cases import every_dtype, every_structure, make_case
-from tests.data import needs_compiled
+from tests.common import needs_compiled
 
 pytestmark = needs_compiled
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm.backends import _openmp
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
-from tests.data import blobs
+from tests.common import blobs
 
 CPU = torch.device("cpu")
 

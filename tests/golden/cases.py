@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests import data
+from tests import common
 from tests.reference import COVARIANCE_TYPES
 
 
@@ -31,12 +31,12 @@ SOLVERS = {
     "adam-batches": {"solver": "adam", "batch_size": 30},
 }
 DATA = {
-    "line": lambda: data.iris()[::2, 2:3],
-    "plane": lambda: data.blobs(100),
-    "far": lambda: data.blobs(100) * 0.1 + 1e3,
-    "iris": lambda: data.iris()[::2],
-    "wine": lambda: data.wine()[::2, :7],
-    "many": lambda: data.blobs(1000),
+    "line": lambda: common.iris()[::2, 2:3],
+    "plane": lambda: common.blobs(100),
+    "far": lambda: common.blobs(100) * 0.1 + 1e3,
+    "iris": lambda: common.iris()[::2],
+    "wine": lambda: common.wine()[::2, :7],
+    "many": lambda: common.blobs(1000),
 }
 FULL = {
     "type": COVARIANCE_TYPES,
@@ -134,7 +134,7 @@ def parameters(case: Case, X: np.ndarray, n_components: int = 4) -> dict[str, An
         "random_state": 0,
     } | {name: case[name] for name in ("n_init", "init_size", "reg_covar")}
     if case["start"] == "user":
-        given |= data.start(X, case["type"], n_components, scale=4.0)
+        given |= common.start(X, case["type"], n_components, scale=4.0)
     else:
         given["init_params"] = case["start"]
     return given | SOLVERS[case["solver"]]

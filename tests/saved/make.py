@@ -27,7 +27,7 @@ from sklearn_keops_gmm import (
     __version__,
     sparsity_path,
 )
-from tests.data import iris
+from tests.common import iris
 from tests.reference import COVARIANCE_TYPES
 from tests.saved.priors import total_precision
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.data import precisions
+from tests.common import precisions
 from tests.reference import COVARIANCE_TYPES
 from tests.soak import data
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests import reference
-from tests.data import mixture_of
+from tests.common import mixture_of
 from tests.soak.rounding import expected
 
 _ARRAYS = (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import blobs
+from tests.common import blobs
 from tests.soak import cases, fits, invariants, workers
 from tests.soak.fits import Outcome
 from tests.soak.invariants import Violation

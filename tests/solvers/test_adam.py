@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
-from tests.data import blobs, every_backend, mixture_of, spiral, start
+from tests.common import blobs, every_backend, mixture_of, spiral, start
 from tests.reference import COVARIANCE_TYPES
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.data import DENSE_BACKENDS, blobs
+from tests.common import DENSE_BACKENDS, blobs
 from tests.reference import COVARIANCE_TYPES
 from tests.solvers.test_em import error_of_fit
 

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
-from tests.data import mixture_of, spiral, start
+from tests.common import mixture_of, spiral, start
 from tests.reference import COVARIANCE_TYPES
 
 problems = st.fixed_dictionaries(

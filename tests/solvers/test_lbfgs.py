@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
-from tests.data import blobs, every_backend, iris, mixture_of, spiral, start
+from tests.common import blobs, every_backend, iris, mixture_of, spiral, start
 from tests.reference import COVARIANCE_TYPES
 
 every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
-from tests.data import blobs, every_backend, mixture_of, spiral
+from tests.common import blobs, every_backend, mixture_of, spiral
 from tests.reference import COVARIANCE_TYPES
 from tests.solvers.test_em import draw, error_of_fit, narrowest, problems
 

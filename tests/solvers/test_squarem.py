@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from tests.data import blobs, spiral, start
+from tests.common import blobs, spiral, start
 from tests.reference import COVARIANCE_TYPES
 
 

@@ -4,6 +4,11 @@ Adding a type means adding a class here and a line to `COVARIANCES`; no other fi
 asks which type it works with.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 from sklearn_keops_gmm._model.covariances._base import (
     ILL_DEFINED,
     MASS_FLOOR,
@@ -21,17 +26,32 @@ from sklearn_keops_gmm._model.covariances._matrices import (
     TiedCovariance,
 )
 
-COVARIANCES: dict[str, CovarianceStructure] = {
+# By the names that `covariance_type` takes.
+COVARIANCES: dict[str, Callable[..., CovarianceStructure]] = {
     covariance.name: covariance
     for covariance in (
-        FullCovariance(),
-        TiedCovariance(),
-        DiagonalCovariance(),
-        SphericalCovariance(),
-        TiedDiagonalCovariance(),
-        TiedSphericalCovariance(),
+        FullCovariance,
+        TiedCovariance,
+        DiagonalCovariance,
+        SphericalCovariance,
+        TiedDiagonalCovariance,
+        TiedSphericalCovariance,
     )
 }
+
+
+def make_covariance(covariance_type: str, **options: Any) -> CovarianceStructure:
+    """Return the structure of that name.
+
+    Parameters
+    ----------
+    covariance_type : str
+        A key of `COVARIANCES`.
+    **options
+        What its class takes. None of the package's own takes any.
+    """
+    return COVARIANCES[covariance_type](**options)
+
 
 __all__ = [
     "COVARIANCES",
@@ -39,4 +59,5 @@ __all__ = [
     "MASS_FLOOR",
     "CovarianceStructure",
     "above_mass_floor",
+    "make_covariance",
 ]

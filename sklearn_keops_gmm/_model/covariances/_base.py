@@ -142,6 +142,8 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     ) -> tuple[Tensor, Tensor]:
         """Differentiate ``-0.5 sum_ij v_i g_ij ||A_j^T (x_i - means_j)||^2``.
 
+        With respect to means and to factors as `expand` returns them.
+
         The responsibilities g_ij are held constant: by Fisher's identity this is
         the gradient of the log-likelihood, apart from the offsets.
 

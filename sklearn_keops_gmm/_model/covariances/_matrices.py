@@ -166,7 +166,7 @@ class _MatrixCovariance(CovarianceStructure):
         # Sums in another basis or about other points are symmetric but for rounding.
         covariances = 0.5 * (covariances + covariances.mT)
         regularized = covariances + ridge * identity
-        least = float(torch.as_tensor(ridge).min())
+        least = float(torch.as_tensor(ridge, dtype=torch.float64).min())
         if least > 0 and torch.linalg.cholesky_ex(regularized).info.any():
             if not torch.isfinite(covariances).all():
                 raise ValueError(ILL_DEFINED)

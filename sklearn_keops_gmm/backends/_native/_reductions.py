@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
+from sklearn_keops_gmm.backends._kept import kept_with_components
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
@@ -33,6 +34,8 @@ from sklearn_keops_gmm.backends._workspace import memory_budget
 # What a chunk has at least: sums over pairs, about a tenth of a millisecond, for which
 # it is worth to wake a thread; and rows, about a tile, which its own sums are for.
 _GRAIN, _ROWS = 2**20, 384
+# What the compiled module calls the dtypes of points.
+_CHARS = {torch.float32: "f", torch.float64: "d"}
 
 
 class NativeReductions:
@@ -109,7 +112,7 @@ class NativeReductions:
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
-        mixture = self._mixture(components)
+        mixture = _packed(components, self._frame, self._points.dtype)
         visit = self._visit("moments", mixture)
         size = _native().n_sums(mixture)
 
@@ -128,7 +131,7 @@ class NativeReductions:
 
     def _write(self, reduction: str, components: Components, out: Tensor) -> None:
         """Fill `out`, which has a row for each sample."""
-        mixture = self._mixture(components)
+        mixture = _packed(components, self._frame, self._points.dtype)
         visit = self._visit(reduction, mixture)
         chunks = self._chunks(_native().n_sums(mixture))
         map_threads(lambda rows: visit(rows, out[rows]), chunks, self._points.device)
@@ -140,15 +143,6 @@ class NativeReductions:
         """
         n = len(self._points)
         return slices(n, min(at_most, n * size // _GRAIN, n // _ROWS))
-
-    @single_thread()
-    def _mixture(self, components: Components) -> Any:
-        """Return the components as the compiled module keeps them."""
-        components = _triangular(components.in_frame(self._frame))
-        parts = components.offsets, components.means, components.factors
-        arrays = [part.double().contiguous().numpy() for part in parts]
-        char = self._points.numpy().dtype.char
-        return _native().mixture(char, components.structure, *arrays)
 
     def _visit(self, reduction: str, mixture: Any) -> Callable[[slice, Tensor], None]:
         """Return what reduces some rows to an array for the results."""
@@ -167,13 +161,23 @@ class NativeReductions:
         return visit
 
 
+@kept_with_components
+@single_thread()
+def _packed(components: Components, frame: Frame, dtype: torch.dtype) -> Any:
+    """Return the components as the compiled module keeps them."""
+    components = _triangular(components.in_frame(frame))
+    parts = components.offsets, components.means, components.factors
+    arrays = [part.double().contiguous().numpy() for part in parts]
+    return _native().mixture(_CHARS[dtype], components.structure, *arrays)
+
+
 def _native() -> Any:
     """Return the compiled module, which has no annotations."""
     return native_module()
 
 
 def _side_by_side(array: Tensor) -> Tensor:
-    """Return the same numbers as the loops want them: without strides, and aligned.
+    """Return the same numbers as the loops need them: contiguous, and aligned.
 
     A column of a table has a stride, and what came over a network lies anywhere.
     """
@@ -192,7 +196,7 @@ def _triangular(components: Components) -> Components:
 
 
 def _moments(sums: Tensor, components: Components) -> Moments:
-    """Return what sums say about moments: those of one component after the other.
+    """Return the moments that sums hold, one component after the other.
 
     The log-likelihood comes last.
     """
@@ -213,6 +217,6 @@ def _moments(sums: Tensor, components: Components) -> Moments:
 
 @cache
 def _entries(n_features: int) -> Tensor:
-    """Return where each entry of a matrix is in its upper triangle."""
+    """Return where in its upper triangle each entry of a matrix is found."""
     rows, columns = torch.triu_indices(n_features, n_features)
     return places_in_matrix(rows, columns, n_features)

@@ -177,7 +177,7 @@ class TorchReductions:
     def _for_each(
         self, components: Components, visit: Callable[[slice, Tensor, Tensor], None]
     ) -> None:
-        """Show `visit` each tile of rows, its logits, and the components of those."""
+        """Call `visit` with each tile of rows, its logits, and their components."""
         pairs = self._pairs(components)
 
         def run(tiles: Sequence[slice]) -> None:

@@ -40,7 +40,7 @@ def whitening(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reach_of_most(distances: Tensor) -> Tensor:
-    """Return a distance that all but a few points are within: groups are no few."""
+    """Return a distance within which all but outliers lie, never a quarter."""
     few = distances[:: -(-len(distances) // _SAMPLE_SIZE)]
     return torch.maximum(_FAR * _typical(few)[0], few.quantile(0.75))
 

@@ -1,0 +1,148 @@
+"""What samples need to know of a fitted estimator, as values that can be sent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
+from sklearn_keops_gmm._data._checks import resolve_device
+from sklearn_keops_gmm._data._input import checked_samples
+from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
+from sklearn_keops_gmm._model.covariances import COVARIANCES
+
+# What a model is made of.
+_PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+# What scikit-learn's checks of samples read, besides the class.
+_READ = ("n_features_in_", "feature_names_in_", "means_")
+_PLAIN_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def fitted_model(estimator: Any) -> GaussianMixtureModel:
+    """Return the mixture that an estimator's attributes describe, as they are now.
+
+    Raises
+    ------
+    ValueError
+        If they, or its `covariance_type`, were changed and make no mixture any more.
+    """
+    attributes = (to_numpy(getattr(estimator, name)) for name in _PARAMETERS)
+    arrays = [np.asarray(attribute) for attribute in attributes]
+    # An estimator that has found its type says which.
+    covariance_type = getattr(estimator, "covariance_type_", estimator.covariance_type)
+    then = getattr(estimator, "_fitted_covariance_type", covariance_type)
+    _, means, covariances, _ = arrays
+    # Arrays of two types can have the same shape.
+    unchanged = covariances.shape == COVARIANCES[then]().shape(*means.shape)
+    if then != covariance_type and unchanged:
+        raise ValueError(
+            f"covariance_type={covariance_type!r} was set after this mixture was "
+            f"fitted with {then!r}. Fit it again."
+        )
+    return model_of(covariance_type, *arrays)
+
+
+@dataclass(frozen=True)
+class FittedChecks:
+    """scikit-learn's checks of samples against those that an estimator has seen.
+
+    Attributes
+    ----------
+    estimator : type
+        Its class, which messages name.
+    seen : dict
+        Attributes of its fit.
+    """
+
+    estimator: type
+    seen: dict[str, Any]
+
+    @classmethod
+    def of(cls, estimator: Any) -> FittedChecks:
+        """Return the checks of an estimator that knows its features."""
+        attributes = vars(estimator)
+        seen = {name: attributes[name] for name in _READ if name in attributes}
+        return cls(type(estimator), seen)
+
+    def validate(self, X: Any, **how: Any) -> Any:
+        """Return samples as an array; `how` is for `checked_samples`.
+
+        Raises
+        ------
+        ValueError
+            If they are unusable, or have other features.
+        """
+        return checked_samples(self._stand_in(), X, reset=False, **how)
+
+    def samples(self, X: Any, dtypes: list[Any]) -> Any:
+        """Return samples as a contiguous array of one of those dtypes.
+
+        Raises
+        ------
+        ValueError
+            If they are unusable, or have other features.
+        """
+        if self._is_plain(X):
+            return X
+        return self.validate(X, dtype=dtypes, order="C")
+
+    def _is_plain(self, X: Any) -> bool:
+        """Tell whether `validate` would return an array as it is.
+
+        That takes it as long as to compute with a few samples, or longer.
+        """
+        return (
+            type(X) is np.ndarray
+            and X.dtype in _PLAIN_DTYPES
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == self.seen.get("n_features_in_")
+            and X.flags.c_contiguous
+            and "feature_names_in_" not in self.seen
+            and _has_finite_sum(X)
+        )
+
+    def check_namespace(self, X: Any, method: str) -> None:
+        """Raise ValueError unless samples are arrays like those of the fit."""
+        stand_in = self._stand_in()
+        check_same_namespace(X, stand_in, attribute="means_", method=method)
+
+    def _stand_in(self) -> Any:
+        found: Any = object.__new__(self.estimator)
+        found.__dict__.update(self.seen)
+        return found
+
+
+def _has_finite_sum(X: np.ndarray) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(X.sum())
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where to compute, as a user has asked for it.
+
+    Attributes
+    ----------
+    device : str or torch.device
+    backend : str
+    n_components : int
+        How many components there are to compute with.
+    """
+
+    device: str | torch.device
+    backend: str
+    n_components: int
+
+    @classmethod
+    def of(cls, estimator: Any) -> Placement:
+        """Return that of a fit."""
+        return cls(estimator.device, estimator.backend, estimator.n_components)
+
+    def device_for(self, array: Any) -> torch.device:
+        """Return the device for samples, (N, D)."""
+        return resolve_device(self.device, array, self.n_components, self.backend)

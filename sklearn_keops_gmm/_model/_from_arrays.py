@@ -1,0 +1,105 @@
+"""Models of arrays that users may change: made anew where they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._parameters import MixtureParameters
+from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
+
+# Models of so many bytes are kept, as many of them. To compare larger ones takes about
+# as long as to make them anew.
+_MOST_BYTES, _MOST_MODELS = 2**18, 128
+
+
+class _Content(NamedTuple):
+    """What is in an array."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    def array(self) -> np.ndarray:
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
+
+
+def model_of(
+    covariance_type: str,
+    weights: np.ndarray,
+    means: np.ndarray,
+    covariances: np.ndarray,
+    precisions_cholesky: np.ndarray,
+) -> GaussianMixtureModel:
+    """Return the model that arrays describe, whatever their precision.
+
+    Small models are kept: the same content gives the same model, with all that was
+    derived from it. The arrays are copied.
+
+    Raises
+    ------
+    ValueError
+        If they are not of shapes that go together, or no numbers of a mixture.
+    """
+    arrays = weights, means, covariances, precisions_cholesky
+    made = COVARIANCES[covariance_type]
+    if sum(array.nbytes for array in arrays) > _MOST_BYTES:
+        return _model(made, *arrays)
+    contents = (_Content(a.dtype.str, a.shape, a.tobytes()) for a in arrays)
+    return _kept_model(made, *contents)
+
+
+# Its lock is Python's own, which a forked child does not inherit locked.
+@lru_cache(_MOST_MODELS)
+def _kept_model(
+    make: Callable[..., CovarianceStructure], *contents: _Content
+) -> GaussianMixtureModel:
+    return _model(make, *(content.array() for content in contents))
+
+
+def _model(
+    make: Callable[..., CovarianceStructure], *arrays: np.ndarray
+) -> GaussianMixtureModel:
+    covariance = make()
+    _check_arrays(covariance, *arrays)
+    weights, means, covariances, factors = (
+        torch.from_numpy(array.astype(np.float64)) for array in arrays
+    )
+    parameters = MixtureParameters(weights, means, covariances, factors)
+    return GaussianMixtureModel(parameters, covariance)
+
+
+def _check_arrays(
+    covariance: CovarianceStructure,
+    weights: np.ndarray,
+    means: np.ndarray,
+    covariances: np.ndarray,
+    precisions_cholesky: np.ndarray,
+) -> None:
+    """Raise ValueError if arrays, which users may have changed, are no mixture."""
+    own = covariance.shape(*means.shape)
+    expected = {
+        "weights_": (weights, means.shape[:1]),
+        "covariances_": (covariances, own),
+        "precisions_cholesky_": (precisions_cholesky, own),
+    }
+    for name, (array, shape) in expected.items():
+        if array.shape != tuple(shape):
+            raise ValueError(
+                f"{name} is of shape {array.shape}, but with covariance_type="
+                f"{covariance.name!r} and means_ of shape {means.shape} it has to be "
+                f"of shape {tuple(shape)}: one of them was changed. Fit it again."
+            )
+    for name, (array, _) in (expected | {"means_": (means, ())}).items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has a NaN or infinity. Fit it again.")
+    if (weights < 0).any() or not weights.any():
+        raise ValueError(
+            "weights_ have to be >= 0, and not all of them 0; got "
+            f"{weights.tolist()}. Fit it again."
+        )

@@ -1,0 +1,159 @@
+"""A fitted mixture as a value: parameters, and the structure of its covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from torch import Tensor
+
+from sklearn_keops_gmm._model._frame import frame_of_mixture
+from sklearn_keops_gmm._model._mixture_edits import without_components
+from sklearn_keops_gmm._model._parameters import Components, Frame, MixtureParameters
+from sklearn_keops_gmm._model._regression import Regression, marginal
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianMixtureModel:
+    """A Gaussian mixture that does not change.
+
+    What is derived from it is made once, when it is first asked for, and is not
+    pickled.
+
+    Attributes
+    ----------
+    parameters : MixtureParameters
+        M components of D features.
+    covariance : CovarianceStructure
+    """
+
+    parameters: MixtureParameters
+    covariance: CovarianceStructure
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return type(self), (self.parameters, self.covariance)
+
+    @property
+    def n_components(self) -> int:
+        """The number of components, M."""
+        return len(self.parameters.means)
+
+    @property
+    def n_features(self) -> int:
+        """The number of features, D."""
+        return self.parameters.means.shape[1]
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of free numbers: those of weights sum to 1."""
+        shape = self.n_components, self.n_features
+        of_covariances = self.covariance.n_parameters(*shape)
+        return of_covariances + self.n_components * self.n_features + shape[0] - 1
+
+    @property
+    def precisions(self) -> Tensor:
+        """The inverses of the covariances, of the same shape."""
+        return self.covariance.precisions(self.parameters.precisions_cholesky)
+
+    @property
+    def matrices(self) -> Tensor:
+        """A covariance matrix for each component, (M, D, D)."""
+        parameters = self.parameters
+        return self.covariance.matrices(parameters.covariances, parameters.means)
+
+    @cached_property
+    def components(self) -> Components:
+        """What backends need to know."""
+        parameters = self.parameters
+        return self.covariance.components(
+            parameters.weights.log(), parameters.means, parameters.precisions_cholesky
+        )
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The frame in which samples are compared with it, whatever they are."""
+        parameters = self.parameters
+        return frame_of_mixture(
+            parameters.weights, parameters.means, parameters.covariances
+        )
+
+    def to(self, device: torch.device) -> GaussianMixtureModel:
+        """Return the same mixture on another device."""
+        if self.parameters.means.device == device:
+            return self
+        return replace(self, parameters=self.parameters.to(device))
+
+    # -- other mixtures ------------------------------------------------------------
+
+    def select(self, chosen: Tensor) -> GaussianMixtureModel:
+        """Return the mixture of some components, (M,) bool, whose weights sum to 1."""
+        kept = without_components(self.covariance, self.parameters, ~chosen)
+        return replace(self, parameters=kept)
+
+    def marginal(self, features: Sequence[int]) -> GaussianMixtureModel:
+        """Return the mixture of some features alone, in their order."""
+        kept = marginal(self.parameters, self.covariance, features)
+        return replace(self, parameters=kept)
+
+    def regression(self, given: Sequence[int]) -> Regression:
+        """Return how all other features depend on some."""
+        targets = [i for i in range(self.n_features) if i not in set(given)]
+        return Regression.of(self.parameters, self.covariance, given, targets)
+
+    def condition(
+        self, given: Sequence[int], values: Tensor, responsibilities: Tensor
+    ) -> GaussianMixtureModel:
+        """Return the mixture of all other features, given the values of some.
+
+        Parameters
+        ----------
+        given : sequence of F int
+        values : Tensor of shape (F,)
+        responsibilities : Tensor of shape (M,)
+            Those of ``marginal(given)`` for the values. Components that have none
+            are left out.
+        """
+        regression = self.regression(given)
+        kept = regression.at(values, responsibilities, self.covariance)
+        return replace(self, parameters=kept)
+
+    # -- samples -------------------------------------------------------------------
+
+    def sample(
+        self, n_samples: int, random_state: RandomState, dtype: Any = np.float64
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw samples, grouped by component.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : RandomState
+        dtype : dtype, default=float64
+            Of the arithmetic. In float64 it is scikit-learn's.
+
+        Returns
+        -------
+        points : ndarray of shape (n_samples, D)
+        components : ndarray of shape (n_samples,), int64
+        """
+        weights, means, covariances = (
+            array.cpu().numpy()
+            for array in (
+                self.parameters.weights,
+                self.parameters.means,
+                self.parameters.covariances,
+            )
+        )
+        if dtype != np.float64:
+            weights = weights / weights.sum()  # as rounded they need not sum to 1
+        counts = random_state.multinomial(n_samples, weights)
+        points = self.covariance.draw(
+            random_state, means.astype(dtype), covariances.astype(dtype), counts
+        )
+        return points, np.repeat(np.arange(len(counts)), counts)

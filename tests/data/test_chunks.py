@@ -1,0 +1,309 @@
+"""Samples read piece by piece: the answers of those held at once, in little memory."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm._data import _chunks
+from sklearn_keops_gmm._data._stream import Reservoir
+from tests.common import blobs, every_backend, sorted_far_blobs, start
+
+TYPES = ["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"]
+CUTS = [0, 130, 130, 131, 400]
+
+
+class Loader:
+    """Arrays that are made when they are asked for."""
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+        self.n_read = 0
+
+    def __len__(self):
+        return len(self.arrays)
+
+    def __getitem__(self, index):
+        self.n_read += 1
+        return self.arrays[index].copy()
+
+
+def divided(array, cuts=CUTS):
+    return np.split(array, cuts)
+
+
+def as_map(X, path, mode="r"):
+    X = np.ascontiguousarray(X)
+    X.tofile(path)
+    return np.memmap(path, dtype=X.dtype, mode=mode, shape=X.shape)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Read maps of files forty rows of two features at a time."""
+    monkeypatch.setattr(_chunks, "_BYTES", 640)
+
+
+def assert_same_fit(one, other, rtol=1e-8):
+    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
+        assert_allclose(getattr(one, name), getattr(other, name), rtol, 1e-10)
+    assert one.n_iter_ == other.n_iter_
+    assert_allclose(one.costs_, other.costs_, rtol)
+    assert one.cost_ == pytest.approx(other.cost_, rel=rtol)
+
+
+@every_backend
+@pytest.mark.parametrize("container", [list, tuple, Loader])
+def test_sequences_fit_as_arrays(container, backend):
+    X = blobs()
+    model = KeOpsGaussianMixture(
+        **start(X, "full", 3), backend=backend, tol=1e-6, max_iter=300
+    )
+    whole = model.fit(X)
+    parts = container(divided(X))
+    model = KeOpsGaussianMixture(**model.get_params()).fit(parts)
+    assert_same_fit(model, whole)
+    assert_allclose(model.score_samples(parts), whole.score_samples(X), rtol=1e-8)
+    assert_array_equal(model.predict(parts), whole.predict(X))
+    assert_allclose(model.predict_proba(parts), whole.predict_proba(X), atol=1e-8)
+    for method in ("score", "aic", "bic"):
+        found, expected = getattr(model, method)(parts), getattr(whole, method)(X)
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("structure", TYPES)
+def test_sorted_pieces_of_all_structures(structure, weighted, rng):
+    """Pieces that hold one blob each, far from the origin."""
+    X, weights = sorted_far_blobs(weighted, rng)
+    model = KeOpsGaussianMixture(**start(X, structure, 3), tol=1e-6, max_iter=300)
+    whole = model.fit(X, sample_weight=weights)
+    twin = KeOpsGaussianMixture(**model.get_params())
+    parts = None if weights is None else divided(weights)
+    twin.fit(divided(X), sample_weight=parts)
+    assert_same_fit(twin, whole, 1e-7)
+    for method in ("score", "bic"):
+        expected = getattr(whole, method)(X, sample_weight=weights)
+        found = getattr(twin, method)(divided(X), sample_weight=parts)
+        assert found == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"solver": "lbfgs"},
+        {"solver": "adam", "max_iter": 20},
+        {"solver": "adam", "max_iter": 3, "batch_size": 70, "random_state": 0},
+        {"sparsity": 4.0, "n_components": 6},
+        {"acceleration": "squarem"},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_all_solvers(parameters):
+    X = blobs()
+    given = start(X, "full", parameters.get("n_components", 3)) | parameters
+    whole = KeOpsGaussianMixture(**given).fit(X)
+    assert_same_fit(KeOpsGaussianMixture(**given).fit(divided(X)), whole, 1e-5)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int16"])
+def test_maps_of_files(dtype, mode, tmp_path):
+    X = (10 * blobs()).astype(dtype)
+    given = start(X.astype(float), "full", 3) | {"tol": 1e-6, "max_iter": 300}
+    mapped = as_map(X, tmp_path / "X", mode)
+    if mode != "r":
+        mapped[7] = X[7] = 3
+    whole = KeOpsGaussianMixture(**given).fit(X)
+    model = KeOpsGaussianMixture(**given).fit(mapped)
+    single = dtype == "float32"
+    assert_same_fit(model, whole, 1e-3 if single else 1e-8)
+    assert model.means_.dtype == whole.means_.dtype
+    rtol = 1e-5 if single else 1e-9
+    assert_allclose(model.score_samples(mapped), model.score_samples(X), rtol=rtol)
+    weights = np.arange(400.0)
+    score = model.score(X, sample_weight=weights)
+    assert model.score(mapped, sample_weight=weights) == pytest.approx(score, rel=rtol)
+    # Releasing memory has not lost what was written, in any mode.
+    assert_array_equal(mapped, X)
+    files = [mapped[:150], mapped[150:]]
+    assert_same_fit(
+        KeOpsGaussianMixture(**given).fit(files), model, 1e-3 if single else 1e-8
+    )
+
+
+@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])
+def test_starts_of_few_samples_are_those_of_the_array(init):
+    X = blobs()
+    model = KeOpsGaussianMixture(3, init_params=init, random_state=0, max_iter=300)
+    twin = KeOpsGaussianMixture(**model.get_params()).fit(divided(X))
+    assert_same_fit(twin, model.fit(X), 1e-6)
+
+
+def test_starts_see_a_random_part_whatever_the_division():
+    X = blobs(3000)
+    model = KeOpsGaussianMixture(3, init_size=100, random_state=0)
+    one = model.fit([X]).means_
+    other = model.fit(np.split(X, 30)).means_
+    assert_allclose(one, other, rtol=1e-9)
+    assert not np.array_equal(model.set_params(random_state=1).fit([X]).means_, one)
+
+
+def test_the_reservoir_is_uniform():
+    counts = np.zeros(20)
+    rows = torch.arange(20.0)[:, None]
+    for seed in range(1000):
+        reservoir = Reservoir(5, np.random.RandomState(seed))
+        for part in rows.split([3, 1, 9, 7]):
+            reservoir.add(part, 2 * part[:, 0])
+        points, weights = reservoir.rows()
+        assert_array_equal(weights, 2 * points[:, 0])
+        counts[points[:, 0].long().numpy()] += 1
+    assert counts.sum() == 5000
+    # The standard deviation of each count is 14.
+    assert_allclose(counts, 250, atol=60)
+
+
+def test_pieces_of_a_batch_make_one_step():
+    X = blobs()
+    whole, model = (KeOpsGaussianMixture(3, random_state=0) for _ in range(2))
+    for batch in (X[:200], X[200:]):
+        whole.partial_fit(batch)
+        assert_same_fit(model.partial_fit(divided(batch, [50, 50, 60])), whole)
+
+
+def test_means_given_some_features():
+    X = blobs()
+    model = KeOpsGaussianMixture(3, random_state=0).fit(X)
+    expected = model.conditional_mean([0], X[:, :1])
+    found = model.conditional_mean([0], divided(X[:, :1]))
+    assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_tables_keep_the_names_of_features():
+    X = pd.DataFrame(blobs(), columns=["a", "b"])
+    model = KeOpsGaussianMixture(3, random_state=0).fit([X[:200], X[200:]])
+    assert list(model.feature_names_in_) == ["a", "b"]
+    with pytest.raises(ValueError, match=r"^X\[1\]: The feature names should match"):
+        model.fit([X[:200], X[200:].rename(columns={"b": "c"})])
+
+
+def test_float32_pieces_stay_float32():
+    X = blobs().astype(np.float32)
+    model = KeOpsGaussianMixture(3, random_state=0)
+    assert model.fit([X[:200], X[200:]]).means_.dtype == np.float32
+    assert model.fit([X[:200], X[200:].astype(float)]).means_.dtype == np.float64
+
+
+def spoilt(value):
+    X = blobs().copy()
+    X[150, 1] = value
+    return divided(X)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (spoilt(np.nan), r"^X\[4\]: Input X contains NaN"),
+        (spoilt(np.inf), r"^X\[4\]: Input X contains infinity"),
+        ([blobs(), blobs()[:, :1]], r"^X\[1\]: X has 1 features, but .* 2 features"),
+        ([blobs(), blobs()[0]], r"^X\[1\]: Expected 2D array, got 1D array"),
+        ([blobs()[:0], blobs()[:0]], "has no row"),
+        ([blobs()[:1], blobs()[:1]], "n_components = 3, n_samples = 2"),
+    ],
+)
+def test_bad_pieces(parts, message):
+    with pytest.raises(ValueError, match=message):
+        KeOpsGaussianMixture(3).fit(parts)
+    if "n_components" not in message:
+        fitted = KeOpsGaussianMixture(3, random_state=0).fit(blobs())
+        with pytest.raises(ValueError, match=message):
+            fitted.score_samples(parts)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(400), "a sequence of 2 arrays: sample_weight must be .* got 400"),
+        ([np.ones(200), np.ones(199)], r"^X\[1\]: .*sample_weight.shape"),
+        ([np.ones(200), -np.ones(200)], r"^X\[1\]: Negative values"),
+        ([np.zeros(200)] * 2, "none of positive weight"),
+    ],
+)
+def test_bad_weights(weights, message):
+    X = np.split(blobs(), 2)
+    with pytest.raises(ValueError, match=message):
+        KeOpsGaussianMixture(3).fit(X, sample_weight=weights)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_bad_maps(tmp_path):
+    X = blobs().copy()
+    X[150] = np.nan
+    with pytest.raises(ValueError, match=r"^X\[120:160\]: Input X contains NaN"):
+        KeOpsGaussianMixture(3).fit(as_map(X, tmp_path / "X"))
+    mapped = as_map(blobs(), tmp_path / "Y")
+    with pytest.raises(ValueError, match=r"^X: sample_weight.shape == \(3,\)"):
+        KeOpsGaussianMixture(3).fit(mapped, sample_weight=np.ones(3))
+
+
+def test_starts_cannot_see_all_samples():
+    with pytest.raises(ValueError, match="init_size=None"):
+        KeOpsGaussianMixture(3, init_size=None).fit(divided(blobs()))
+
+
+LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+from sklearn_keops_gmm import KeOpsGaussianMixture
+
+X = np.memmap(sys.argv[1], dtype=np.float64, mode="r", shape=(3_000_000, 8))
+given = dict(
+    weights_init=np.full(2, 0.5), means_init=X[:2], precisions_init=np.ones((2, 8))
+)
+model = KeOpsGaussianMixture(
+    2, covariance_type="diag", max_iter=1, tol=1e9, device="cpu", **given
+)
+model.fit(np.array(X[:1000]))  # what first uses load is no part of the limit
+used = 1024 * next(
+    int(line.split()[1]) for line in open("/proc/self/status")
+    if line.startswith("VmData")
+)
+resource.setrlimit(resource.RLIMIT_DATA, (used + 120_000_000,) * 2)
+try:
+    np.array(X)
+except MemoryError:
+    print("too large")
+model.fit(X)
+print(model.predict(X[:300_000]).shape, f"{model.score(X):.2f}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_a_map_larger_than_memory(tmp_path):
+    """192 MB of samples, and 120 MB to fit and score them in."""
+    path = tmp_path / "X"
+    block = np.random.default_rng(0).normal(size=(300_000, 8))
+    with path.open("wb") as file:
+        for _ in range(10):
+            block.tofile(file)
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY, path],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "too large"
+    assert lines[1].startswith("(300000,) -11.")

@@ -1,0 +1,197 @@
+"""The objective: its gradient against finite differences, its terms apart."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm._fit._objective import MixtureObjective
+from sklearn_keops_gmm._model._parameters import Frame, Ridge
+from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
+from sklearn_keops_gmm._model.covariances import make_covariance
+from sklearn_keops_gmm.backends import get_backend
+from tests import reference
+from tests.common import blobs, every_backend
+from tests.reference import COVARIANCE_TYPES
+
+PLAIN = Frame(torch.zeros(2, dtype=torch.float64))
+
+every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+
+
+def make_objective(rng, backend, structure, *, weighted=True, **settings):
+    """An objective on 40 points, and unconstrained parameters of 3 components."""
+    settings = {"sparsity": 2.0, "reg_covar": 0.0} | settings
+    points = torch.tensor(rng.normal(size=(40, 2)))
+    weights = torch.tensor(rng.uniform(0, 2, size=40)) if weighted else None
+    objective = MixtureObjective(
+        get_backend(backend)(points, weights, PLAIN),
+        40.0 if weights is None else float(weights.sum()),
+        make_covariance(structure),
+        3,
+        Priors(SparsityPrior(settings["sparsity"], 3)),
+        Ridge(settings["reg_covar"]),
+    )
+    shape = make_covariance(structure).shape(3, 2)
+    factors = rng.choice([-1, 1], size=shape) * rng.uniform(0.5, 2, size=shape)
+    unknowns = (rng.normal(size=3), rng.normal(size=(3, 2)), factors)
+    return objective, [torch.tensor(u).requires_grad_() for u in unknowns]
+
+
+@every_backend
+@every_structure
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradient_of_the_cost(backend, structure, weighted, rng):
+    objective, unknowns = make_objective(rng, backend, structure, weighted=weighted)
+    assert torch.autograd.gradcheck(
+        lambda *u: objective.differentiable_cost(*u)[0], unknowns, atol=1e-7, rtol=1e-6
+    )
+
+
+@every_structure
+def test_ridge_holds_the_masses_constant(structure, rng):
+    """reg_covar / 2 sum_j r_j tr(inv(Sigma_j)): only the factors are moved by it."""
+    objective, unknowns = make_objective(rng, "torch", structure, reg_covar=0.3)
+    ridge = objective.differentiable_cost(*unknowns).ridge
+    log_weights = torch.log_softmax(unknowns[0], 0)
+    components = make_covariance(structure).components(log_weights, *unknowns[1:])
+    with torch.no_grad():
+        mass = objective.reductions.moments(components).mass / objective.total_weight
+    factors = unknowns[2].detach().numpy()
+    matrices = reference.as_matrices(structure, factors, unknowns[1].detach().numpy())
+    expected = 0.15 * mass.numpy() @ (matrices**2).sum(axis=(1, 2))
+    assert ridge.item() == pytest.approx(expected, rel=1e-12)
+    gradients = torch.autograd.grad(ridge, unknowns, allow_unused=True)
+    assert all(g is None or not g.any() for g in gradients[:2])
+    direction = rng.normal(size=factors.shape)
+
+    def value(step):
+        moved = reference.as_matrices(
+            structure, factors + step * direction, unknowns[1].detach().numpy()
+        )
+        return 0.15 * mass.numpy() @ (moved**2).sum(axis=(1, 2))
+
+    slope = (value(1e-4) - value(-1e-4)) / 2e-4
+    assert float((gradients[2].numpy() * direction).sum()) == pytest.approx(
+        slope, rel=1e-7
+    )
+
+
+@every_backend
+@every_structure
+def test_terms_agree(backend, structure, rng):
+    """The cost of EM and the cost that torch differentiates are one."""
+    objective, unknowns = make_objective(rng, backend, structure)
+    parameters = objective.parameters(*unknowns)
+    cost, ridge, log_likelihood, _ = objective.differentiable_cost(*unknowns)
+    assert ridge.item() == 0
+    assert objective.cost(parameters) == pytest.approx(cost.item(), rel=1e-12)
+    moments = objective.moments(parameters)
+    found = objective.log_likelihood(moments)
+    assert found == pytest.approx(log_likelihood.item(), rel=1e-12)
+    found = objective.penalty(parameters) - found
+    assert found == pytest.approx(cost.item(), rel=1e-12)
+
+
+@every_structure
+def test_parameters_are_triangular(structure, rng):
+    """Square factors of any sign give the same mixture as triangular ones."""
+    objective, unknowns = make_objective(rng, "torch", structure)
+    parameters = objective.parameters(*unknowns)
+    means = parameters.means.numpy()
+    square = reference.as_matrices(structure, unknowns[2].detach().numpy(), means)
+    upper = reference.as_matrices(
+        structure, parameters.precisions_cholesky.numpy(), means
+    )
+    assert (np.tril(upper, -1) == 0).all()
+    assert (np.diagonal(upper, axis1=1, axis2=2) > 0).all()
+    precisions = square @ np.swapaxes(square, 1, 2)
+    assert_allclose(upper @ np.swapaxes(upper, 1, 2), precisions, rtol=1e-9, atol=1e-12)
+    covariances = reference.as_matrices(
+        structure, parameters.covariances.numpy(), means
+    )
+    identities = np.tile(np.eye(2), (3, 1, 1))
+    assert_allclose(covariances @ precisions, identities, rtol=0, atol=1e-9)
+
+
+@every_structure
+def test_em_converges_where_the_gradient_vanishes(structure):
+    """With reg_covar too: then it is the cost and the ridge that have no slope."""
+    X = blobs()
+    model = KeOpsGaussianMixture(
+        3,
+        covariance_type=structure,
+        sparsity=1.0,
+        reg_covar=0.1,
+        moves=False,
+        tol=1e-15,
+        max_iter=5000,
+        random_state=0,
+    ).fit(X)
+    assert model.converged_
+    assert model.n_components_ == 3
+    objective = MixtureObjective(
+        get_backend("torch")(torch.tensor(X), None, PLAIN),
+        float(len(X)),
+        make_covariance(structure),
+        3,
+        Priors(SparsityPrior(1.0, 3)),
+        Ridge(0.1),
+    )
+    start = (np.log(model.weights_), model.means_, model.precisions_cholesky_)
+    unknowns = [torch.tensor(array).requires_grad_() for array in start]
+    cost, ridge, *_ = objective.differentiable_cost(*unknowns)
+    for slope in torch.autograd.grad(cost + ridge, unknowns, retain_graph=True):
+        assert_allclose(slope, 0, atol=1e-6)
+    assert torch.autograd.grad(cost, unknowns)[2].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@every_structure
+def test_batches_estimate_without_bias(weighted, structure, rng):
+    """Weighted by their sizes, costs and gradients of batches average to the whole."""
+    objective, unknowns = make_objective(
+        rng, "torch", structure, weighted=weighted, reg_covar=0.3
+    )
+    whole = objective.differentiable_cost(*unknowns)
+    expected = torch.autograd.grad(whole.cost + whole.ridge, unknowns)
+    batches = list(objective.batches(9, np.random.RandomState(0)))
+    sizes = [batch.reductions.n_samples for batch in batches]
+    assert sorted(sizes) == [8, 8, 8, 8, 8]
+    terms = [batch.differentiable_cost(*unknowns) for batch in batches]
+    cost = sum(n / 40 * term.cost.item() for n, term in zip(sizes, terms, strict=True))
+    assert cost == pytest.approx(whole.cost.item(), rel=1e-12)
+    value = sum(
+        n / 40 * (term.cost + term.ridge) for n, term in zip(sizes, terms, strict=True)
+    )
+    for found, slope in zip(
+        torch.autograd.grad(value, unknowns), expected, strict=True
+    ):
+        assert_allclose(found, slope, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, 40), (7, 6), (39, 2), (25, 2)])
+def test_batches_are_even_and_all_of_the_data(batch_size, sizes, rng):
+    objective, unknowns = make_objective(rng, "torch", "full")
+    batches = list(objective.batches(batch_size, np.random.RandomState(0)))
+    counts = [batch.reductions.n_samples for batch in batches]
+    assert len(counts) == sizes
+    assert sum(counts) == 40
+    assert max(counts) <= batch_size
+    assert max(counts) - min(counts) <= 1
+    parameters = objective.parameters(*unknowns)
+    whole = objective.moments(parameters)
+    parts = [batch.moments(parameters) for batch in batches]
+    total = sum(parts[1:], start=parts[0])
+    assert_allclose(total.second, whole.second, rtol=1e-9)
+    assert total.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [None, 40, 41])
+def test_one_batch_is_the_objective_itself(batch_size, rng):
+    """Nothing is shuffled: other random numbers stay what they were."""
+    objective, _ = make_objective(rng, "torch", "full")
+    stream = np.random.RandomState(0)
+    assert list(objective.batches(batch_size, stream)) == [objective]
+    assert stream.randint(1 << 30) == np.random.RandomState(0).randint(1 << 30)

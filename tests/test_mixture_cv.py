@@ -1,0 +1,186 @@
+"""The number of components that is found, and what a user can ask of it."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
+from tests.common import blobs, every_backend, iris
+from tests.reference import COVARIANCE_TYPES
+
+
+def clusters(rng, n_components=4, n_samples=600):
+    """Round clusters of unlike weight, far enough from each other to be told apart."""
+    centres = 6.0 * rng.permutation(np.argwhere(np.ones((3, 3))))[:n_components]
+    shares = np.linspace(1, 2, n_components)
+    labels = rng.choice(n_components, size=n_samples, p=shares / shares.sum())
+    return centres[labels] + rng.normal(size=(n_samples, 2))
+
+
+@parametrize_with_checks(
+    [
+        KeOpsGaussianMixtureCV(),
+        KeOpsGaussianMixtureCV(criterion="cv", n_components=3, cv=2),
+    ]
+)
+def test_conformance(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("structure", "criterion"),
+    [(structure, "lic") for structure in COVARIANCE_TYPES]
+    + [("full", criterion) for criterion in ("bic", "icl", "cv")],
+)
+def test_the_number_is_found(structure, criterion, rng):
+    X = clusters(rng)
+    model = KeOpsGaussianMixtureCV(
+        12, covariance_type=structure, criterion=criterion, random_state=0
+    ).fit(X)
+    assert model.n_components_ == 4
+    assert model.means_.shape == (4, 2)
+    assert_array_equal(model.means_, model.mixture_.means_)
+    assert_array_equal(model.predict(X), model.mixture_.predict(X))
+    assert model.path_.at(model.sparsity_).n_components_ == 4
+    assert len(model.criterion_) == len(model.path_.n_components)
+    assert model.path_.n_components[model.criterion_.argmin()] == 4
+
+
+@every_backend
+def test_backends_agree(backend, rng):
+    X = clusters(rng)
+    model = KeOpsGaussianMixtureCV(8, backend=backend, random_state=0).fit(X)
+    torch = KeOpsGaussianMixtureCV(8, backend="torch", random_state=0).fit(X)
+    assert model.criterion_ == pytest.approx(torch.criterion_, rel=1e-6)
+
+
+def test_criteria_are_those_of_the_estimator(rng):
+    X = clusters(rng)
+    model = KeOpsGaussianMixtureCV(6, criterion="bic", random_state=0).fit(X)
+    expected = [mixture.bic(X) for mixture in model.path_.mixtures]
+    assert model.criterion_ == pytest.approx(expected)
+
+
+def test_path_ends_where_fewer_cannot_win(rng):
+    """The rest of the path would not have changed the choice."""
+    X = clusters(rng)
+    model = KeOpsGaussianMixtureCV(8, criterion="bic", random_state=0).fit(X)
+    assert 1 < model.path_.n_components[-1] < 4
+    single = KeOpsGaussianMixture(1).fit(X)
+    assert single.bic(X) > model.criterion_.min()
+
+
+def test_scores_are_of_what_was_held_out(rng):
+    X = clusters(rng)
+    folds = KFold(3, shuffle=True, random_state=1)
+    model = KeOpsGaussianMixtureCV(6, criterion="cv", cv=folds, random_state=0).fit(X)
+    assert model.scores_.shape == (6, 3)
+    assert model.criterion_ == pytest.approx(-model.scores_.mean(axis=1))
+    for k, (train, test) in enumerate(folds.split(X)):
+        single = KeOpsGaussianMixture(1).fit(X[train])
+        assert model.scores_[-1, k] == pytest.approx(single.score(X[test]))
+
+
+def test_integer_folds_are_shuffled(rng):
+    """Rows that come sorted by cluster are no trouble."""
+    X = clusters(rng)
+    X = X[np.argsort(X[:, 0])]
+    model = KeOpsGaussianMixtureCV(8, criterion="cv", cv=3, random_state=0).fit(X)
+    assert model.n_components_ == 4
+
+
+def test_one_standard_error_takes_no_more_components(rng):
+    X = clusters(rng, n_samples=150)
+    plain, careful = (
+        KeOpsGaussianMixtureCV(
+            6, criterion="cv", one_standard_error=rule, random_state=0
+        ).fit(X)
+        for rule in (False, True)
+    )
+    means = plain.scores_.mean(axis=1)
+    error = plain.scores_[means.argmax()].std(ddof=1) / np.sqrt(5)
+    good = plain.path_.n_components[means >= means.max() - error]
+    assert plain.n_components_ == plain.path_.n_components[means.argmax()]
+    assert careful.n_components_ == good.min() <= plain.n_components_
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        (StratifiedKFold(3), "cv=StratifiedKFold.* without targets or groups"),
+        (GroupKFold(3), "cv=GroupKFold.* without targets or groups"),
+        (ShuffleSplit(1, random_state=0), r"two folds or more.*makes 1"),
+        ([(range(100), range(100, 150))] * 2, "Fold 0 .* 0 rows .* to test on"),
+        ([(range(50), range(50)), (range(3), range(50))], "Fold 1 .* 3 rows .*rain"),
+    ],
+    ids=["targets", "groups", "one fold", "no test", "few to train on"],
+)
+def test_folds_that_cannot_be(cv, message):
+    if isinstance(cv, list):
+        cv = [tuple(map(np.array, fold)) for fold in cv]
+    weights = np.where(np.arange(150) < 100, 1.0, 0.0)
+    model = KeOpsGaussianMixtureCV(
+        4, criterion="cv", cv=cv, one_standard_error=True, random_state=0
+    )
+    with pytest.raises(ValueError, match=message):
+        model.fit(iris(), sample_weight=weights)
+
+
+def test_jobs_do_not_matter(rng):
+    X = clusters(rng)
+    one, two = (
+        KeOpsGaussianMixtureCV(
+            5, criterion="cv", cv=2, n_jobs=n_jobs, random_state=0
+        ).fit(X)
+        for n_jobs in (1, 2)
+    )
+    assert one.scores_ == pytest.approx(two.scores_, abs=1e-12)
+
+
+@pytest.mark.parametrize("criterion", ["lic", "cv"])
+def test_weights(criterion, rng):
+    """With weights of 0 the rows might as well not be there."""
+    X = clusters(rng, n_samples=300)
+    weights = (X[:, 0] < 9).astype(float)
+    model = KeOpsGaussianMixtureCV(5, criterion=criterion, cv=2, random_state=0)
+    weighted = clone(model).fit(X, sample_weight=weights)
+    fewer = clone(model).fit(X[weights > 0])
+    assert weighted.n_components_ == fewer.n_components_
+    assert weighted.means_ == pytest.approx(fewer.means_)
+
+
+def test_few_samples_bound_the_components():
+    X = blobs(20)
+    model = KeOpsGaussianMixtureCV(random_state=0).fit(X)
+    assert model.path_.n_components[0] == 20 // 6
+
+
+def test_in_a_pipeline_and_pickled(rng):
+    X = clusters(rng)
+    model = make_pipeline(
+        StandardScaler(), KeOpsGaussianMixtureCV(8, random_state=0)
+    ).fit(X)
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.predict(X), model.predict(X))
+    assert again.score(X) == model.score(X)
+
+
+def test_float32_stays_float32(rng):
+    model = KeOpsGaussianMixtureCV(8, random_state=0)
+    model.fit(clusters(rng).astype(np.float32))
+    assert model.means_.dtype == np.float32
+    assert model.n_components_ == 4
+
+
+def test_to_sklearn(rng):
+    X = clusters(rng)
+    model = KeOpsGaussianMixtureCV(8, random_state=0).fit(X)
+    assert model.mixture_.to_sklearn().score(X) == pytest.approx(model.score(X))
