@@ -43,9 +43,10 @@ from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
 from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS, evaluate
 
-CovarianceType = Literal[
-    "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
-]
+# One of the package's own types, or one that was registered.
+CovarianceType = (
+    Literal["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"] | str
+)
 
 
 def _has_steps(mixture: Any) -> bool:
@@ -224,10 +225,10 @@ default='kmeans'
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(COVARIANCES))],
+        "covariance_type": [StrOptions(COVARIANCES.keys())],
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
         "prior": [callable, None],
-        "solver": [StrOptions(set(SOLVERS))],
+        "solver": [StrOptions(SOLVERS.keys())],
         "moves": ["boolean"],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
         "tol": [Interval(Real, 0.0, None, closed="left")],
@@ -238,7 +239,7 @@ default='kmeans'
         ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(STARTS))],
+        "init_params": [StrOptions(STARTS.keys())],
         "init_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),

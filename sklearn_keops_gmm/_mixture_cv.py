@@ -166,7 +166,12 @@ default='kmeans'
         name: KeOpsGaussianMixture._parameter_constraints[name]
         for name in _OF_THE_MIXTURE
     } | {
-        "covariance_type": [StrOptions({*COVARIANCES, "auto"}), list, tuple],
+        "covariance_type": [
+            StrOptions({"auto"}),
+            StrOptions(COVARIANCES.keys()),
+            list,
+            tuple,
+        ],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "criterion": [StrOptions({*CRITERIA, "cv"})],
         "cv": ["cv_object"],

@@ -24,6 +24,7 @@ from sklearn_keops_gmm._fit._regularization import (
     weak_components,
 )
 from sklearn_keops_gmm._fit._start_data import StartData
+from sklearn_keops_gmm._fit._supported import check_solver
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter
 from sklearn_keops_gmm._model import (
@@ -128,9 +129,10 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
         How many samples were seen before: they too outweigh what pools covariances.
     """
     points, weights = data.points, data.sample_weight
-    name = choose_backend(mixture.backend, points.device)
     frame = data.frame()
     covariance = make_covariance(mixture.covariance_type)
+    check_solver(covariance, mixture.solver, mixture.acceleration)
+    name = choose_backend(mixture.backend, points.device, covariance.structure)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     problem = StartData(points, weights, frame, n_components, covariance, init_size)
