@@ -23,14 +23,13 @@ from sklearn_keops_gmm._data import (
     FittedChecks,
     Placement,
     SampleFunction,
+    as_source,
     check_representable,
     fitted_model,
     labels,
     log_density,
-    map_samples,
     responsibilities,
     to_numpy,
-    weighted_mean,
 )
 from sklearn_keops_gmm._interop import (
     documentation_address,
@@ -97,7 +96,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If `X` is unusable.
         """
         check_is_fitted(self)
-        return map_samples(self._function("score_samples", log_density), X)
+        return as_source(X).map(self._function("score_samples", log_density))
 
     @single_thread()
     def score(
@@ -147,7 +146,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If `X` is unusable.
         """
         check_is_fitted(self)
-        return map_samples(self._function("predict", labels, dtype=np.int64), X)
+        return as_source(X).map(self._function("predict", labels, dtype=np.int64))
 
     @single_thread()
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -184,7 +183,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         function = self._function(
             "predict_proba", responsibilities, n_columns=n_columns
         )
-        return map_samples(function, X)
+        return as_source(X).map(function)
 
     @single_thread()
     def sample(
@@ -329,7 +328,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         """Return the mean log-likelihood, and the weight of all samples."""
         check_is_fitted(self)
         function = self._function("score_samples", log_density)
-        return weighted_mean(function, X, sample_weight)
+        return as_source(X, sample_weight).mean(function)
 
     def _function(
         self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any

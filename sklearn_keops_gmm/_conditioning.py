@@ -17,8 +17,8 @@ from sklearn_keops_gmm._base import FittedMixture, attributes_of
 from sklearn_keops_gmm._data import (
     ArrayKind,
     Bound,
+    as_source,
     check_values,
-    map_samples,
     resolve_features,
     to_tensor,
 )
@@ -186,7 +186,7 @@ class ConditionalMixture(FittedMixture):
             partial(_means, regression),
             n_columns=regression.means.shape[1],
         )
-        return map_samples(function, X)
+        return as_source(X).map(function)
 
     def _indices(self, features: Features, *, some_left: bool = False) -> list[int]:
         """Return the indices of `features`."""

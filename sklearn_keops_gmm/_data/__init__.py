@@ -24,15 +24,10 @@ from sklearn_keops_gmm._data._query import (
     log_density,
     responsibilities,
 )
-from sklearn_keops_gmm._data._source import (
-    count,
-    holding_of,
-    map_samples,
-    read,
-    weighted_mean,
-)
+from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
 
 __all__ = [
+    "SOURCES",
     "TAKES_TENSORS",
     "ArrayKind",
     "Bound",
@@ -41,21 +36,18 @@ __all__ = [
     "FittedChecks",
     "Placement",
     "SampleFunction",
+    "Source",
     "all_or_nothing",
+    "as_source",
     "check_representable",
     "check_values",
     "check_weighted_samples",
-    "count",
     "fitted_model",
-    "holding_of",
     "labels",
     "log_density",
-    "map_samples",
-    "read",
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
     "to_numpy",
     "to_tensor",
-    "weighted_mean",
 ]
