@@ -17,6 +17,7 @@ from sklearn_keops_gmm._data._checks import (
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
@@ -42,6 +43,7 @@ __all__ = [
     "check_representable",
     "check_values",
     "check_weighted_samples",
+    "checked_samples",
     "fitted_model",
     "labels",
     "log_density",

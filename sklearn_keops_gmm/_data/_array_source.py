@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    _num_samples,
-    validate_data,
-)
+from sklearn.utils.validation import _num_samples
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
 from sklearn_keops_gmm._data._checks import check_weighted_samples
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._input import checked_samples, checked_weights
 from sklearn_keops_gmm._data._query import SampleFunction
 
 
@@ -34,7 +31,7 @@ class ArraySource:
     def read(self, estimator: Any, min_samples: int, *, reset: bool = True) -> Data:
         """Check samples and weights, and take them to the device that computes."""
         kind = ArrayKind.of(self.X)
-        array: Any = validate_data(
+        array: Any = checked_samples(
             estimator,
             self.X,
             reset=reset,
@@ -45,9 +42,7 @@ class ArraySource:
         device = Placement.of(estimator).device_for(array)
         weights = None
         if self.sample_weight is not None:
-            checked = _check_sample_weight(
-                self.sample_weight, array, dtype=array.dtype, ensure_non_negative=True
-            )
+            checked = checked_weights(self.sample_weight, array, dtype=array.dtype)
             weights = to_tensor(checked, device)
         points, weights = check_weighted_samples(
             to_tensor(array, device), weights, min_samples

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind
@@ -25,6 +24,7 @@ from sklearn_keops_gmm._data._chunked import (
     Rows,
     Summary,
     cast,
+    check_still_finite,
     joined_rows,
     size_of_sample,
 )
@@ -37,6 +37,7 @@ from sklearn_keops_gmm._data._chunks import (
 )
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import SampleFunction
 
 
@@ -73,7 +74,7 @@ class ChunkSource:
         for chunk in chunks_of(self.X, self.sample_weight):
             with chunk.named():
                 if reader is None:
-                    validate = partial(validate_data, estimator)
+                    validate = partial(checked_samples, estimator)
                     reader = Reader.of(validate, Placement.of(estimator), chunk)
                 points, weights = reader.read(chunk, reset=reset and summary is None)
             if len(points) == 0:
@@ -113,7 +114,8 @@ class ChunkSource:
     def _answers(self, function: SampleFunction) -> Iterator[Any]:
         for chunk in chunks_of(self.X):
             with chunk.named():
-                yield function(chunk.array)
+                answer = function(chunk.array)
+            yield answer
 
 
 def _filled(answers: Iterator[Any], length: int) -> np.ndarray:
@@ -136,33 +138,39 @@ class ReadChunks:
     X: Any
     sample_weight: Any
 
-    def read(self) -> Iterator[Rows]:
-        """Yield the samples of one chunk after another."""
-        for chunk in chunks_of(self.X, self.sample_weight):
-            with chunk.named():
-                points, weights = self.reader.read(chunk, checked=True, reset=False)
-            if len(points) > 0:
-                yield cast((points, weights), self.dtype)
-
     def each(self, function: Callable[[Tensor, Tensor | None], Result]) -> list[Result]:
         """Return what `function` returns of the samples and weights of each chunk."""
-        return [function(*rows) for rows in self.read()]
+        return list(self._mapped(function))
 
     def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:
         """Return the sum of that."""
-        return reduce(add, (function(*rows) for rows in self.read()))
+        return reduce(add, self._mapped(function))
+
+    def _mapped(
+        self, function: Callable[[Tensor, Tensor | None], Result]
+    ) -> Iterator[Result]:
+        for chunk in chunks_of(self.X, self.sample_weight):
+            with chunk.named():
+                points, weights = self.reader.read(chunk, checked=True, reset=False)
+                if len(points) == 0:
+                    continue
+                result = function(*cast((points, weights), self.dtype))
+            yield result
 
     def take(self, rows: Tensor) -> Rows:
         """Return some rows, (n,) int64 and increasing."""
-        found: list[Rows] = []
         start = 0
-        for points, weights in self.read():
+
+        def inside(points: Tensor, weights: Tensor | None) -> Rows:
+            nonlocal start
             bounds = torch.tensor([start, start + len(points)])
             low, high = torch.searchsorted(rows, bounds)
-            inside = (rows[low:high] - start).to(points.device)
-            found.append((points[inside], None if weights is None else weights[inside]))
+            some = (rows[low:high] - start).to(points.device)
             start += len(points)
-        return joined_rows(found)
+            check_still_finite(points[some])
+            return points[some], None if weights is None else weights[some]
+
+        return joined_rows(self.each(inside))
 
 
 class Reservoir:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind
@@ -41,6 +40,7 @@ from sklearn_keops_gmm._data._dask import (
 )
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
+from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import SampleFunction
 from sklearn_keops_gmm.backends import single_thread
 
@@ -78,7 +78,7 @@ class DaskSource:
         size = size_of_sample(estimator, "partition")
         partitions = partitions_of(self.X, self.sample_weight)
         table = like(self.X)
-        validate_data(estimator, table, reset=reset, dtype=None, ensure_min_samples=0)
+        checked_samples(estimator, table, reset=reset, dtype=None, ensure_min_samples=0)
         reader = PartitionReader(FittedChecks.of(estimator), Placement.of(estimator))
         found = partitions.each(partial(_summary, reader))
         summaries = [summary for summary in found if summary is not None]

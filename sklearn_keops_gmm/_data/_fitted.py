@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import validate_data
 
 from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
 from sklearn_keops_gmm._data._checks import resolve_device
+from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 
 # What a model is made of.
@@ -58,14 +58,14 @@ class FittedChecks:
         return cls(type(estimator), seen)
 
     def validate(self, X: Any, **how: Any) -> Any:
-        """Return samples as an array; `how` is for `validate_data`.
+        """Return samples as an array; `how` is for `checked_samples`.
 
         Raises
         ------
         ValueError
             If they are unusable, or have other features.
         """
-        return validate_data(self._stand_in(), X, reset=False, **how)
+        return checked_samples(self._stand_in(), X, reset=False, **how)
 
     def samples(self, X: Any, dtypes: list[Any]) -> Any:
         """Return samples as a contiguous array of one of those dtypes.

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy, to_tensor
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
+from sklearn_keops_gmm._data._input import checked_weights
 from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel
 from sklearn_keops_gmm.backends import (
     Backend,
@@ -101,9 +101,7 @@ class SampleFunction:
                 # Numbers that fit float32 may have a sum that does not.
                 mean = np.mean(values, dtype=np.float64)
             return float(mean), float(len(values))
-        weights = _check_sample_weight(
-            to_numpy(sample_weight), values, ensure_non_negative=True
-        ).astype(np.float64)
+        weights = checked_weights(to_numpy(sample_weight), values).astype(np.float64)
         # A row without weight has no say, however unlikely it is.
         counts = weights > 0
         mean = np.average(values[counts], weights=weights[counts])
