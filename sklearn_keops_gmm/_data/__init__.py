@@ -21,9 +21,11 @@ from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
+    conditional_means,
     labels,
     log_density,
     responsibilities,
+    responsibilities_for,
 )
 from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
 
@@ -44,12 +46,14 @@ __all__ = [
     "check_values",
     "check_weighted_samples",
     "checked_samples",
+    "conditional_means",
     "fitted_model",
     "labels",
     "log_density",
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
+    "responsibilities_for",
     "to_numpy",
     "to_tensor",
 ]
