@@ -117,8 +117,16 @@ class WarmStart:
     cost: float
 
 
-def build_problem(mixture: Parameters, data: Data) -> FitProblem:
-    """Bind the data to a backend and a cost."""
+def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> FitProblem:
+    """Bind the data to a backend and a cost.
+
+    Parameters
+    ----------
+    mixture : estimator
+    data : Data
+    n_before : float, default=0.0
+        How many samples were seen before: they too outweigh what pools covariances.
+    """
     points, weights = data.points, data.sample_weight
     name = choose_backend(mixture.backend, points.device)
     frame = data.frame()
@@ -128,7 +136,7 @@ def build_problem(mixture: Parameters, data: Data) -> FitProblem:
     problem = StartData(points, weights, frame, n_components, covariance, init_size)
     size = data.sample_size
     pooled = mixture.covariance_pooling
-    pooling = pooled_covariances(covariance, pooled, size, n_features)
+    pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
     objective = MixtureObjective(
         data.bind(get_backend(name), frame),
         data.total_weight,
@@ -218,6 +226,7 @@ def solve(
         acceleration=_acceleration(mixture),
         moves=makes_moves(mixture),
         previous_cost=np.inf if past is None else past.cost,
+        nat=1.0 / task.sample_size,
         batch_size=mixture.batch_size,
         random_state=random_state,
     )
