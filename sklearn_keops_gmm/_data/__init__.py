@@ -14,6 +14,8 @@ from sklearn_keops_gmm._data._checks import (
     resolve_features,
     resolve_init_size,
 )
+from sklearn_keops_gmm._data._chunk_source import ChunkSource
+from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
@@ -34,6 +36,8 @@ __all__ = [
     "TAKES_TENSORS",
     "ArrayKind",
     "Bound",
+    "Chunk",
+    "ChunkSource",
     "Data",
     "Extent",
     "FittedChecks",

@@ -29,6 +29,7 @@ from sklearn_keops_gmm._data._chunked import (
     size_of_sample,
 )
 from sklearn_keops_gmm._data._chunks import (
+    Chunk,
     check_any,
     chunks_of,
     in_chunks,
@@ -45,17 +46,22 @@ from sklearn_keops_gmm._data._query import SampleFunction
 class ChunkSource:
     """What `chunks_of` takes: a sequence of arrays, or a large map of a file.
 
-    All chunks are read once for each sum over the samples, one after another.
+    All chunks are read once for each sum over the samples, one after another. A source
+    of other chunks is a subclass with methods `takes` and `chunks` of its own.
     """
 
     X: Any
     sample_weight: Any = None
-    parts: ClassVar[str | None] = "pieces"
+    parts: ClassVar[str] = "pieces"
 
     @classmethod
     def takes(cls, X: Any) -> bool:
         """Tell whether samples are read chunk by chunk."""
         return in_chunks(X)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Read one chunk after another, those without rows left out."""
+        return chunks_of(self.X, self.sample_weight)
 
     def read(
         self, estimator: Any, min_samples: int, *, reset: bool = True
@@ -68,10 +74,10 @@ class ChunkSource:
             If a chunk is unusable, which is then named; if too few samples have a
             positive weight; or if starts are to see all samples.
         """
-        size = size_of_sample(estimator, "piece")
+        size = size_of_sample(estimator, self.parts)
         reservoir = Reservoir(size, check_random_state(estimator.random_state))
         summary = reader = None
-        for chunk in chunks_of(self.X, self.sample_weight):
+        for chunk in self.chunks():
             with chunk.named():
                 if reader is None:
                     validate = partial(checked_samples, estimator)
@@ -87,7 +93,7 @@ class ChunkSource:
         assert summary is not None
         points, weights = cast(reservoir.rows(), summary.dtype)
         check_weighted_samples(points, weights, min_samples)
-        parts = ReadChunks(reader, summary.dtype, self.X, self.sample_weight)
+        parts = ReadChunks(reader, summary.dtype, self)
         return PartedData(reader.kind, points, weights, parts, summary)
 
     def length(self, data: Data) -> int:
@@ -106,13 +112,13 @@ class ChunkSource:
     def mean(self, function: SampleFunction) -> tuple[float, float]:
         """Return the weighted mean of the answers, and the sum of the weights."""
         sums = np.zeros(2)
-        for chunk in chunks_of(self.X, self.sample_weight):
+        for chunk in self.chunks():
             with chunk.named():
                 sums += sums_of(function, chunk)
         return mean_of_sums(sums)
 
     def _answers(self, function: SampleFunction) -> Iterator[Any]:
-        for chunk in chunks_of(self.X):
+        for chunk in self.chunks():
             with chunk.named():
                 answer = function(chunk.array)
             yield answer
@@ -135,8 +141,7 @@ class ReadChunks:
 
     reader: Reader
     dtype: torch.dtype
-    X: Any
-    sample_weight: Any
+    source: ChunkSource
 
     def each(self, function: Callable[[Tensor, Tensor | None], Result]) -> list[Result]:
         """Return what `function` returns of the samples and weights of each chunk."""
@@ -149,7 +154,7 @@ class ReadChunks:
     def _mapped(
         self, function: Callable[[Tensor, Tensor | None], Result]
     ) -> Iterator[Result]:
-        for chunk in chunks_of(self.X, self.sample_weight):
+        for chunk in self.source.chunks():
             with chunk.named():
                 points, weights = self.reader.read(chunk, checked=True, reset=False)
                 if len(points) == 0:

@@ -270,15 +270,15 @@ class Reader:
         return check_weighted_samples(to_tensor(array, self.device), weights, 0)
 
 
-def size_of_sample(estimator: Any, part: str) -> int:
+def size_of_sample(estimator: Any, parts: str) -> int:
     """Return how many samples starts see, if there are more.
 
     Parameters
     ----------
     estimator : estimator
         With `init_size` and `n_components`.
-    part : str
-        What X consists of, for the message.
+    parts : str
+        What X consists of, such as ``"pieces"``, for the message.
 
     Raises
     ------
@@ -286,6 +286,7 @@ def size_of_sample(estimator: Any, part: str) -> int:
         If they are to see all.
     """
     if estimator.init_size is None:
+        part = parts.removesuffix("s")
         raise ValueError(
             "init_size=None lets starts see all samples at once, but X is read "
             f"{part} by {part}. Use init_size='auto' or a number of samples."

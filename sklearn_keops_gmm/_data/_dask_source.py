@@ -54,7 +54,7 @@ class DaskSource:
 
     X: Any
     sample_weight: Any = None
-    parts: ClassVar[str | None] = "partitions"
+    parts: ClassVar[str] = "partitions"
 
     @classmethod
     def takes(cls, X: Any) -> bool:
@@ -75,7 +75,7 @@ class DaskSource:
             If a partition is unusable, which is then named; if too few samples have
             a positive weight; or if starts are to see all samples.
         """
-        size = size_of_sample(estimator, "partition")
+        size = size_of_sample(estimator, self.parts)
         partitions = partitions_of(self.X, self.sample_weight)
         table = like(self.X)
         checked_samples(estimator, table, reset=reset, dtype=None, ensure_min_samples=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from sklearn_keops_gmm._data._array_source import ArraySource
 from sklearn_keops_gmm._data._chunk_source import ChunkSource
@@ -20,17 +20,16 @@ class Source(Protocol):
         What `takes` accepts.
     sample_weight : weights, default=None
         Held alike; None for ones.
-
-    Attributes
-    ----------
-    parts : str or None
-        What the samples are divided into, such as ``"pieces"``, for messages. None
-        for samples that are held whole, of which rows can be taken by their indices.
     """
 
-    parts: ClassVar[str | None]
-
     def __init__(self, X: Any, sample_weight: Any = None) -> None: ...
+
+    @property
+    def parts(self) -> str | None:
+        """What the samples are divided into, such as ``"pieces"``, for messages.
+
+        None for samples that are held whole: rows can be taken by their indices.
+        """
 
     @classmethod
     def takes(cls, X: Any) -> bool:

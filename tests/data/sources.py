@@ -97,16 +97,12 @@ def assert_same_fit(one, other, rtol=1e-8):
     assert one.cost_ == pytest.approx(other.cost_, rel=rtol)
 
 
-def assert_same_scores(model, X, whole, arrays, weights=None, rtol=1e-9):
+def assert_same_scores(model, X, whole, array, weights=(None, None), rtol=1e-9):
+    """`weights` are those of X and of the array."""
     for name in SCORES:
-        found = getattr(model, name)(X, sample_weight=weights)
+        found = getattr(model, name)(X, sample_weight=weights[0])
         assert isinstance(found, float)
-        given = weights
-        if weights is not None and not isinstance(weights, list):
-            given = np.asarray(weights)
-        elif weights is not None and np.ndim(weights[0]) == 1:
-            given = np.concatenate(weights)
-        expected = getattr(whole, name)(arrays, sample_weight=given)
+        expected = getattr(whole, name)(array, sample_weight=weights[1])
         assert found == pytest.approx(expected, rel=rtol)
 
 
@@ -150,7 +146,7 @@ class SourceContract:
         whole.fit(X, sample_weight=weights)
         model.fit(held, sample_weight=held_weights)
         assert_same_fit(model, whole, 1e-7)
-        assert_same_scores(model, held, whole, X, held_weights, rtol=1e-8)
+        assert_same_scores(model, held, whole, X, (held_weights, weights), 1e-8)
 
     @pytest.mark.parametrize(
         "parameters",

@@ -82,7 +82,7 @@ def test_weights_of_arrays(kind):
     }[kind]
     model = KeOpsGaussianMixture(3, random_state=0).fit(parts, sample_weight=given)
     assert_same_fit(model, whole)
-    assert_same_scores(model, parts, whole, X, given)
+    assert_same_scores(model, parts, whole, X, (given, weights))
 
 
 def ones(n, chunks):
