@@ -227,7 +227,7 @@ default='kmeans'
         "covariance_type": [StrOptions(set(COVARIANCES))],
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
         "prior": [callable, None],
-        "solver": [StrOptions(set(SOLVERS))],
+        "solver": [StrOptions(SOLVERS.keys())],
         "moves": ["boolean"],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
         "tol": [Interval(Real, 0.0, None, closed="left")],
