@@ -1,7 +1,8 @@
 """scikit-learn's arithmetic for starts with one sample per component.
 
 Its mass is divided by one a little above one, and the tied covariance is that of all
-the data: quirks that the same answer needs.
+the data: quirks that the same answer needs. But where its squares have lost all digits
+they are taken about another origin.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from sklearn_keops_gmm._model.covariances import MASS_FLOOR
 def one_sample_each(problem: StartData, indices: np.ndarray) -> tuple[Tensor, Moments]:
     """Return the moments that make an M-step repeat scikit-learn's arithmetic."""
     points = problem.points[torch.as_tensor(indices).to(problem.points.device)]
-    points = points.double()  # (M, D)
+    points = points.double() - problem.origin  # (M, D)
     mass = torch.ones_like(points[:, 0])
     floored = mass + MASS_FLOOR
     means = points / floored[:, None]
     second = _QUIRKS[problem.covariance.name](problem, points, means, floored)
+    means = problem.origin + means
     # What the M-step is going to add for the mass floor is in there already.
     second = second - problem.covariance.mass_floor_second(means, mass)
     return means, Moments(mass, (floored - mass)[:, None] * means, second, 0.0)
@@ -39,7 +41,7 @@ def _quirk_tied(
 ) -> Tensor:
     total = torch.zeros_like(means.mT @ means)
     for rows in problem.tiles():
-        tile = problem.points[rows].double()
+        tile = problem.points[rows].double() - problem.origin
         total += (problem.weights(rows)[:, None] * tile).mT @ tile
     total /= min(1.0, problem.mean_weight)
     return total - (mass[:, None] * means).mT @ means
