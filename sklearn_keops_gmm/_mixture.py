@@ -353,7 +353,9 @@ default='kmeans'
         ------
         ValueError
             If a parameter or `X` is unusable (of pieces and partitions it names the
-            one), if with ``reg_covar=0`` a component collapses, or if `prior` returns
+            one), if with ``reg_covar=0`` a component collapses (but 'em' without
+            `sparsity` may give one of a single sample the width of rounding error, as
+            scikit-learn does), or if `prior` returns
             anything but a finite scalar tensor.
         """
         with all_or_nothing(self):
