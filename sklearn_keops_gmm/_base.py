@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_keops_gmm._data import (
+    FITTED_TYPE,
     TAKES_TENSORS,
     ArrayKind,
     Bound,
@@ -571,5 +572,5 @@ def attributes_of(
     wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
     return wrapped | {
         "n_components_": model.n_components,
-        "_fitted_covariance_type": model.covariance.name,
+        FITTED_TYPE: model.covariance.name,
     }

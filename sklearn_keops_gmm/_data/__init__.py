@@ -7,6 +7,7 @@ from sklearn_keops_gmm._data._arrays import (
     to_tensor,
 )
 from sklearn_keops_gmm._data._checks import (
+    FITTED_TYPE,
     all_or_nothing,
     check_representable,
     check_values,
@@ -36,6 +37,7 @@ from sklearn_keops_gmm._data._source import (
 )
 
 __all__ = [
+    "FITTED_TYPE",
     "TAKES_TENSORS",
     "ArrayKind",
     "Bound",

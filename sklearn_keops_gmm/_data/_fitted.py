@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
-from sklearn_keops_gmm._data._checks import resolve_device
+from sklearn_keops_gmm._data._checks import FITTED_TYPE, resolve_device
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model.covariances import make_covariance
 
 # What a model is made of.
 _PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
@@ -34,10 +34,10 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
     arrays = [np.asarray(attribute) for attribute in attributes]
     # An estimator that has found its type says which.
     covariance_type = getattr(estimator, "covariance_type_", estimator.covariance_type)
-    then = getattr(estimator, "_fitted_covariance_type", covariance_type)
+    then = getattr(estimator, FITTED_TYPE, covariance_type)
     _, means, covariances, _ = arrays
     # Arrays of two types can have the same shape.
-    unchanged = covariances.shape == COVARIANCES[then]().shape(*means.shape)
+    unchanged = covariances.shape == make_covariance(then).shape(*means.shape)
     if then != covariance_type and unchanged:
         raise ValueError(
             f"covariance_type={covariance_type!r} was set after this mixture was "
