@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_keops_gmm._base import FittedMixture, attributes_of
-from sklearn_keops_gmm._data import Data, all_or_nothing, count, read, to_numpy
+from sklearn_keops_gmm._data import Data, all_or_nothing, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
     STARTS,
     CallbackSupport,
@@ -353,7 +353,9 @@ default='kmeans'
         ------
         ValueError
             If a parameter or `X` is unusable (of pieces and partitions it names the
-            one), if with ``reg_covar=0`` a component collapses, or if `prior` returns
+            one), if with ``reg_covar=0`` a component collapses (but 'em' without
+            `sparsity` may give one of a single sample the width of rounding error, as
+            scikit-learn does), or if `prior` returns
             anything but a finite scalar tensor.
         """
         with all_or_nothing(self):
@@ -372,12 +374,13 @@ default='kmeans'
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
         with single_thread():
-            data = read(self, X, sample_weight)
+            source = as_source(X, sample_weight)
+            data = source.read(self, self.n_components)
             past = self._past(data.points.shape[1])
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
             describe = partial(_description, task, data)
-            tasks.begin(X, y, sample_weight, count(X, data), describe)
+            tasks.begin(X, y, sample_weight, source.length(data), describe)
             best = solve(self, task, past, tasks)
             self._set_result(best, task, data)
         tasks.end()
@@ -505,7 +508,7 @@ default='kmeans'
         if not hasattr(self, "means_"):
             return self.fit(X, sample_weight=sample_weight)
         with all_or_nothing(self):
-            self._learn(read(self, X, sample_weight, min_samples=1, reset=False))
+            self._learn(as_source(X, sample_weight).read(self, 1, reset=False))
         return self
 
     def _forget(self) -> None:

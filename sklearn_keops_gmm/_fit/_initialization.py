@@ -103,7 +103,7 @@ def _kmeans(problem: StartData, random_state: RandomState) -> tuple[Tensor, Mome
 def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
     """Cluster as scikit-learn does; an integer weight counts as that many rows."""
     part, _ = problem.drawn(random_state)
-    array = part.array
+    array, origin = part.array(problem.origin), problem.origin
     tol = 1e-4
     weights = None
     if part.sample_weight is not None:
@@ -116,7 +116,9 @@ def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
     kmeans = KMeans(problem.n_components, n_init=1, tol=tol, random_state=random_state)
     with openmp_of_others():
         kmeans.fit(array, sample_weight=weights)
-        labels = kmeans.labels_ if part is problem else kmeans.predict(problem.array)
+        labels = (
+            kmeans.labels_ if part is problem else kmeans.predict(problem.array(origin))
+        )
     return torch.as_tensor(labels, dtype=torch.int64)
 
 
@@ -173,7 +175,7 @@ def _kmeans_plusplus(
     weights = part.sample_weight
     with openmp_of_others():
         _, indices = kmeans_plusplus(
-            part.array,
+            part.array(problem.origin),
             problem.n_components,
             sample_weight=None if weights is None else weights.cpu().numpy(),
             random_state=random_state,
@@ -187,6 +189,3 @@ STARTS: dict[str, Callable[[StartData, RandomState], tuple[Tensor, Moments]]] = 
     "random_from_data": _random_from_data,
     "k-means++": _kmeans_plusplus,
 }
-
-
-# -- scikit-learn's arithmetic for one sample per component ---------------------------

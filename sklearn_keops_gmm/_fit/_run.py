@@ -41,7 +41,12 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure, make_covariance
 from sklearn_keops_gmm.backends import choose_backend, get_backend
-from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
+from sklearn_keops_gmm.solvers import (
+    GRADIENT_SOLVERS,
+    SOLVERS,
+    SolverSettings,
+    holding,
+)
 
 
 class Parameters(Protocol):
@@ -239,6 +244,7 @@ def solve(
         reporter.step(n_iter, fall)
         return tasks.iterate(parameters, done)
 
+    descend = holding(SOLVERS[mixture.solver])
     best: SolverResult | None = None
     for i in range(mixture.n_init if past is None else 1):
         reporter.begin(i)
@@ -247,7 +253,7 @@ def solve(
         else:
             start = past.parameters.to(task.problem.points.device)
         tasks.begin_start(start)
-        result = SOLVERS[mixture.solver](task.objective, start, settings, on_step)
+        result = descend(task.objective, start, settings, on_step)
         if mixture.max_iter > 0:
             reporter.end(result.log_likelihoods[-1], result.converged)
         if best is None or _is_lower(result, best, task.problem.points.dtype):

@@ -31,6 +31,8 @@ ILL_DEFINED = (
 # scikit-learn adds this to every mass, as if so much lay at the origin: an empty
 # component then divides by it.
 MASS_FLOOR = 10 * torch.finfo(torch.float64).eps
+# But it does not lie there where the means are so many of their widths away.
+_FAR = 2.0**20
 
 
 def above_mass_floor(moments: Moments, mean_weight: float) -> Moments:
@@ -186,8 +188,15 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
         """Return the second moments, about `means`, of the mass floor at the origin.
 
         They keep the variance of a component that has one sample above zero. Where
-        there are more samples they are less than scikit-learn's rounding error.
+        there are more samples they are less than scikit-learn's rounding error. Where
+        means are so far from the origin that they would be wider than the mixture,
+        where scikit-learn's own squares have no digits left, they are about the means'
+        middle.
         """
+        middle = 0.5 * (means.amin(0) + means.amax(0))
+        width = means.amax(0) - middle
+        far = (middle.abs() > _FAR * width) & (width > 0)
+        means = means - torch.where(far, middle, 0.0)
         outer = self.outer(means * (mass < 2.0)[:, None])
         return MASS_FLOOR * self.pool(outer)
 
