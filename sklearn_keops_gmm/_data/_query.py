@@ -12,13 +12,16 @@ from torch import Tensor
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy, to_tensor
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._input import checked_weights
-from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel
+from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel, Regression
 from sklearn_keops_gmm.backends import (
     Backend,
     Reductions,
     choose_backend,
     get_backend,
 )
+
+# Responsibilities held at once: 32 MiB of them, but not too few rows for a tile.
+_PAIRS, _MIN_ROWS = 2**22, 256
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ class SampleFunction:
         kind = ArrayKind.of(X)
         array = self.checks.samples(X, kind.float_dtypes)
         device = self.placement.device_for(array)
+        structure = self.model.covariance.structure
         return Bound(
             kind,
             to_tensor(array, device),
-            get_backend(choose_backend(self.placement.backend, device)),
+            get_backend(choose_backend(self.placement.backend, device, structure)),
             self.model.frame.to(device),
             self.model.components.to(device),
         )
@@ -121,3 +125,26 @@ def labels(bound: Bound) -> Tensor:
 def responsibilities(bound: Bound) -> Tensor:
     """Return the posterior probabilities, (N, M)."""
     return bound.reductions.responsibilities(bound.components)
+
+
+def conditional_means(regression: Regression, bound: Bound) -> Tensor:
+    """Return the means of a regression's targets, (N, T), some rows at a time.
+
+    The components are those of its given features.
+    """
+    regression = regression.to(bound.points.device)
+    n_targets = regression.means.shape[1]
+    means = bound.points.new_empty(len(bound.points), n_targets)
+    size = max(_MIN_ROWS, _PAIRS // len(regression.means))
+    for start in range(0, len(means), size):
+        rows = slice(start, start + size)
+        some = bound.of_rows(rows)
+        shares = some.reductions.responsibilities(some.components)
+        means[rows] = regression.mean(some.points.double(), shares.double())
+    return means
+
+
+def responsibilities_for(point: Tensor, model: GaussianMixtureModel) -> Tensor:
+    """Return those for one point, (M,), which needs no choice of backend."""
+    reductions = get_backend("torch")(point[None], None, model.frame)
+    return reductions.responsibilities(model.components)[0]

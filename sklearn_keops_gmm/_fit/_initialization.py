@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
 from sklearn_keops_gmm._fit._start_data import StartData
+from sklearn_keops_gmm._fit._supported import check_init_params
 from sklearn_keops_gmm._fit._user_start import UserStart
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm._model.covariances import (
@@ -61,6 +62,7 @@ def initialize(
         for array in (user.weights, user.means, user.precisions)
     )
     if weights is None or means is None or precisions is None:
+        check_init_params(covariance, init_params)
         about, moments = STARTS[init_params](problem, random_state)
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -53,6 +53,10 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     name: ClassVar[str]
     # The shape in which backends take the factors and return second moments.
     structure: ClassVar[Structure]
+    # What it can be fitted with, by the names that `init_params` takes, and `solver`
+    # and `acceleration`; None is everything.
+    starts: ClassVar[frozenset[str] | None] = None
+    solvers: ClassVar[frozenset[str] | None] = None
 
     # -- shapes ---------------------------------------------------------------
 
@@ -234,6 +238,30 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
             second = self._beyond_rounding(second, mass, new_means)
         second = second + self.mass_floor_second(new_means, moments.mass)
         return new_means, self._normalize(second, mass, ridge, n_features)
+
+    def one_sample_second(
+        self,
+        points: Tensor,
+        means: Tensor,
+        mass: Tensor,
+        of_all: Callable[[], Tensor],
+    ) -> Tensor:
+        """Return second moments for a start at one sample per component.
+
+        They are about `means`. Here each sample is its own mean; scikit-learn's
+        structures repeat its arithmetic.
+
+        Parameters
+        ----------
+        points : Tensor of shape (M, D)
+        means : Tensor of shape (M, D)
+            The points over the masses.
+        mass : Tensor of shape (M,)
+            The mass floor and one.
+        of_all : callable
+            Returns the second moments about the origin of all samples, (D, D).
+        """
+        return self.pool(self.outer(points - means))
 
     def _beyond_rounding(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
         """Return second moments, with zero for what the rounding of means explains."""
