@@ -15,6 +15,7 @@ from pathlib import Path
 
 
 def load(path):
+    """Return the module in that file."""
     name = path.name.partition(".")[0]
     spec = spec_from_loader(name, ExtensionFileLoader(name, str(path)))
     module = module_from_spec(spec)
