@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_keops_gmm._data import (
-    FITTED_TYPE,
     TAKES_TENSORS,
     ArrayKind,
     Bound,
@@ -571,5 +570,5 @@ def attributes_of(
     wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
     return wrapped | {
         "n_components_": model.n_components,
-        FITTED_TYPE: model.covariance.name,
+        "covariance_type_": model.covariance.name,
     }

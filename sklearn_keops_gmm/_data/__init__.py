@@ -7,7 +7,6 @@ from sklearn_keops_gmm._data._arrays import (
     to_tensor,
 )
 from sklearn_keops_gmm._data._checks import (
-    FITTED_TYPE,
     all_or_nothing,
     check_representable,
     check_values,
@@ -33,7 +32,6 @@ from sklearn_keops_gmm._data._query import (
 from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
 
 __all__ = [
-    "FITTED_TYPE",
     "SOURCES",
     "TAKES_TENSORS",
     "ArrayKind",
