@@ -16,8 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from sklearn_keops_gmm._base import attributes_of
-from sklearn_keops_gmm._conditioning import ConditionalMixture
+from sklearn_keops_gmm._base import FittedMixture, attributes_of
 from sklearn_keops_gmm._data import Data, all_or_nothing, count, read, to_numpy
 from sklearn_keops_gmm._fit import (
     STARTS,
@@ -64,7 +63,7 @@ def _description(
     return attributes_of(task.model(parameters), data.kind, data.points.dtype)
 
 
-class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, ConditionalMixture):
+class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, FittedMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the

@@ -19,8 +19,7 @@ from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from sklearn_keops_gmm._base import attributes_of
-from sklearn_keops_gmm._conditioning import ConditionalMixture
+from sklearn_keops_gmm._base import FittedMixture, attributes_of
 from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
@@ -60,7 +59,7 @@ _OF_THE_MIXTURE = (
 )
 
 
-class KeOpsGaussianMixtureCV(ConditionalMixture):
+class KeOpsGaussianMixtureCV(FittedMixture):
     """Gaussian mixture that finds its number of components.
 
     One path of mixtures is fitted, from `n_components` components down to one (see

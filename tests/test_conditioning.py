@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
     KeOpsGaussianMixtureCV,
-    _conditioning,
+    _base,
 )
 from sklearn_keops_gmm._model import _regression
 from tests import reference
@@ -113,8 +113,8 @@ def test_condition_is_a_quotient(structure, rng):
 @every_backend
 @every_covariance_type
 def test_conditional_mean_is_an_integral(structure, backend, rng, monkeypatch):
-    monkeypatch.setattr(_conditioning, "_PAIRS", 1)
-    monkeypatch.setattr(_conditioning, "_MIN_ROWS", 7)
+    monkeypatch.setattr(_base, "_PAIRS", 1)
+    monkeypatch.setattr(_base, "_MIN_ROWS", 7)
     monkeypatch.setattr(_regression, "_NUMBERS", 5)
     model = model_of(structure, 3, backend=backend)
     X = rng.normal(size=(20, 2)) * 2
