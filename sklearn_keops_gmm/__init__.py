@@ -1,11 +1,13 @@
 """Gaussian mixtures for scikit-learn, fitted by reductions that never hold N x M.
 
 `KeOpsGaussianMixture` is used like `sklearn.mixture.GaussianMixture`, and takes a
-sparsity prior that lets the fit decide how many components live.
+sparsity prior that lets the fit decide how many components live. `MixtureClustering`
+merges components into clusters.
 """
 
 import sys
 
+from sklearn_keops_gmm._clustering import MixtureClustering
 from sklearn_keops_gmm._display import CostDisplay, MixtureDisplay, SparsityPathDisplay
 from sklearn_keops_gmm._interop import publish
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
@@ -18,6 +20,7 @@ __all__ = [
     "CostDisplay",
     "KeOpsGaussianMixture",
     "KeOpsGaussianMixtureCV",
+    "MixtureClustering",
     "MixtureDisplay",
     "SparsityPath",
     "SparsityPathDisplay",

@@ -17,6 +17,7 @@ from sklearn_keops_gmm._data._checks import (
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._data._groups import GroupMeans, Groups
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
@@ -30,6 +31,7 @@ from sklearn_keops_gmm._data._source import (
     map_samples,
     read,
     weighted_mean,
+    weights_of,
 )
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "Data",
     "Extent",
     "FittedChecks",
+    "GroupMeans",
+    "Groups",
     "Placement",
     "SampleFunction",
     "all_or_nothing",
@@ -58,4 +62,5 @@ __all__ = [
     "to_numpy",
     "to_tensor",
     "weighted_mean",
+    "weights_of",
 ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import _num_samples
 
+from sklearn_keops_gmm._data._arrays import to_numpy
 from sklearn_keops_gmm._data._chunks import in_pieces, joined, mean_of_pieces
 from sklearn_keops_gmm._data._dask import in_partitions, lazily, mean_of_partitions
 from sklearn_keops_gmm._data._dask_fit import read_partitioned
@@ -69,3 +71,13 @@ def weighted_mean(
         "partitions": mean_of_partitions,
     }
     return how[holding_of(X)](question, X, sample_weight)
+
+
+def weights_of(X: Any, sample_weight: Any) -> np.ndarray | None:
+    """Return the weights of all samples, (N,), however they are held."""
+    if sample_weight is None:
+        return None
+    if holding_of(X) == "pieces" and not hasattr(X, "shape"):
+        weights = np.concatenate([to_numpy(some) for some in sample_weight])
+        return weights.astype(np.float64)
+    return np.asarray(to_numpy(sample_weight), dtype=np.float64)

@@ -4,6 +4,13 @@ from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._linkage import (
+    LINKAGES,
+    TileFunction,
+    indicators,
+    label_shares,
+)
+from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
     neighbouring_pairs,
     select_components,
@@ -38,6 +45,7 @@ from sklearn_keops_gmm._model._regression import Regression
 
 __all__ = [
     "CRITERIA",
+    "LINKAGES",
     "Components",
     "CostTerms",
     "Evaluation",
@@ -46,6 +54,7 @@ __all__ = [
     "GaussianMixtureModel",
     "LazyParameters",
     "Leap",
+    "MergeTree",
     "MixtureParameters",
     "Moments",
     "PooledCovariances",
@@ -59,8 +68,11 @@ __all__ = [
     "SparsityPrior",
     "Structure",
     "Targets",
+    "TileFunction",
     "Unknowns",
     "UserPrior",
+    "indicators",
+    "label_shares",
     "model_of",
     "neighbouring_pairs",
     "power_of_two",

@@ -1,0 +1,123 @@
+"""The probabilities of groups of components, some samples at a time.
+
+The matrix of pairs is never held: neither that of samples and components, nor, unless
+it is asked for, that of samples and groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._data._dataset import Data
+from sklearn_keops_gmm._data._query import Bound
+from sklearn_keops_gmm._model import Components, GaussianMixtureModel, TileFunction
+from sklearn_keops_gmm.backends import (
+    ReductionsFactory,
+    choose_backend,
+    get_backend,
+)
+
+# Probabilities held at once: 32 MiB of them, but not too few rows for a tile.
+_PAIRS, _MIN_ROWS = 2**22, 256
+
+
+class GroupMeans:
+    """Weighted means over all samples of functions of probabilities.
+
+    Parameters
+    ----------
+    data : Data
+    model : GaussianMixtureModel
+    backend : str
+        As a user has asked for it.
+    """
+
+    def __init__(self, data: Data, model: GaussianMixtureModel, backend: str) -> None:
+        self._data = data
+        name = choose_backend(backend, data.points.device)
+        reductions = data.bind(get_backend(name), data.frame())
+        self._components = model.components
+        self._factory = reductions.factory(model.components.structure)
+
+    def __call__(self, function: TileFunction, groups: np.ndarray) -> np.ndarray:
+        """Return the mean of a function of the probabilities of groups, (M, G)."""
+        asked = partial(
+            _sum_of_tiles,
+            self._factory,
+            self._components,
+            torch.from_numpy(np.ascontiguousarray(groups, dtype=np.float64)),
+            function,
+        )
+        mean: np.ndarray = self._data.total(asked).numpy() / self._data.total_weight
+        return mean
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What a mixture whose components are grouped answers about samples.
+
+    Attributes
+    ----------
+    members : Tensor of shape (M, G), float64
+        Of ones and zeros: which components are in each group.
+    least : float
+        Samples of less log-likelihood are in no group, -1.
+    """
+
+    members: Tensor
+    least: float = -np.inf
+
+    def probabilities(self, bound: Bound) -> Tensor:
+        """Return the probabilities of the groups, (N, G)."""
+        found = bound.points.new_empty(len(bound.points), self.members.shape[1])
+        for rows, probabilities in self._tiles(bound):
+            found[rows] = probabilities
+        return found
+
+    def labels(self, bound: Bound) -> Tensor:
+        """Return the most probable group, (N,): that of most probability."""
+        found = bound.points.new_empty(len(bound.points), dtype=torch.int64)
+        for rows, probabilities in self._tiles(bound):
+            found[rows] = probabilities.argmax(dim=1)
+        if self.least > -np.inf:
+            unlikely = bound.reductions.log_density(bound.components) < self.least
+            found[unlikely] = -1
+        return found
+
+    def _tiles(self, bound: Bound) -> Iterator[tuple[slice, Tensor]]:
+        members = self.members.to(bound.points)
+        for rows in _tiles(len(bound.points), len(members)):
+            some = bound.of_rows(rows)
+            yield rows, some.reductions.responsibilities(some.components) @ members
+
+
+def _sum_of_tiles(
+    factory: ReductionsFactory,
+    components: Components,
+    groups: Tensor,
+    function: TileFunction,
+    points: Tensor,
+    weights: Tensor | None,
+) -> Tensor:
+    """Return the sum of a function over some samples, on the CPU."""
+    components, groups = components.to(points.device), groups.to(points.device)
+    total: Tensor | None = None
+    for rows in _tiles(len(points), sum(groups.shape)):
+        found = factory(points[rows], None).responsibilities(components)
+        some = None if weights is None else weights[rows, None].double()
+        part = function(found.double() @ groups, some)
+        total = part if total is None else total + part
+    assert total is not None
+    return total.cpu()
+
+
+def _tiles(n_samples: int, n_columns: int) -> Iterator[slice]:
+    size = max(_MIN_ROWS, _PAIRS // n_columns)
+    for start in range(0, n_samples, size):
+        yield slice(start, min(start + size, n_samples))
