@@ -59,6 +59,8 @@ _OF_THE_PATH = (
     "random_state",
 )
 _OF_THE_CHOICE = (*_OF_THE_PATH, "covariance_type", "criterion", "n_jobs")
+# Scores that differ by so many units of rounding are equal.
+_ROUNDING = 1e3
 
 
 class MixtureClustering(ClusterMixin, PackageEstimator):
@@ -329,14 +331,9 @@ default='kmeans'
         """Return the log-likelihood below which samples are in no cluster."""
         if self.contamination == 0:
             return -np.inf
-        scores = np.asarray(to_numpy(self.score_samples(X)), dtype=np.float64)
+        scores = np.asarray(to_numpy(self.score_samples(X)))
         weights = weights_of(X, sample_weight)
-        order = np.argsort(scores)
-        shares = np.ones(len(scores)) if weights is None else weights[order]
-        shares = np.cumsum(shares)
-        # The first whose weight would make it too many stays in its cluster.
-        most = self.contamination * shares[-1] * (1 + 1e-12)
-        return float(scores[order][np.searchsorted(shares, most, side="right")])
+        return _quantile(scores, weights, self.contamination)
 
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -542,3 +539,21 @@ def _without_empty(tree: MergeTree, n_clusters: int, means: GroupMeans) -> np.nd
         if n_clusters == 1 or means(label_shares, indicators(labels)).min() > 0:
             return labels
         n_clusters -= 1
+
+
+def _quantile(scores: np.ndarray, weights: np.ndarray | None, share: float) -> float:
+    """Return what so large a share of scores, or little less, is below.
+
+    It is halfway between two scores, and equal ones stay together: the rounding of
+    scores changes nothing.
+    """
+    order = np.argsort(scores)
+    total = np.cumsum(np.ones(len(scores)) if weights is None else weights[order])
+    ordered = scores[order].astype(np.float64)
+    gaps = np.diff(ordered, prepend=-np.inf)
+    rounding = _ROUNDING * np.finfo(scores.dtype).eps * np.maximum(1, np.abs(ordered))
+    most = share * total[-1] * (1 + 1e-12)
+    # The first whose weight would make it too many stays, and so do its equals.
+    first = np.searchsorted(total, most, side="right")
+    first = np.flatnonzero(gaps[: first + 1] > rounding[: first + 1])[-1]
+    return -np.inf if first == 0 else float(ordered[first - 1 : first + 1].mean())
