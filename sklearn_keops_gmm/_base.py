@@ -1,4 +1,4 @@
-"""What a fitted mixture can be asked: scores, labels, samples, mixtures of it."""
+"""What a fitted mixture can be asked: scores, labels, samples, other mixtures."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ from sklearn_keops_gmm._data import (
     SampleFunction,
     check_representable,
     check_values,
+    conditional_means,
     fitted_model,
     labels,
     log_density,
     map_samples,
     resolve_features,
     responsibilities,
+    responsibilities_for,
     to_numpy,
     to_tensor,
     weighted_mean,
@@ -42,15 +44,12 @@ from sklearn_keops_gmm._interop import (
     to_sklearn,
     to_state,
 )
-from sklearn_keops_gmm._model import GaussianMixtureModel, Regression
-from sklearn_keops_gmm.backends import get_backend, single_thread
+from sklearn_keops_gmm._model import GaussianMixtureModel
+from sklearn_keops_gmm.backends import single_thread
 
 Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
 
 _INITIAL_ARRAYS = ("weights_init", "means_init", "precisions_init")
-
-# Responsibilities held at once: 32 MiB of them, but not too few rows for a tile.
-_PAIRS, _MIN_ROWS = 2**22, 256
 
 
 class PackageEstimator(BaseEstimator):
@@ -340,7 +339,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
         """
         return to_sklearn(self)
 
-    # -- of some of the features -------------------------------------------------
+    # -- some of the features ------------------------------------------------------
 
     @single_thread()
     def marginal(self, features: Features) -> Any:
@@ -433,9 +432,10 @@ class FittedMixture(DensityMixin, PackageEstimator):
         checked = check_values(values, len(given))
         point = torch.tensor(checked, dtype=torch.float64)
         model = self._model()
-        shares = _responsibilities(point, model.marginal(given))  # (M,)
+        shares = responsibilities_for(point, model.marginal(given))  # (M,)
         conditional = model.condition(given, point, shares)
-        return self._over(_all_but(given, model.n_features), conditional)
+        targets = [i for i in range(model.n_features) if i not in set(given)]
+        return self._over(targets, conditional)
 
     @single_thread()
     def conditional_mean(self, features: Features, X: ArrayLike) -> np.ndarray:
@@ -489,10 +489,31 @@ class FittedMixture(DensityMixin, PackageEstimator):
         regression = self._model().regression(given)
         function = self.marginal(given)._function(
             "conditional_mean",
-            partial(_means, regression),
+            partial(conditional_means, regression),
             n_columns=regression.means.shape[1],
         )
         return map_samples(function, X)
+
+    # -- the value behind the attributes --------------------------------------------
+
+    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the mean log-likelihood, and the weight of all samples."""
+        check_is_fitted(self)
+        function = self._function("score_samples", log_density)
+        return weighted_mean(function, X, sample_weight)
+
+    def _function(
+        self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
+    ) -> SampleFunction:
+        """Return what the mixture, as it is now, answers about samples."""
+        model = self._model()
+        placement = Placement(self.device, self.backend, model.n_components)
+        checks = FittedChecks.of(self)
+        return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
+
+    def _model(self) -> GaussianMixtureModel:
+        """Return the mixture that the fitted attributes describe, as they are now."""
+        return fitted_model(self)
 
     def _indices(self, features: Features, *, some_left: bool = False) -> list[int]:
         """Return the indices of `features`."""
@@ -526,27 +547,6 @@ class FittedMixture(DensityMixin, PackageEstimator):
         mixture.cost_ = mixture.lower_bound_ = float("nan")
         return mixture
 
-    # -- what all of these need -------------------------------------------------
-
-    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the mean log-likelihood, and the weight of all samples."""
-        check_is_fitted(self)
-        function = self._function("score_samples", log_density)
-        return weighted_mean(function, X, sample_weight)
-
-    def _function(
-        self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
-    ) -> SampleFunction:
-        """Return what the mixture, as it is now, answers about samples."""
-        model = self._model()
-        placement = Placement(self.device, self.backend, model.n_components)
-        checks = FittedChecks.of(self)
-        return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
-
-    def _model(self) -> GaussianMixtureModel:
-        """Return the mixture that the fitted attributes describe, as they are now."""
-        return fitted_model(self)
-
 
 def attributes_of(
     model: GaussianMixtureModel, kind: ArrayKind, dtype: torch.dtype
@@ -572,27 +572,3 @@ def attributes_of(
     check_representable(arrays)
     wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
     return wrapped | {"n_components_": model.n_components}
-
-
-def _means(regression: Regression, bound: Bound) -> Tensor:
-    """Return the means of the targets for all points, some rows at a time."""
-    regression = regression.to(bound.points.device)
-    n_targets = regression.means.shape[1]
-    means = bound.points.new_empty(len(bound.points), n_targets)
-    size = max(_MIN_ROWS, _PAIRS // len(regression.means))
-    for start in range(0, len(means), size):
-        rows = slice(start, start + size)
-        some = bound.of_rows(rows)
-        shares = some.reductions.responsibilities(some.components)
-        means[rows] = regression.mean(some.points.double(), shares.double())
-    return means
-
-
-def _responsibilities(point: Tensor, model: GaussianMixtureModel) -> Tensor:
-    """Return the responsibilities for one point, which needs no choice of backend."""
-    reductions = get_backend("torch")(point[None], None, model.frame)
-    return reductions.responsibilities(model.components)[0]
-
-
-def _all_but(features: list[int], n_features: int) -> list[int]:
-    return [i for i in range(n_features) if i not in set(features)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
@@ -29,7 +29,7 @@ from sklearn_keops_gmm._data import (
 )
 from sklearn_keops_gmm._fit import build_problem, warn_of_weak_components, warn_user
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
-from sklearn_keops_gmm._model import CRITERIA, Evidence
+from sklearn_keops_gmm._model import CRITERIA
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm._sparsity_path import (
     Member,
@@ -42,9 +42,6 @@ from sklearn_keops_gmm.backends import single_thread
 # Indices of the rows to train on and to test on.
 Fold = tuple[np.ndarray, np.ndarray]
 
-# So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
-# path; and no member gains so many times as much when it converges.
-_LOOSE, _HOPE = 1e-3, 10.0
 # Parameters that are handed on to the mixtures of the path.
 _OF_THE_MIXTURE = (
     "covariance_type",
@@ -289,7 +286,7 @@ default='kmeans'
         mixture.n_components = most_components(mixture, data)
         path = Path(mixture, data, self.tol)
         if self.criterion != "cv":
-            members, criterion = _searched(path, CRITERIA[self.criterion])
+            members, criterion = path.searched(CRITERIA[self.criterion])
             return Choice(path, members, criterion, int(np.argmin(criterion)))
         _check_folds(folds, mixture.n_components)
         members = path.converged()
@@ -461,45 +458,6 @@ def _check_folds(folds: list[Fold], n_components: int) -> None:
                     f"Fold {i} of cv has {len(rows)} rows of positive weight to {name} "
                     f"on; with n_components={n_components} it needs {least} or more."
                 )
-
-
-def _searched(
-    path: Path, criterion: Callable[[Evidence], float]
-) -> tuple[list[Member], np.ndarray]:
-    """Return members of a path and their criterion, the best of them converged.
-
-    On the way down they converge loosely. From the best on, each then converges
-    wholly, unless it is too far behind or shows that it is not going to be better.
-    """
-    loose = max(_LOOSE, path.tol)
-    members = list(_followed_while_useful(path, criterion, loose))
-    values = np.array([criterion(member.evidence) for member in members])
-    least = np.inf
-    for i in np.argsort(values):
-        # Criteria are in units of the deviance, over all samples.
-        behind = (values[i] - least) / (2.0 * path.sample_size)
-        if behind < _HOPE * loose:
-            members[i] = path.refined(members[i], max(behind, 0.0))
-            values[i] = criterion(members[i].evidence)
-            least = min(least, values[i])
-    return members, values
-
-
-def _followed_while_useful(
-    path: Path, criterion: Callable[[Evidence], float], tol: float
-) -> Iterator[Member]:
-    """Follow a path until no mixture with fewer components can be better.
-
-    Fewer components do not fit better, once they have converged: the best that they
-    can do is to fit as well, at the price of one.
-    """
-    least = np.inf
-    for member in path.members(tol):
-        yield member
-        least = min(least, criterion(member.evidence))
-        one = replace(member.evidence, n_components=1, entropy=0.0)
-        if criterion(one) > least + 2.0 * path.sample_size * _HOPE * tol:
-            break
 
 
 def _fold_scores(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +27,9 @@ from sklearn_keops_gmm._model import (
 from sklearn_keops_gmm.backends import single_thread
 from sklearn_keops_gmm.solvers import SolverSettings, State, homotopy, refine
 
+# So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
+# path; and no member gains so many times as much when it converges.
+_LOOSE, _HOPE = 1e-3, 10.0
 # What a path takes instead of the defaults of a mixture.
 PATH_DEFAULTS: dict[str, Any] = {
     "tol": "auto",
@@ -265,6 +268,53 @@ class Path:
     def converged(self) -> list[Member]:
         """Return all members, each where it converges."""
         return [self.refined(member) for member in self.members(self.tol)]
+
+    def searched(
+        self, criterion: Callable[[Evidence], float]
+    ) -> tuple[list[Member], np.ndarray]:
+        """Return the members and their criterion, the best of them converged.
+
+        On the way down they converge loosely. From the best on, each then converges
+        wholly, unless it is too far behind or shows that it will not be better.
+
+        Parameters
+        ----------
+        criterion : callable
+            The lower the better; in units of the deviance, over all samples.
+
+        Returns
+        -------
+        members : list of Member
+            Without those that have too few components to be better.
+        values : ndarray of shape (n_members,)
+        """
+        loose = max(_LOOSE, self.tol)
+        members = list(self._useful_members(criterion, loose))
+        values = np.array([criterion(member.evidence) for member in members])
+        least = np.inf
+        for i in np.argsort(values):
+            behind = (values[i] - least) / (2.0 * self.sample_size)
+            if behind < _HOPE * loose:
+                members[i] = self.refined(members[i], max(behind, 0.0))
+                values[i] = criterion(members[i].evidence)
+                least = min(least, values[i])
+        return members, values
+
+    def _useful_members(
+        self, criterion: Callable[[Evidence], float], tol: float
+    ) -> Iterator[Member]:
+        """Yield members until none with fewer components can be better.
+
+        Fewer components do not fit better, once they have converged: the best that
+        they can do is to fit as well, at the price of one.
+        """
+        least = np.inf
+        for member in self.members(tol):
+            yield member
+            least = min(least, criterion(member.evidence))
+            one = replace(member.evidence, n_components=1, entropy=0.0)
+            if criterion(one) > least + 2.0 * self.sample_size * _HOPE * tol:
+                break
 
     def refined(self, member: Member, gain: float = 0.0) -> Member:
         """Return a member where it converges.

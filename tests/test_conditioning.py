@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
-from sklearn_keops_gmm import (
-    KeOpsGaussianMixture,
-    KeOpsGaussianMixtureCV,
-    _base,
-)
+from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
+from sklearn_keops_gmm._data import _query
 from sklearn_keops_gmm._model import _regression
 from tests import reference
 from tests.common import every_backend, iris, mixture_of, new_scikit_learn
@@ -113,8 +110,8 @@ def test_condition_is_a_quotient(structure, rng):
 @every_backend
 @every_covariance_type
 def test_conditional_mean_is_an_integral(structure, backend, rng, monkeypatch):
-    monkeypatch.setattr(_base, "_PAIRS", 1)
-    monkeypatch.setattr(_base, "_MIN_ROWS", 7)
+    monkeypatch.setattr(_query, "_PAIRS", 1)
+    monkeypatch.setattr(_query, "_MIN_ROWS", 7)
     monkeypatch.setattr(_regression, "_NUMBERS", 5)
     model = model_of(structure, 3, backend=backend)
     X = rng.normal(size=(20, 2)) * 2

@@ -145,6 +145,68 @@ def test_no_private_name_crosses_rooms(module):
             assert not any(part.startswith("_") for part in name.split(".")[2:]), name
 
 
+# Of other packages, which have no public name for it.
+PRIVATE_OF_OTHERS = {
+    "_C",  # torch's library
+    "_getframe",  # of sys
+    "_init_callback_context",  # scikit-learn's callbacks
+    "_meta",  # of dask
+    "_mmap",  # of numpy's maps of files
+    "_parameter_constraints",  # scikit-learn's
+    "_skl_callbacks",  # scikit-learn's callbacks
+    "_validate_params",  # scikit-learn's
+}
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_names_defined(tree):
+    """Private names that a file gives to functions, classes and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def private_names_asked(tree):
+    """Private names asked of anything but self and cls, by a dot or by getattr."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            if not isinstance(node.value, ast.Name) or node.value.id not in OWN:
+                yield node.attr
+        elif isinstance(node, ast.Call) and len(node.args) > 1:
+            function, name = node.func, node.args[1]
+            by_name = isinstance(function, ast.Name) and function.id in BY_NAME
+            if by_name and isinstance(name, ast.Constant) and is_private(name.value):
+                yield name.value
+
+
+OWN = {"self", "cls"}
+BY_NAME = {"getattr", "hasattr", "setattr", "delattr"}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_nothing_private_is_asked_of_what_was_handed_in(module):
+    """Such a call could go upwards, where no import shows it.
+
+    An object of a class that is defined in the same file may be asked for more: what
+    it keeps to itself is known there.
+    """
+    tree = tree_of(module)
+    known = PRIVATE_OF_OTHERS | set(private_names_defined(tree))
+    assert set(private_names_asked(tree)) <= known
+
+
+def test_such_calls_are_found():
+    tree = ast.parse("self._a, x._b, f(x)._c, x.__d__, getattr(x, '_e', None)")
+    assert set(private_names_asked(tree)) == {"_b", "_c", "_e"}
+
+
 @pytest.mark.parametrize("module", FILES)
 def test_heavy_packages_are_imported_lazily(module):
     heads = {name.split(".")[0] for name in imports_of(module, top_level=True)}

@@ -18,12 +18,15 @@ from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
+from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
+    conditional_means,
     labels,
     log_density,
     responsibilities,
+    responsibilities_for,
 )
 from sklearn_keops_gmm._data._source import (
     count,
@@ -49,6 +52,8 @@ __all__ = [
     "check_representable",
     "check_values",
     "check_weighted_samples",
+    "checked_samples",
+    "conditional_means",
     "count",
     "fitted_model",
     "holding_of",
@@ -59,6 +64,7 @@ __all__ = [
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
+    "responsibilities_for",
     "to_numpy",
     "to_tensor",
     "weighted_mean",

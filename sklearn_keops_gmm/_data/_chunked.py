@@ -6,6 +6,7 @@ collection.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from sklearn_keops_gmm._data._chunks import Piece
 from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._data._input import checked_weights
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends import Backend, Reductions, ReductionsFactory
 
@@ -201,7 +203,19 @@ def _ask(
 ) -> Any:
     """Ask about one part, wherever its samples are; answer where the question is."""
     answer = getattr(factory(points, weights), method)(components.to(points.device))
+    # They were finite when the fit began. To look each time would take longer.
+    if isinstance(answer, Moments) and not math.isfinite(answer.log_likelihood):
+        check_still_finite(points)
     return answer.to(components.means.device)
+
+
+def check_still_finite(points: Tensor) -> None:
+    """Raise ValueError if samples that were finite at first are not any more."""
+    if not bool(torch.isfinite(points).all()):
+        raise ValueError(
+            "its samples have changed since the fit began: there is a NaN or infinity "
+            "now. They are read again for each step, and have to stay as they are."
+        )
 
 
 @dataclass(frozen=True)
@@ -253,12 +267,8 @@ class Reader:
         )
         weights = None
         if piece.weights is not None:
-            found = _check_sample_weight(
-                piece.weights,
-                array,
-                dtype=array.dtype,
-                ensure_non_negative=True,
-                **_ZERO_WEIGHTS,
+            found = checked_weights(
+                piece.weights, array, dtype=array.dtype, **_ZERO_WEIGHTS
             )
             weights = to_tensor(found, self.device)
         return check_weighted_samples(to_tensor(array, self.device), weights, 0)

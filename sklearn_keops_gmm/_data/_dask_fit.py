@@ -13,7 +13,6 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind
@@ -36,6 +35,7 @@ from sklearn_keops_gmm._data._dask import (
     partitions_of,
 )
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
+from sklearn_keops_gmm._data._input import checked_samples
 
 
 def read_partitioned(
@@ -69,7 +69,7 @@ def read_partitioned(
     size = size_of_sample(mixture, "partition")
     X = in_whole_rows(X)
     partitions = partitions_of(X, sample_weight)
-    validate_data(mixture, like(X), reset=reset, dtype=None, ensure_min_samples=0)
+    checked_samples(mixture, like(X), reset=reset, dtype=None, ensure_min_samples=0)
     reader = PartitionReader(FittedChecks.of(mixture), Placement.of(mixture))
     found = partitions.each(partial(_summary, reader))
     summaries = [summary for summary in found if summary is not None]

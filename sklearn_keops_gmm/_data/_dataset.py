@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
 from sklearn_keops_gmm._data._checks import check_weighted_samples
 from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._data._input import checked_samples, checked_weights
 from sklearn_keops_gmm._model import Frame
 from sklearn_keops_gmm.backends import Backend, Reductions
 
@@ -136,7 +136,7 @@ def read_data(
         Whether these samples say what the features are, or those of a fit before.
     """
     kind = ArrayKind.of(X)
-    array: Any = validate_data(
+    array: Any = checked_samples(
         mixture,
         X,
         reset=reset,
@@ -147,9 +147,7 @@ def read_data(
     device = Placement.of(mixture).device_for(array)
     weights = None
     if sample_weight is not None:
-        checked = _check_sample_weight(
-            sample_weight, array, dtype=array.dtype, ensure_non_negative=True
-        )
+        checked = checked_weights(sample_weight, array, dtype=array.dtype)
         weights = to_tensor(checked, device)
     points, weights = check_weighted_samples(
         to_tensor(array, device),

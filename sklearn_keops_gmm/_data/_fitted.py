@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import validate_data
 
 from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
 from sklearn_keops_gmm._data._checks import resolve_device
+from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 
 # What a model is made of.
 _PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 # What scikit-learn's checks of samples read, besides the class.
 _READ = ("n_features_in_", "feature_names_in_", "means_")
+_PLAIN_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
 
 def fitted_model(estimator: Any) -> GaussianMixtureModel:
@@ -56,14 +58,42 @@ class FittedChecks:
         return cls(type(estimator), seen)
 
     def validate(self, X: Any, **how: Any) -> Any:
-        """Return samples as an array; `how` is for `validate_data`.
+        """Return samples as an array; `how` is for `checked_samples`.
 
         Raises
         ------
         ValueError
             If they are unusable, or have other features.
         """
-        return validate_data(self._stand_in(), X, reset=False, **how)
+        return checked_samples(self._stand_in(), X, reset=False, **how)
+
+    def samples(self, X: Any, dtypes: list[Any]) -> Any:
+        """Return samples as a contiguous array of one of those dtypes.
+
+        Raises
+        ------
+        ValueError
+            If they are unusable, or have other features.
+        """
+        if self._is_plain(X):
+            return X
+        return self.validate(X, dtype=dtypes, order="C")
+
+    def _is_plain(self, X: Any) -> bool:
+        """Tell whether `validate` would return an array as it is.
+
+        That takes it as long as to compute with a few samples, or longer.
+        """
+        return (
+            type(X) is np.ndarray
+            and X.dtype in _PLAIN_DTYPES
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == self.seen.get("n_features_in_")
+            and X.flags.c_contiguous
+            and "feature_names_in_" not in self.seen
+            and _has_finite_sum(X)
+        )
 
     def check_namespace(self, X: Any, method: str) -> None:
         """Raise ValueError unless samples are arrays like those of the fit."""
@@ -74,6 +104,11 @@ class FittedChecks:
         found: Any = object.__new__(self.estimator)
         found.__dict__.update(self.seen)
         return found
+
+
+def _has_finite_sum(X: np.ndarray) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(X.sum())
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy, to_tensor
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
-from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel
+from sklearn_keops_gmm._data._input import checked_weights
+from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel, Regression
 from sklearn_keops_gmm.backends import (
     Backend,
     Reductions,
     choose_backend,
     get_backend,
 )
+
+# Responsibilities held at once: 32 MiB of them, but not too few rows for a tile.
+_PAIRS, _MIN_ROWS = 2**22, 256
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class SampleFunction:
         """Check an array, and bind it to a backend, with the fitted components."""
         self.checks.check_namespace(X, self.method)
         kind = ArrayKind.of(X)
-        array = self.checks.validate(X, dtype=kind.float_dtypes, order="C")
+        array = self.checks.samples(X, kind.float_dtypes)
         device = self.placement.device_for(array)
         return Bound(
             kind,
@@ -101,9 +104,7 @@ class SampleFunction:
                 # Numbers that fit float32 may have a sum that does not.
                 mean = np.mean(values, dtype=np.float64)
             return float(mean), float(len(values))
-        weights = _check_sample_weight(
-            to_numpy(sample_weight), values, ensure_non_negative=True
-        ).astype(np.float64)
+        weights = checked_weights(to_numpy(sample_weight), values).astype(np.float64)
         # A row without weight has no say, however unlikely it is.
         counts = weights > 0
         mean = np.average(values[counts], weights=weights[counts])
@@ -123,3 +124,26 @@ def labels(bound: Bound) -> Tensor:
 def responsibilities(bound: Bound) -> Tensor:
     """Return the posterior probabilities, (N, M)."""
     return bound.reductions.responsibilities(bound.components)
+
+
+def conditional_means(regression: Regression, bound: Bound) -> Tensor:
+    """Return the means of a regression's targets, (N, T), some rows at a time.
+
+    The components are those of its given features.
+    """
+    regression = regression.to(bound.points.device)
+    n_targets = regression.means.shape[1]
+    means = bound.points.new_empty(len(bound.points), n_targets)
+    size = max(_MIN_ROWS, _PAIRS // len(regression.means))
+    for start in range(0, len(means), size):
+        rows = slice(start, start + size)
+        some = bound.of_rows(rows)
+        shares = some.reductions.responsibilities(some.components)
+        means[rows] = regression.mean(some.points.double(), shares.double())
+    return means
+
+
+def responsibilities_for(point: Tensor, model: GaussianMixtureModel) -> Tensor:
+    """Return those for one point, (M,), which needs no choice of backend."""
+    reductions = get_backend("torch")(point[None], None, model.frame)
+    return reductions.responsibilities(model.components)[0]

@@ -13,7 +13,6 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from sklearn_keops_gmm._data._checks import check_weighted_samples
@@ -24,11 +23,13 @@ from sklearn_keops_gmm._data._chunked import (
     Rows,
     Summary,
     cast,
+    check_still_finite,
     joined_rows,
     size_of_sample,
 )
 from sklearn_keops_gmm._data._chunks import check_any, pieces_of
 from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._input import checked_samples
 
 
 def read_streamed(
@@ -62,7 +63,7 @@ def read_streamed(
     for piece in pieces_of(X, sample_weight):
         with piece.named():
             if reader is None:
-                validate = partial(validate_data, mixture)
+                validate = partial(checked_samples, mixture)
                 reader = Reader.of(validate, Placement.of(mixture), piece)
             points, weights = reader.read(piece, reset=reset and summary is None)
         if len(points) == 0:
@@ -90,33 +91,39 @@ class Pieces:
     X: Any
     sample_weight: Any
 
-    def read(self) -> Iterator[Rows]:
-        """Yield the samples of one piece after another."""
-        for piece in pieces_of(self.X, self.sample_weight):
-            with piece.named():
-                points, weights = self.reader.read(piece, checked=True, reset=False)
-            if len(points) > 0:
-                yield cast((points, weights), self.dtype)
-
     def each(self, function: Callable[[Tensor, Tensor | None], Result]) -> list[Result]:
         """Return what `function` returns of the samples and weights of each piece."""
-        return [function(*rows) for rows in self.read()]
+        return list(self._mapped(function))
 
     def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:
         """Return the sum of that."""
-        return reduce(add, (function(*rows) for rows in self.read()))
+        return reduce(add, self._mapped(function))
+
+    def _mapped(
+        self, function: Callable[[Tensor, Tensor | None], Result]
+    ) -> Iterator[Result]:
+        for piece in pieces_of(self.X, self.sample_weight):
+            with piece.named():
+                points, weights = self.reader.read(piece, checked=True, reset=False)
+                if len(points) == 0:
+                    continue
+                result = function(*cast((points, weights), self.dtype))
+            yield result
 
     def take(self, rows: Tensor) -> Rows:
         """Return some rows, (n,) int64 and increasing."""
-        found: list[Rows] = []
         start = 0
-        for points, weights in self.read():
+
+        def inside(points: Tensor, weights: Tensor | None) -> Rows:
+            nonlocal start
             bounds = torch.tensor([start, start + len(points)])
             low, high = torch.searchsorted(rows, bounds)
-            inside = (rows[low:high] - start).to(points.device)
-            found.append((points[inside], None if weights is None else weights[inside]))
+            some = (rows[low:high] - start).to(points.device)
             start += len(points)
-        return joined_rows(found)
+            check_still_finite(points[some])
+            return points[some], None if weights is None else weights[some]
+
+        return joined_rows(self.each(inside))
 
 
 class Reservoir:

@@ -10,9 +10,14 @@ import numpy as np
 import sklearn
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._data import fitted_model, resolve_features, to_numpy
+from sklearn_keops_gmm._data import (
+    checked_samples,
+    fitted_model,
+    resolve_features,
+    to_numpy,
+)
 from sklearn_keops_gmm._display._style import Style, axes_for, style
 from sklearn_keops_gmm.backends import single_thread
 
@@ -150,7 +155,7 @@ class MixtureDisplay:
         chosen, labels = _features_to_draw(estimator, features)
         # Pictures are drawn from numpy arrays, whatever the arrays of the user.
         with sklearn.config_context(array_api_dispatch=False):
-            samples = validate_data(
+            samples = checked_samples(
                 estimator, to_numpy(X), reset=False, dtype=[np.float64, np.float32]
             )[:, chosen]
             mixture = estimator.marginal(chosen)

@@ -50,6 +50,8 @@ class Frame:
 
     def to(self, device: torch.device) -> Frame:
         """Return the same frame on another device."""
+        if self.centre.device == device:
+            return self
         return replace(self, centre=self.centre.to(device))
 
 
@@ -103,7 +105,7 @@ class Rounding:
         return _ROUNDINGS * (read + moved)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Components:
     """What a backend needs to know of a mixture.
 
@@ -127,6 +129,8 @@ class Components:
 
     def to(self, device: torch.device) -> Components:
         """Return the same components on another device."""
+        if self.means.device == device:
+            return self
         return replace(
             self,
             offsets=self.offsets.to(device),

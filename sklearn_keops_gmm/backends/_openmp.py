@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from threadpoolctl import threadpool_limits
 
+from sklearn_keops_gmm.backends._workspace import memory_errors
+
 
 class _Before(NamedTuple):
     """Numbers of threads before they were held to 1: torch's, and MKL's, 0 for none."""
@@ -42,14 +44,16 @@ def single_thread() -> Iterator[None]:
     Small products and factorisations gain nothing from a second thread, and lose
     milliseconds at each where other processes keep the cores busy. And a forked child
     may take no other: OpenMP waits for ever for the threads of its parent. So all
-    that users call runs in here.
+    that users call runs in here, and what torch raises where memory runs out is made
+    Python's own error here, too.
     """
     if getattr(_held, "before", None) is not None:
         yield
         return
     _held.before = before = _hold()
     try:
-        yield
+        with memory_errors():
+            yield
     finally:
         _give_back(before)
         _held.before = None

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame
+from sklearn_keops_gmm.backends._kept import kept_with_components
 from sklearn_keops_gmm.backends._torch._direct import DIRECT, untied
 
 # What stands for larger numbers: products with moderate ones are finite.
@@ -70,51 +71,71 @@ def _unlikely(
     reductions: _Asked, points: Tensor, frame: Frame, components: Components
 ) -> Tensor:
     """Return the samples, (n,), whose log-densities are wrong by more than one."""
-    limit = -1.0 / torch.finfo(points.dtype).eps
-    rows = _beyond(points, frame, _radius(components.in_frame(frame), -0.5 * limit))
+    rows = _beyond(points, frame, _box(components, frame, points.dtype))
     if len(rows) == 0:
         return rows
+    limit = -1.0 / torch.finfo(points.dtype).eps
     return rows[reductions.of_rows(rows).log_density(components) < limit]
 
 
-def _radius(framed: Components, depth: float) -> float:
-    """Return a distance in the frame within which no log-density is below -depth.
+class _Box(NamedTuple):
+    """A box about the centre of a frame, inside which all log-densities are right.
 
-    The distance is that of the coordinate which is the farthest from the origin.
+    Attributes
+    ----------
+    reach : float
+        How far its sides are from the centre, outside the frame.
+    low, high : float
+        The least and the greatest coordinate of the centre.
     """
+
+    reach: float
+    low: float
+    high: float
+
+
+@kept_with_components
+def _box(components: Components, frame: Frame, dtype: torch.dtype) -> _Box:
+    """Return the box for some components and points of a dtype."""
+    depth = 0.5 / torch.finfo(dtype).eps
+    framed = components.in_frame(frame)
     norms = torch.linalg.vector_norm(
         untied(framed).factors.reshape(len(framed.means), -1), dim=1
     )
     n_features = framed.means.shape[1]
     if framed.structure != "spherical":
         n_features **= 0.5
-    reach = (2.0 * (depth + framed.offsets)).clamp_min(0.0).sqrt() / norms
-    radii = reach / n_features - framed.means.abs().amax(1)
-    return float(radii.nan_to_num(-torch.inf).max())
+    reaches = (2.0 * (depth + framed.offsets)).clamp_min(0.0).sqrt() / norms
+    radii = reaches / n_features - framed.means.abs().amax(1)
+    reach = float(radii.nan_to_num(-torch.inf).max()) * frame.scale
+    return _Box(reach, float(frame.centre.min()), float(frame.centre.max()))
 
 
-def _beyond(points: Tensor, frame: Frame, radius: float) -> Tensor:
-    """Return the rows, (n,), that may be farther from the origin of the frame."""
-    none = points.new_empty(0, dtype=torch.int64)
-    if len(points) == 0:
-        return none
-    # Of single features this would take much longer, and says enough of most data.
-    low, high = (float(bound) for bound in points.aminmax())
-    reach = max(high - float(frame.centre.min()), float(frame.centre.max()) - low)
-    if reach <= radius * frame.scale:
-        return none
+def _beyond(points: Tensor, frame: Frame, box: _Box) -> Tensor:
+    """Return the rows, (n,), that may be outside the box."""
+    if len(points) == 0 or _are_inside(points, box):
+        return points.new_empty(0, dtype=torch.int64)
     found = []
     for start in range(0, len(points), _NUMBERS):
         some = points[start : start + _NUMBERS].double() - frame.centre
-        far = ~(some.abs().amax(1) <= radius * frame.scale)
+        far = ~(some.abs().amax(1) <= box.reach)
         found.append(start + far.nonzero()[:, 0])
     return torch.cat(found)
+
+
+def _are_inside(points: Tensor, box: _Box) -> bool:
+    """Tell whether no coordinate at all is outside: false alarms are rare."""
+    # Of single features this would take much longer, and says enough of most data.
+    low, high = points.aminmax()
+    return max(high.item() - box.low, box.high - low.item()) <= box.reach
 
 
 def _logits(
     rows: Tensor, points: Tensor, frame: Frame, components: Components
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield some of the `rows`, and their log p_ij, (M, n), up to a term of each."""
+    if len(rows) == 0:
+        return
     framed = untied(components).in_frame(frame)
     alive = framed.offsets > -torch.inf
     if not bool(alive.any()):

@@ -1,4 +1,7 @@
-"""Memory that tiles use again and again: to ask for it anew costs as much as a tile."""
+"""Memory: what tiles use again and again, and the error where there is none left.
+
+To ask for it anew costs as much as a tile.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import torch
 from sklearn import get_config
 from torch import Tensor
 
@@ -17,6 +21,23 @@ _MOST_BYTES = 2**28
 def memory_budget() -> int:
     """Return how many bytes tiles, or sums, or what is kept of the points may take."""
     return min(_MOST_BYTES, int(get_config()["working_memory"] * 2**20))
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise Python's MemoryError where torch finds no memory, a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        # On a GPU it has a class, and else words: those of POSIX, and of Windows.
+        words = ("allocate memory", "not enough memory")
+        on_a_gpu = isinstance(error, torch.cuda.OutOfMemoryError)
+        if not on_a_gpu and not any(some in str(error) for some in words):
+            raise
+        raise MemoryError(
+            f"{str(error).splitlines()[0]} Fewer components, a covariance_type of "
+            "fewer numbers, or samples in float32 take less memory."
+        ) from error
 
 
 class Workspace:

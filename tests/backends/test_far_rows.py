@@ -127,6 +127,25 @@ def test_moments_without_a_share(name, structure, dtype, rng):
             assert_same_moments(found, case.expected(), 5 * tolerance(dtype))
 
 
+@every_backend
+@every_structure
+@every_dtype
+def test_overflow_in_the_frame(name, structure, dtype, rng):
+    """Rows that no number can stand for there are infinitely unlikely, no more."""
+    case = make_case(rng, structure, dtype, weighted=False)
+    far = np.concatenate([way(0.9 * np.finfo(dtype).max, 2) for way in WAYS.values()])
+    more = with_far(case, far)
+    found = more.reductions(name, Frame(PLAIN.centre, 2.0**-20))
+    density = found.log_density(case.components())
+    assert_array_equal(density[: len(far)], -np.inf)
+    expected = reference.log_density(case.points, *case.mixture).astype(float)
+    assert_allclose(density[len(far) :], expected, rtol=5 * tolerance(dtype))
+    sums = found.moments(case.components())
+    assert sums.log_likelihood == -np.inf
+    sums = replace(sums, log_likelihood=case.expected().log_likelihood)
+    assert_same_moments(sums, case.expected(), 5 * tolerance(dtype))
+
+
 @every_backend_but_keops
 @every_structure
 @every_dtype
@@ -257,6 +276,7 @@ def test_predictions(name, dtype, covariance_type, n_features, rng):
             far = way(distance, n_features).astype(dtype)
             both = np.concatenate([far, X])
             assert_array_equal(model.predict(both)[len(far) :], truth)
+            assert not np.isnan(model.score_samples(both)).any()
             assert_allclose(model.score_samples(both)[len(far) :], scores, rtol, rtol)
             found = model.predict_proba(both)[len(far) :]
             assert_allclose(found, shares, rtol=0, atol=rtol)

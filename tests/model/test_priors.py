@@ -82,7 +82,7 @@ def test_weights_at_rest_satisfy_the_closed_form(pair, sparsity):
     """Asked again where it converged, the prior answers the same, as brentq does."""
     mass, weights = pair
     slope = sparsity / len(mass)
-    for _ in range(100):
+    for _ in range(3000):
         before = np.maximum(weights, 1e-300)
         weights = maximize(sparsity, len(mass), mass, before)
         if np.abs(weights - before).max() < 1e-13:

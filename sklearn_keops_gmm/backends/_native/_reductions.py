@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
+from sklearn_keops_gmm.backends._kept import kept_with_components
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
@@ -33,6 +34,8 @@ from sklearn_keops_gmm.backends._workspace import memory_budget
 # What a chunk has at least: sums over pairs, about a tenth of a millisecond, for which
 # it is worth to wake a thread; and rows, about a tile, which its own sums are for.
 _GRAIN, _ROWS = 2**20, 384
+# What the compiled module calls the dtypes of points.
+_CHARS = {torch.float32: "f", torch.float64: "d"}
 
 
 class NativeReductions:
@@ -109,7 +112,7 @@ class NativeReductions:
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
-        mixture = self._mixture(components)
+        mixture = _packed(components, self._frame, self._points.dtype)
         visit = self._visit("moments", mixture)
         size = _native().n_sums(mixture)
 
@@ -128,7 +131,7 @@ class NativeReductions:
 
     def _write(self, reduction: str, components: Components, out: Tensor) -> None:
         """Fill `out`, which has a row for each sample."""
-        mixture = self._mixture(components)
+        mixture = _packed(components, self._frame, self._points.dtype)
         visit = self._visit(reduction, mixture)
         chunks = self._chunks(_native().n_sums(mixture))
         map_threads(lambda rows: visit(rows, out[rows]), chunks, self._points.device)
@@ -140,15 +143,6 @@ class NativeReductions:
         """
         n = len(self._points)
         return slices(n, min(at_most, n * size // _GRAIN, n // _ROWS))
-
-    @single_thread()
-    def _mixture(self, components: Components) -> Any:
-        """Return the components as the compiled module keeps them."""
-        components = _triangular(components.in_frame(self._frame))
-        parts = components.offsets, components.means, components.factors
-        arrays = [part.double().contiguous().numpy() for part in parts]
-        char = self._points.numpy().dtype.char
-        return _native().mixture(char, components.structure, *arrays)
 
     def _visit(self, reduction: str, mixture: Any) -> Callable[[slice, Tensor], None]:
         """Return what reduces some rows to an array for the results."""
@@ -165,6 +159,16 @@ class NativeReductions:
             run(mixture, *frame, *part, tile_bytes, out.numpy())
 
         return visit
+
+
+@kept_with_components
+@single_thread()
+def _packed(components: Components, frame: Frame, dtype: torch.dtype) -> Any:
+    """Return the components as the compiled module keeps them."""
+    components = _triangular(components.in_frame(frame))
+    parts = components.offsets, components.means, components.factors
+    arrays = [part.double().contiguous().numpy() for part in parts]
+    return _native().mixture(_CHARS[dtype], components.structure, *arrays)
 
 
 def _native() -> Any:

@@ -152,6 +152,12 @@ class Tiles {
             for (int64_t i = 0; i < count; i++)
                 out[i] = (points[i * D + a] - samples.centre[a]) * unit;
         }
+        // A share of infinity, if it is 0, would be NaN in the sums of all samples.
+        const V limit = all<T>(std::numeric_limits<T>::max() / 4);
+        for (int64_t i = 0; i < D * n; i++) {
+            const V x = coordinates[i], below = x > limit ? limit : x;
+            coordinates[i] = below < -limit ? -limit : below;
+        }
         std::fill(weights + 0, weights + n, V{});
         if (samples.weights)
             std::copy_n(samples.weights + start, count, numbers(weights));
