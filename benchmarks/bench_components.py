@@ -1,185 +1,229 @@
 """How often the number of components is found, how well, and how fast.
 
-    python benchmarks/bench_components.py                         # 48 draws
-    python benchmarks/bench_components.py --seeds 1000 1200 --jobs 2 --save found.json
-    python benchmarks/bench_components.py --seeds 0 100 --methods lic bic icl cv
+    python benchmarks/bench_components.py                          # 40 draws, ours alone
+    python benchmarks/bench_components.py --seeds 20000 20400 --oracle --save found.json
+    python benchmarks/bench_components.py --methods lic grid grid5 bayes mclust
+    python benchmarks/bench_components.py --copies
     python benchmarks/bench_components.py --large
 
-Each seed draws a mixture of K in {2, 3, 5, 8, 12, 20} components in D in {2, 5, 10}
-features and N samples of it, 2,000 for at most 8 components and 4,000 for more:
-
-- weights: half of each is 1 / K, the other half Dirichlet(5, ..., 5);
-- covariances: random rotations of exp(u), u uniform in (-1, 1), as variances;
-- means: standard normal, then scaled so that the closest two components i, j have
-  the distance c in {2.5, 3, 4}, where ::
-
-      distance^2 = (mu_i - mu_j)' inv((Sigma_i + Sigma_j) / 2) (mu_i - mu_j)
+Each seed draws a design (see `mixtures.py`): K components of 1 to 20, D features of 1
+to 20, 20 to 1000 samples for each component, the largest overlap of two components .001
+to .05, variances within a component that differ up to 100-fold, equal weights or not.
+The draws fall into bands by the samples of the smallest component: "well", from
+10 (D + 1) on; "mid", from 4 (D + 1) on; "few"; and "one", where there is but one
+component. Seeds below 10,000 are for tuning; figures that are reported are of seeds
+from 20,000 on.
 
 The methods, all with at most 30 components:
 
-lic, bic, icl, cv
-    `KeOpsGaussianMixtureCV` with that criterion.
-grid
-    `sklearn.mixture.GaussianMixture` for K = 1, ..., 30, the lowest BIC.
+lic, auto
+    `KeOpsGaussianMixtureCV`, with full covariances or the best of all six types.
+grid, grid5
+    `sklearn.mixture.GaussianMixture` for K = 1, ..., 30 with one start or five, the
+    lowest BIC.
 bayes
     `sklearn.mixture.BayesianGaussianMixture` with 30 components, those of weight
     above 0.01.
+mclust
+    R's mclust, all its 14 models and up to 30 components, by `Rscript`; of draws with
+    at most 2,000 samples, as its start takes memory as N squared.
 
-"exact" is the share of draws with the right number, "error" the mean of the distance
-from it, "held out" the mean log-likelihood of N new samples, seconds are those of the
-processor in one thread. McNemar's exact test compares the first method's hits with
-those of each other. The spiral of KeOps' tutorial has no true number; its row tells
-what each method finds.
+"exact" is the share of draws with the right number; "of oracle" the same among those
+where the criterion prefers the true number to one more or less, started from the truth
+(``--oracle``); "error" the mean distance from the right number, "loss" what new samples
+lose in mean log-likelihood against the true mixture, seconds those of the processor.
 
-With ``--large``: N = 200,000, K = 30, D = 3, at most 60 components, against a grid of
-K = 10, 15, ..., 50, wall-clock seconds on all cores.
+``--copies`` compares each answer with that for the same data rounded, scaled feature by
+feature, moved, and in float32. ``--large`` takes 100,000 and 1,000,000 samples.
 """
 
 import argparse
-import math
+import subprocess
+import tempfile
 import warnings
-from itertools import combinations
-from time import perf_counter, process_time
+from pathlib import Path
+from time import process_time
 
 import numpy as np
 import torch
 from common import add_save, save
 from joblib import Parallel, delayed
-from scipy.stats import binomtest
+from mixtures import draw
+from oracle import prefers_truth
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from sklearn_keops_gmm import KeOpsGaussianMixtureCV
 
 MOST = 30
-OURS = ("lic", "bic", "icl", "cv")
-METHODS = ("lic", "bic", "icl", "grid", "bayes")
+BANDS = ("well", "mid", "few", "one")
+METHODS = ("lic", "auto", "grid", "grid5", "bayes", "mclust")
+MOST_FOR_MCLUST = 2000
+MCLUST = """
+suppressMessages(library(mclust))
+X <- as.matrix(read.csv("{train}", header=FALSE))
+new <- as.matrix(read.csv("{test}", header=FALSE))
+fit <- Mclust(X, G=1:{most}, verbose=FALSE)
+log_density <- dens(data=new, modelName=fit$modelName, parameters=fit$parameters,
+                    logarithm=TRUE)
+cat(fit$G, fit$modelName, mean(log_density), proc.time()[["user.self"]], "\\n")
+write.table(fit$classification, "{labels}", row.names=FALSE, col.names=FALSE)
+"""
 
 
-def draw_mixture(rng, K, D, closest):
-    """Return weights, means and covariances."""
-    weights = 0.5 / K + 0.5 * rng.dirichlet(np.full(K, 5.0))
-    rotations = np.linalg.qr(rng.normal(size=(K, D, D))).Q
-    variances = np.exp(rng.uniform(-1, 1, size=(K, 1, D)))
-    covariances = rotations * variances @ rotations.transpose(0, 2, 1)
-    means = rng.normal(size=(K, D))
-    distances = []
-    for i, j in combinations(range(K), 2):
-        gap = means[i] - means[j]
-        average = (covariances[i] + covariances[j]) / 2
-        distances.append(math.sqrt(gap @ np.linalg.solve(average, gap)))
-    return weights, means * closest / min(distances), covariances
+def ours(X, new, **parameters):
+    """Fit our class; return what it finds."""
+    model = KeOpsGaussianMixtureCV(MOST, random_state=0, **parameters).fit(X)
+    return model.n_components_, model.score(new), model.predict(X)
 
 
-def draw_samples(rng, mixture, N):
-    """Return N samples."""
-    weights, means, covariances = mixture
-    labels = rng.choice(len(weights), size=N, p=weights)
-    roots = np.linalg.cholesky(covariances)
-    normal = rng.normal(size=(N, means.shape[1]))
-    return means[labels] + np.einsum("nij,nj->ni", roots[labels], normal)
+def grid(X, new, n_init):
+    """Fit scikit-learn's class for each number of components."""
+    sizes = range(1, min(MOST, len(X)) + 1)
+    models = [GaussianMixture(K, n_init=n_init, random_state=0).fit(X) for K in sizes]
+    best = min(models, key=lambda model: model.bic(X))
+    return best.n_components, best.score(new), best.predict(X)
 
 
-def draw(seed):
-    """Return the true number of components, samples, and as many new ones."""
-    rng = np.random.default_rng(seed)
-    K = int(rng.choice([2, 3, 5, 8, 12, 20]))
-    D = int(rng.choice([2, 5, 10]))
-    mixture = draw_mixture(rng, K, D, float(rng.choice([2.5, 3.0, 4.0])))
-    N = 2000 if K <= 8 else 4000
-    return K, draw_samples(rng, mixture, N), draw_samples(rng, mixture, N)
-
-
-def spiral(seed, N=10_000):
-    """Return samples of the spiral of KeOps' tutorial."""
-    t = np.linspace(0, 2 * np.pi, N)
-    curve = (0.5 + 0.4 * (t / 7) * np.cos(t), 0.5 + 0.3 * np.sin(t))
-    noise = np.random.RandomState(seed).normal(size=(N, 2))
-    return np.stack(curve, axis=1) + 0.02 * noise
-
-
-def fit(method, X, grid, most):
-    """Return the number of components found and what scores new samples."""
-    if method in OURS:
-        model = KeOpsGaussianMixtureCV(most, criterion=method, random_state=0).fit(X)
-        return model.n_components_, model
-    if method == "grid":
-        models = [GaussianMixture(k, random_state=0).fit(X) for k in grid]
-        best = min(models, key=lambda model: model.bic(X))
-        return best.n_components, best
+def bayes(X, new):
+    """Fit scikit-learn's variational class."""
+    most = min(MOST, len(X))
     model = BayesianGaussianMixture(n_components=most, random_state=0).fit(X)
-    return int((model.weights_ > 0.01).sum()), model
+    return int((model.weights_ > 0.01).sum()), model.score(new), model.predict(X)
 
 
-def run(seed, methods):
-    """Return for each method what it finds in one draw; the spiral for no seed."""
+def mclust(X, new):
+    """Fit R's mclust; None if there are too many samples."""
+    if len(X) > MOST_FOR_MCLUST:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder, name) for name in ("train", "test", "labels")}
+        np.savetxt(files["train"], X, delimiter=",")
+        np.savetxt(files["test"], new, delimiter=",")
+        script = MCLUST.format(**files, most=min(MOST, len(X) - 1))
+        done = subprocess.run(
+            ["Rscript", "-e", script], capture_output=True, text=True, check=True
+        )
+        K, _, score, seconds = done.stdout.split()
+        labels = np.loadtxt(files["labels"], dtype=int)
+    return int(K), float(score), labels, float(seconds)
+
+
+FITS = {
+    "lic": ours,
+    "auto": lambda X, new: ours(X, new, covariance_type="auto"),
+    "grid": lambda X, new: grid(X, new, 1),
+    "grid5": lambda X, new: grid(X, new, 5),
+    "bayes": bayes,
+    "mclust": mclust,
+}
+
+
+def fit(method, X, new):
+    """Return what a method finds, with the seconds that it took; None if nothing."""
+    begin = process_time()
+    found = FITS[method](X, new)
+    seconds = process_time() - begin
+    if found is None:
+        return None
+    K, score, labels, *own = found
+    return {
+        "found": int(K),
+        "held_out": float(score),
+        "seconds": (own or [seconds])[0],
+    }, labels
+
+
+def run(seed, methods, oracle):
+    """Return a design and what each method finds in its draw."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    K, X, new = (0, spiral(0), spiral(1)) if seed is None else draw(seed)
-    found = {}
     with threadpool_limits(1):
-        for method in methods:
-            begin = process_time()
-            K_found, model = fit(method, X, range(1, MOST + 1), MOST)
-            seconds = process_time() - begin
-            found[method] = {
-                "found": K_found,
-                "held_out": float(model.score(new)),
-                "seconds": seconds,
-            }
-    return {"seed": seed, "K": K, "D": X.shape[1], "methods": found}
+        design, mixture, X, new = draw(seed)
+        found = {method: fit(method, X, new) for method in methods}
+        truth = prefers_truth(mixture, X) if oracle else None
+    return design | {
+        "seed": seed,
+        "oracle": truth,
+        "true_held_out": mixture.score(new),
+        "methods": {k: v[0] for k, v in found.items() if v},
+    }
 
 
-def mcnemar(ours, theirs):
-    """Return the p-value of McNemar's exact test for two lists of hits."""
-    only_ours = sum(a and not b for a, b in zip(ours, theirs, strict=True))
-    only_theirs = sum(b and not a for a, b in zip(ours, theirs, strict=True))
-    discordant = only_ours + only_theirs
-    return binomtest(only_ours, discordant).pvalue if discordant else 1.0
-
-
-def report(draws, curve, methods):
-    """Print one row per method."""
-    print(
-        f"\n{len(draws)} draws\n{'':8}{'exact':>8}{'error':>8}{'held out':>10}"
-        f"{'seconds':>9}{'McNemar p':>11}{'spiral':>8}{'held out':>10}"
-    )
-    K = np.array([result["K"] for result in draws])
-    hits = {}
-    for method in methods:
-        rows = [result["methods"][method] for result in draws]
-        found = np.array([row["found"] for row in rows])
-        hits[method] = list(found == K)
-        p = mcnemar(hits[methods[0]], hits[method])
-        on_curve = curve["methods"][method]
-        print(
-            f"{method:8}{np.mean(found == K):8.1%}{np.mean(abs(found - K)):8.2f}"
-            f"{np.mean([row['held_out'] for row in rows]):10.4f}"
-            f"{np.mean([row['seconds'] for row in rows]):9.2f}{p:11.2g}"
-            f"{on_curve['found']:8}{on_curve['held_out']:10.4f}"
-        )
-
-
-def large():
-    """Compare with a grid where one fit takes long."""
+def run_copies(seed):
+    """Return the numbers that are found in copies of the same data."""
     warnings.simplefilter("ignore")
-    rng = np.random.default_rng(0)
-    mixture = draw_mixture(rng, 30, 3, 3.0)
-    X, new = (draw_samples(rng, mixture, 200_000) for _ in range(2))
-    rows = {}
-    for method in ("lic", "grid"):
-        begin = perf_counter()
-        found, model = fit(method, X, range(10, 51, 5), 60)
-        seconds = perf_counter() - begin
-        rows[method] = {"found": found, "seconds": seconds}
-        rows[method]["held_out"] = float(model.score(new))
-        print(
-            f"{method:6} found {found:3} of 30 components, held out "
-            f"{rows[method]['held_out']:.4f}, {seconds:.1f} s",
-            flush=True,
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        design, _, X, _ = draw(seed)
+        rng = np.random.default_rng(seed)
+        step = X.std(0) / 20
+        copies = {
+            "as drawn": X,
+            "rounded to a twentieth of the width": (X / step).round() * step,
+            "times 1e-4": X * 1e-4,
+            "features of other units": X * 10.0 ** rng.integers(-3, 4, X.shape[1]),
+            "moved by 1000 widths": X + 1000 * X.std(),
+            "float32": X.astype(np.float32),
+        }
+        found = {name: ours(copy, copy)[0] for name, copy in copies.items()}
+    return design | {"seed": seed, "found": found}
+
+
+def run_large(N, seed):
+    """Return what ours finds of two and of five components among many samples."""
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(seed)
+    two = np.concatenate([rng.normal(0, 1, N // 2), rng.normal(3, 1, N - N // 2)])
+    centres = 4.0 * np.array([[0, 0], [1, 0], [0, 1], [1, 1], [0.5, 2]])
+    five = centres[rng.integers(5, size=N)] + rng.normal(size=(N, 2))
+    rows = []
+    for name, K, X in (("two, 3 widths apart", 2, two[:, None]), ("five", 5, five)):
+        begin = process_time()
+        found = KeOpsGaussianMixtureCV(MOST, random_state=seed).fit(X).n_components_
+        rows.append(
+            {"case": name, "N": N, "K": K, "found": found, "seed": seed}
+            | {"seconds": process_time() - begin}
         )
-    print(f"ratio {rows['grid']['seconds'] / rows['lic']['seconds']:.1f}")
     return rows
+
+
+def report(draws, methods):
+    """Print a table for each band."""
+    print(
+        f"\n{'band':6}{'draws':>6}  {'method':8}{'exact':>8}{'of oracle':>11}"
+        f"{'error':>7}{'loss':>8}{'seconds':>9}"
+    )
+    for band in BANDS:
+        for method in methods:
+            rows = [d for d in draws if d["band"] == band and method in d["methods"]]
+            if not rows:
+                continue
+            found = np.array([d["methods"][method]["found"] for d in rows])
+            K = np.array([d["K"] for d in rows])
+            loss = [d["true_held_out"] - d["methods"][method]["held_out"] for d in rows]
+            seconds = np.mean([d["methods"][method]["seconds"] for d in rows])
+            told = np.array([d["oracle"] is True for d in rows])
+            of_oracle = (
+                f"{np.mean((found == K)[told]):11.1%}" if told.any() else f"{'':11}"
+            )
+            print(
+                f"{band:6}{len(rows):6}  {method:8}{np.mean(found == K):8.1%}{of_oracle}"
+                f"{np.mean(abs(found - K)):7.2f}{np.mean(loss):8.3f}{seconds:9.2f}"
+            )
+        told = [
+            d["oracle"] for d in draws if d["band"] == band and d["oracle"] is not None
+        ]
+        if told:
+            print(f"{band:6}{len(told):6}  oracle  {np.mean(told):8.1%}")
+
+
+def report_copies(draws):
+    """Print how often copies lead to the same number."""
+    for name in draws[0]["found"]:
+        same = [d["found"][name] == d["found"]["as drawn"] for d in draws]
+        right = [d["found"][name] == d["K"] for d in draws]
+        print(f"{name:38}{np.mean(same):8.1%} the same{np.mean(right):8.1%} exact")
 
 
 def main():
@@ -187,23 +231,34 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", nargs=2, type=int, default=(1000, 1048))
-    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--seeds", nargs=2, type=int, default=(20000, 20040))
+    parser.add_argument("--methods", nargs="+", default=("lic",), choices=METHODS)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--oracle", action="store_true")
+    parser.add_argument("--copies", action="store_true")
     parser.add_argument("--large", action="store_true")
     add_save(parser)
     arguments = parser.parse_args()
-    results = {}
+    seeds = range(*arguments.seeds)
+    parallel = Parallel(arguments.jobs)
     if arguments.large:
-        results["large"] = large()
+        rows = [
+            row for N in (10**5, 10**6) for s in range(3) for row in run_large(N, s)
+        ]
+        for row in rows:
+            print(row)
+        save(arguments.save, large=rows)
+    elif arguments.copies:
+        draws = parallel(delayed(run_copies)(seed) for seed in seeds)
+        report_copies(draws)
+        save(arguments.save, draws=draws)
     else:
-        seeds = [None, *range(*arguments.seeds)]
-        curve, *draws = Parallel(arguments.jobs, verbose=1)(
-            delayed(run)(seed, arguments.methods) for seed in seeds
+        methods = arguments.methods
+        draws = parallel(
+            delayed(run)(seed, methods, arguments.oracle) for seed in seeds
         )
-        report(draws, curve, arguments.methods)
-        results |= {"spiral": curve, "draws": draws}
-    save(arguments.save, **results)
+        report(draws, methods)
+        save(arguments.save, draws=draws)
 
 
 if __name__ == "__main__":

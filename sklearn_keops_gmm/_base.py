@@ -337,6 +337,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         >>> mixture.to_sklearn().n_components
         2
         """
+        check_is_fitted(self)
+        self._model()  # which checks them
         return to_sklearn(self)
 
     # -- some of the features ------------------------------------------------------
@@ -571,4 +573,7 @@ def attributes_of(
     arrays = {name: array.to(dtype, copy=True) for name, array in arrays.items()}
     check_representable(arrays)
     wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
-    return wrapped | {"n_components_": model.n_components}
+    return wrapped | {
+        "n_components_": model.n_components,
+        "_fitted_covariance_type": model.covariance.name,
+    }

@@ -151,8 +151,10 @@ class Sample:
     def variances(self) -> np.ndarray:
         """Return the variances of the features, (D,)."""
         means = np.average(self._points, axis=0, weights=self._weights)
-        squares = (self._points - means) ** 2
-        return np.average(squares, axis=0, weights=self._weights)
+        with np.errstate(over="ignore"):
+            squares = (self._points - means) ** 2
+            variances = np.average(squares, axis=0, weights=self._weights)
+        return np.minimum(variances, np.finfo(float).max)
 
     def positive_variances(self) -> np.ndarray:
         """Return the same, with the smallest of the others for constant features."""

@@ -44,7 +44,7 @@ def model_of(
     Raises
     ------
     ValueError
-        If the covariances are not of that type.
+        If they are not of shapes that go together, or no numbers of a mixture.
     """
     arrays = weights, means, covariances, precisions_cholesky
     made = COVARIANCES[covariance_type]
@@ -66,15 +66,40 @@ def _model(
     make: Callable[..., CovarianceStructure], *arrays: np.ndarray
 ) -> GaussianMixtureModel:
     covariance = make()
-    shape, found = covariance.shape(*arrays[1].shape), arrays[2].shape
-    if found != shape:
-        raise ValueError(
-            f"covariance_type={covariance.name!r} was set after this mixture was "
-            f"fitted with another: covariances_ are of shape {found}, and it "
-            f"takes {shape}. Fit it again."
-        )
+    _check_arrays(covariance, *arrays)
     weights, means, covariances, factors = (
         torch.from_numpy(array.astype(np.float64)) for array in arrays
     )
     parameters = MixtureParameters(weights, means, covariances, factors)
     return GaussianMixtureModel(parameters, covariance)
+
+
+def _check_arrays(
+    covariance: CovarianceStructure,
+    weights: np.ndarray,
+    means: np.ndarray,
+    covariances: np.ndarray,
+    precisions_cholesky: np.ndarray,
+) -> None:
+    """Raise ValueError if arrays, which users may have changed, are no mixture."""
+    own = covariance.shape(*means.shape)
+    expected = {
+        "weights_": (weights, means.shape[:1]),
+        "covariances_": (covariances, own),
+        "precisions_cholesky_": (precisions_cholesky, own),
+    }
+    for name, (array, shape) in expected.items():
+        if array.shape != tuple(shape):
+            raise ValueError(
+                f"{name} is of shape {array.shape}, but with covariance_type="
+                f"{covariance.name!r} and means_ of shape {means.shape} it has to be "
+                f"of shape {tuple(shape)}: one of them was changed. Fit it again."
+            )
+    for name, (array, _) in (expected | {"means_": (means, ())}).items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has a NaN or infinity. Fit it again.")
+    if (weights < 0).any() or not weights.any():
+        raise ValueError(
+            "weights_ have to be >= 0, and not all of them 0; got "
+            f"{weights.tolist()}. Fit it again."
+        )

@@ -10,7 +10,7 @@ from sklearn_keops_gmm import (
     KeOpsGaussianMixtureCV,
     sparsity_path,
 )
-from tests.data import SOLVERS, blobs
+from tests.common import SOLVERS, blobs
 
 X = blobs()
 FITTED = KeOpsGaussianMixture(2, random_state=0).fit(X)
