@@ -42,7 +42,7 @@ def core_with_halo(seed=0):
     [
         MixtureClustering(),
         MixtureClustering(linkage="misclassification", covariance_type="auto"),
-        MixtureClustering(n_clusters=2, contamination=0.1, backend="torch"),
+        MixtureClustering(contamination=0.1, backend="torch"),
     ]
 )
 def test_conformance(estimator, check):

@@ -15,16 +15,13 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._data._dataset import Data
-from sklearn_keops_gmm._data._query import Bound
+from sklearn_keops_gmm._data._query import Bound, tiles
 from sklearn_keops_gmm._model import Components, GaussianMixtureModel, TileFunction
 from sklearn_keops_gmm.backends import (
     ReductionsFactory,
     choose_backend,
     get_backend,
 )
-
-# Probabilities held at once: 32 MiB of them, but not too few rows for a tile.
-_PAIRS, _MIN_ROWS = 2**22, 256
 
 
 class GroupMeans:
@@ -92,7 +89,7 @@ class Groups:
 
     def _tiles(self, bound: Bound) -> Iterator[tuple[slice, Tensor]]:
         members = self.members.to(bound.points)
-        for rows in _tiles(len(bound.points), len(members)):
+        for rows in tiles(len(bound.points), len(members)):
             some = bound.of_rows(rows)
             yield rows, some.reductions.responsibilities(some.components) @ members
 
@@ -108,16 +105,10 @@ def _sum_of_tiles(
     """Return the sum of a function over some samples, on the CPU."""
     components, groups = components.to(points.device), groups.to(points.device)
     total: Tensor | None = None
-    for rows in _tiles(len(points), sum(groups.shape)):
+    for rows in tiles(len(points), sum(groups.shape)):
         found = factory(points[rows], None).responsibilities(components)
         some = None if weights is None else weights[rows, None].double()
         part = function(found.double() @ groups, some)
         total = part if total is None else total + part
     assert total is not None
     return total.cpu()
-
-
-def _tiles(n_samples: int, n_columns: int) -> Iterator[slice]:
-    size = max(_MIN_ROWS, _PAIRS // n_columns)
-    for start in range(0, n_samples, size):
-        yield slice(start, min(start + size, n_samples))
