@@ -74,8 +74,11 @@ class MixtureClustering(ClusterMixin, PackageEstimator):
     Parameters
     ----------
     n_clusters : int, default=None
-        The number of clusters. None finds it: the tree of mergers is cut where what is
-        merged becomes least alike all at once.
+        The number of clusters. None finds it. With 'confusion' the tree of mergers is
+        cut where what is merged becomes least alike all at once, and rather not where
+        that leaves a small cluster; if even the last two are more alike than 0.15,
+        there is one. With the other linkages clusters are merged that are more alike
+        than 0.025 ('misclassification'), 0.05 ('entropy') or 0.5 ('saddle').
     distance_threshold : float, default=None
         Merge clusters below this distance, as in
         :class:`sklearn.cluster.AgglomerativeClustering`; not together with
@@ -325,7 +328,10 @@ default='kmeans'
         """Return the number of clusters that is asked for, or found."""
         if n_clusters is not None:
             return min(n_clusters, tree.n_components)
-        return tree.n_clusters() if distance is None else tree.n_clusters_at(distance)
+        if distance is not None:
+            return tree.n_clusters_at(distance)
+        weights = np.asarray(to_numpy(self.mixture_.weights_), dtype=np.float64)
+        return LINKAGES[self.linkage].rule(tree, weights)
 
     def _offset(self, X: Any, sample_weight: Any) -> float:
         """Return the log-likelihood below which samples are in no cluster."""

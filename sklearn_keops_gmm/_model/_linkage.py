@@ -1,23 +1,26 @@
 """How alike clusters of components are: what decides which are merged first.
 
-A linkage is a function of the clusters of M components, (M,) int64 numbered from 0 to
-K - 1, that returns how alike each two of the K clusters are: numbers in [0, 1], or
-above where they cannot be told apart.
+A linkage is made of a mixture and of means over its samples. It knows by which rule
+its tree is cut unless a user says where.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._merge_tree import (
+    CutRule,
+    largest_drop,
+    more_alike_than,
+)
 from sklearn_keops_gmm._model._ridge_lines import saddles
 
-Linkage = Callable[[np.ndarray], np.ndarray]
 # Of probabilities of groups of components, (n, G), and weights of samples, (n, 1) or
 # None: a sum over the samples.
 TileFunction = Callable[[Tensor, Tensor | None], Tensor]
@@ -41,6 +44,17 @@ class SampleMeans(Protocol):
         """
 
 
+class ComponentLinkage(Protocol):
+    """How alike clusters are, and where to cut the tree that follows from it."""
+
+    rule: ClassVar[CutRule]
+
+    def __init__(self, model: GaussianMixtureModel, means: SampleMeans) -> None: ...
+
+    def __call__(self, labels: np.ndarray) -> np.ndarray:
+        """Return how alike each two of K clusters of components are, (K, K)."""
+
+
 def indicators(labels: np.ndarray) -> np.ndarray:
     """Return which components are in each cluster, (M, K) of ones and zeros."""
     return np.eye(int(labels.max()) + 1)[labels]
@@ -54,6 +68,8 @@ class ConfusionLinkage:
     it merges with others as large. Clusters' C is a sum of components' C, so that one
     pass over the samples is enough for the whole tree.
     """
+
+    rule: ClassVar[CutRule] = staticmethod(largest_drop)
 
     def __init__(self, model: GaussianMixtureModel, means: SampleMeans) -> None:
         self._confusions = means(_products, np.eye(model.n_components))
@@ -74,6 +90,8 @@ class MisclassificationLinkage:
     pass over the samples.
     """
 
+    rule: ClassVar[CutRule] = more_alike_than(0.025)
+
     def __init__(self, model: GaussianMixtureModel, means: SampleMeans) -> None:
         self._means = means
 
@@ -89,6 +107,8 @@ class EntropyLinkage:
     Per sample, in bits. The entropies of all pairs of components are found in one pass
     over the samples; each merger takes another.
     """
+
+    rule: ClassVar[CutRule] = more_alike_than(0.05)
 
     def __init__(self, model: GaussianMixtureModel, means: SampleMeans) -> None:
         if model.n_components > _MOST_FOR_ENTROPIES:
@@ -132,6 +152,8 @@ class SaddleLinkage:
     asked.
     """
 
+    rule: ClassVar[CutRule] = more_alike_than(0.5)
+
     def __init__(self, model: GaussianMixtureModel, means: SampleMeans) -> None:
         self._saddles, self._peaks = saddles(model)  # logarithms of densities
 
@@ -144,7 +166,7 @@ class SaddleLinkage:
         return np.exp(np.minimum(highest - np.minimum.outer(peaks, peaks), 0.0))
 
 
-LINKAGES: dict[str, Callable[[GaussianMixtureModel, SampleMeans], Linkage]] = {
+LINKAGES: dict[str, type[ComponentLinkage]] = {
     "confusion": ConfusionLinkage,
     "misclassification": MisclassificationLinkage,
     "entropy": EntropyLinkage,

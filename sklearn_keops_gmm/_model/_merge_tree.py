@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from sklearn_keops_gmm._model._linkage import Linkage
+# Of the clusters of components, (M,) int64 numbered from 0 to K - 1: how alike each two
+# of the K clusters are, (K, K). 1 or more is what cannot be told apart.
+Linkage = Callable[[np.ndarray], np.ndarray]
 
 # Less alike than this is not alike at all: of the rounding of probabilities.
 _LEAST = 1e-9
-# Of the rule that finds the number of clusters.
-_FLOOR, _ONE, _COUNT_POWER = 0.002, 0.1, 0.3
+# Clusters that are more alike than the first are one, than the second are no more alike
+# for it, and that are less alike than the last are no less alike for it.
+_ONE, _ALIKE, _APART = 0.15, 0.3, 0.008
+# So small clusters, as shares of an equal one, count as no smaller; and so much do they
+# speak against a cut.
+_SMALL, _SMALL_POWER = 1e-3, 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +82,32 @@ class MergeTree:
         """Return the number of clusters that are at least so distant."""
         return int(np.count_nonzero(self.distances >= distance)) + 1
 
-    def n_clusters(self) -> int:
-        """Return the number of clusters where what is merged changes most.
 
-        The tree is cut where mergers become least alike all at once, on a logarithmic
-        scale, with a preference for more clusters. If even the last two are alike,
-        there is one cluster.
-        """
-        alike = np.exp(-self.distances)
-        if len(alike) == 0 or alike[-1] > _ONE:
-            return 1
-        levels = np.log(np.clip(np.append(1.0, alike), _FLOOR, 1.0))
-        counts = self.n_components - np.arange(len(alike))
-        drops = levels[:-1] - levels[1:] + _COUNT_POWER * np.log(counts)
-        return int(counts[np.argmax(drops)])
+# Of a tree, and of the weights of the components, (M,): the number of clusters.
+CutRule = Callable[[MergeTree, np.ndarray], int]
+
+
+def largest_drop(tree: MergeTree, weights: np.ndarray) -> int:
+    """Return the number of clusters where what is merged changes most.
+
+    The tree is cut where mergers become least alike all at once, on a logarithmic
+    scale, and not where that leaves a small cluster, if another cut is nearly as good.
+    If even the last two are alike, there is one cluster.
+    """
+    alike = np.exp(-tree.distances)
+    if len(alike) == 0 or alike[-1] > _ONE:
+        return 1
+    levels = np.log(np.clip(np.append(_ALIKE, alike), _APART, _ALIKE))
+    counts = tree.n_components - np.arange(len(alike))
+    smallest = [np.bincount(tree.labels(int(k)), weights).min() * k for k in counts]
+    sizes = np.log(np.clip(smallest, _SMALL, 1.0))
+    return int(counts[np.argmax(levels[:-1] - levels[1:] + _SMALL_POWER * sizes)])
+
+
+def more_alike_than(least: float) -> CutRule:
+    """Return the rule that clusters are merged that are more alike than a number."""
+    return partial(_at_distance, -float(np.log(least)))
+
+
+def _at_distance(distance: float, tree: MergeTree, weights: np.ndarray) -> int:
+    return tree.n_clusters_at(distance)
