@@ -8,7 +8,12 @@ merges components into clusters.
 import sys
 
 from sklearn_keops_gmm._clustering import MixtureClustering
-from sklearn_keops_gmm._display import CostDisplay, MixtureDisplay, SparsityPathDisplay
+from sklearn_keops_gmm._display import (
+    CostDisplay,
+    MergeDisplay,
+    MixtureDisplay,
+    SparsityPathDisplay,
+)
 from sklearn_keops_gmm._interop import publish
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
@@ -20,6 +25,7 @@ __all__ = [
     "CostDisplay",
     "KeOpsGaussianMixture",
     "KeOpsGaussianMixtureCV",
+    "MergeDisplay",
     "MixtureClustering",
     "MixtureDisplay",
     "SparsityPath",
