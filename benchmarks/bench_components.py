@@ -1,6 +1,6 @@
 """How often the number of components is found, how well, and how fast.
 
-    python benchmarks/bench_components.py                          # 40 draws, ours alone
+    python benchmarks/bench_components.py                         # 40 draws, ours alone
     python benchmarks/bench_components.py --seeds 20000 20400 --oracle --save found.json
     python benchmarks/bench_components.py --methods lic grid grid5 bayes mclust
     python benchmarks/bench_components.py --copies
@@ -208,8 +208,9 @@ def report(draws, methods):
                 f"{np.mean((found == K)[told]):11.1%}" if told.any() else f"{'':11}"
             )
             print(
-                f"{band:6}{len(rows):6}  {method:8}{np.mean(found == K):8.1%}{of_oracle}"
-                f"{np.mean(abs(found - K)):7.2f}{np.mean(loss):8.3f}{seconds:9.2f}"
+                f"{band:6}{len(rows):6}  {method:8}{np.mean(found == K):8.1%}"
+                f"{of_oracle}{np.mean(abs(found - K)):7.2f}{np.mean(loss):8.3f}"
+                f"{seconds:9.2f}"
             )
         told = [
             d["oracle"] for d in draws if d["band"] == band and d["oracle"] is not None

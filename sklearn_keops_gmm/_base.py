@@ -24,19 +24,18 @@ from sklearn_keops_gmm._data import (
     FittedChecks,
     Placement,
     SampleFunction,
+    as_source,
     check_representable,
     check_values,
     conditional_means,
     fitted_model,
     labels,
     log_density,
-    map_samples,
     resolve_features,
     responsibilities,
     responsibilities_for,
     to_numpy,
     to_tensor,
-    weighted_mean,
 )
 from sklearn_keops_gmm._interop import (
     documentation_address,
@@ -111,7 +110,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
             If `X` is unusable.
         """
         check_is_fitted(self)
-        return map_samples(self._function("score_samples", log_density), X)
+        return as_source(X).map(self._function("score_samples", log_density))
 
     @single_thread()
     def score(
@@ -161,7 +160,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
             If `X` is unusable.
         """
         check_is_fitted(self)
-        return map_samples(self._function("predict", labels, dtype=np.int64), X)
+        return as_source(X).map(self._function("predict", labels, dtype=np.int64))
 
     @single_thread()
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -198,7 +197,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
         function = self._function(
             "predict_proba", responsibilities, n_columns=n_columns
         )
-        return map_samples(function, X)
+        return as_source(X).map(function)
 
     @single_thread()
     def sample(
@@ -494,7 +493,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
             partial(conditional_means, regression),
             n_columns=regression.means.shape[1],
         )
-        return map_samples(function, X)
+        return as_source(X).map(function)
 
     # -- the value behind the attributes --------------------------------------------
 
@@ -502,7 +501,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
         """Return the mean log-likelihood, and the weight of all samples."""
         check_is_fitted(self)
         function = self._function("score_samples", log_density)
-        return weighted_mean(function, X, sample_weight)
+        return as_source(X, sample_weight).mean(function)
 
     def _function(
         self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any

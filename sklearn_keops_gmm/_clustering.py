@@ -26,12 +26,10 @@ from sklearn_keops_gmm._data import (
     Placement,
     SampleFunction,
     all_or_nothing,
+    as_source,
     fitted_model,
     log_density,
-    map_samples,
-    read,
     to_numpy,
-    weights_of,
 )
 from sklearn_keops_gmm._fit import warn_user
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
@@ -274,7 +272,8 @@ default='kmeans'
         return self
 
     def _fit(self, X: Any, sample_weight: Any) -> None:
-        data = read(self, X, sample_weight, min_samples=2)
+        source = as_source(X, sample_weight)
+        data = source.read(self, min_samples=2)
         self.mixture_ = self._fitted_mixture(X, sample_weight)
         model = fitted_model(self.mixture_)
         means = GroupMeans(data, model, self.backend)
@@ -286,7 +285,9 @@ default='kmeans'
         self.component_labels_ = kind.wrap(torch.from_numpy(labels))
         self.children_ = kind.wrap(torch.from_numpy(tree.children))
         self.distances_ = kind.wrap(torch.from_numpy(tree.distances))
-        self.offset_ = self._offset(X, sample_weight)
+        self.offset_ = -np.inf
+        if self.contamination > 0:
+            self.offset_ = _quantile(*means.scores(), self.contamination)
         self.labels_ = self.predict(X)
         if self.n_clusters is not None and self.n_clusters_ < self.n_clusters:
             warn_user(
@@ -332,14 +333,6 @@ default='kmeans'
             return tree.n_clusters_at(distance)
         weights = np.asarray(to_numpy(self.mixture_.weights_), dtype=np.float64)
         return LINKAGES[self.linkage].rule(tree, weights)
-
-    def _offset(self, X: Any, sample_weight: Any) -> float:
-        """Return the log-likelihood below which samples are in no cluster."""
-        if self.contamination == 0:
-            return -np.inf
-        scores = np.asarray(to_numpy(self.score_samples(X)))
-        weights = weights_of(X, sample_weight)
-        return _quantile(scores, weights, self.contamination)
 
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -438,7 +431,7 @@ default='kmeans'
             If `X` is unusable.
         """
         answer = self._groups().labels
-        return map_samples(self._function("predict", answer, dtype=np.int64), X)
+        return as_source(X).map(self._function("predict", answer, dtype=np.int64))
 
     @single_thread()
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -463,7 +456,7 @@ default='kmeans'
         """
         answer, n_columns = self._groups().probabilities, self.n_clusters_
         function = self._function("predict_proba", answer, n_columns=n_columns)
-        return map_samples(function, X)
+        return as_source(X).map(function)
 
     @single_thread()
     def score_samples(self, X: ArrayLike) -> np.ndarray:
@@ -487,7 +480,7 @@ default='kmeans'
             If `X` is unusable.
         """
         check_is_fitted(self, "mixture_")
-        return map_samples(self._function("score_samples", log_density), X)
+        return as_source(X).map(self._function("score_samples", log_density))
 
     def sample(
         self, n_samples: int = 1, random_state: int | RandomState | None = None
@@ -547,14 +540,14 @@ def _without_empty(tree: MergeTree, n_clusters: int, means: GroupMeans) -> np.nd
         n_clusters -= 1
 
 
-def _quantile(scores: np.ndarray, weights: np.ndarray | None, share: float) -> float:
+def _quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:
     """Return what so large a share of scores, or little less, is below.
 
     It is halfway between two scores, and equal ones stay together: the rounding of
     scores changes nothing.
     """
     order = np.argsort(scores)
-    total = np.cumsum(np.ones(len(scores)) if weights is None else weights[order])
+    total = np.cumsum(weights[order], dtype=np.float64)
     ordered = scores[order].astype(np.float64)
     gaps = np.diff(ordered, prepend=-np.inf)
     rounding = _ROUNDING * np.finfo(scores.dtype).eps * np.maximum(1, np.abs(ordered))

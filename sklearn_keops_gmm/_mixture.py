@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_keops_gmm._base import FittedMixture, attributes_of
-from sklearn_keops_gmm._data import Data, all_or_nothing, count, read, to_numpy
+from sklearn_keops_gmm._data import Data, all_or_nothing, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
     STARTS,
     CallbackSupport,
@@ -25,6 +25,7 @@ from sklearn_keops_gmm._fit import (
     FitTasks,
     Running,
     WarmStart,
+    about,
     build_problem,
     makes_moves,
     solve,
@@ -34,16 +35,18 @@ from sklearn_keops_gmm._fit import (
 from sklearn_keops_gmm._interop import FromScikitLearn
 from sklearn_keops_gmm._model import (
     MixtureParameters,
+    Moments,
     PriorFunction,
     SolverResult,
 )
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
-from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS, check_finite, evaluate
+from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS, evaluate
 
-CovarianceType = Literal[
-    "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
-]
+# One of the package's own types, or one that was registered.
+CovarianceType = (
+    Literal["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"] | str
+)
 
 
 def _has_steps(mixture: Any) -> bool:
@@ -222,10 +225,10 @@ default='kmeans'
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(COVARIANCES))],
+        "covariance_type": [StrOptions(COVARIANCES.keys())],
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
         "prior": [callable, None],
-        "solver": [StrOptions(set(SOLVERS))],
+        "solver": [StrOptions(SOLVERS.keys())],
         "moves": ["boolean"],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
         "tol": [Interval(Real, 0.0, None, closed="left")],
@@ -236,7 +239,7 @@ default='kmeans'
         ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(STARTS))],
+        "init_params": [StrOptions(STARTS.keys())],
         "init_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -350,7 +353,9 @@ default='kmeans'
         ------
         ValueError
             If a parameter or `X` is unusable (of pieces and partitions it names the
-            one), if with ``reg_covar=0`` a component collapses, or if `prior` returns
+            one), if with ``reg_covar=0`` a component collapses (but 'em' without
+            `sparsity` may give one of a single sample the width of rounding error, as
+            scikit-learn does), or if `prior` returns
             anything but a finite scalar tensor.
         """
         with all_or_nothing(self):
@@ -369,12 +374,13 @@ default='kmeans'
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
         with single_thread():
-            data = read(self, X, sample_weight)
+            source = as_source(X, sample_weight)
+            data = source.read(self, self.n_components)
             past = self._past(data.points.shape[1])
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
             describe = partial(_description, task, data)
-            tasks.begin(X, y, sample_weight, count(X, data), describe)
+            tasks.begin(X, y, sample_weight, source.length(data), describe)
             best = solve(self, task, past, tasks)
             self._set_result(best, task, data)
         tasks.end()
@@ -422,18 +428,19 @@ default='kmeans'
 
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
-        cost = task.objective.cost(result.parameters)
-        check_finite(cost)
+        state = evaluate(task.objective, result.parameters)
         self.__dict__.update(_description(task, data, result.parameters))
         self.reg_covar_ = data.kind.wrap(task.ridge, data.points.dtype)
         self.covariance_pooling_ = task.pooling
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
-        self.cost_ = cost
+        self.cost_ = state.cost
         self.lower_bounds_ = list(result.log_likelihoods)
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
         self._forget()
+        if task.pooling > 0:
+            self._remember(state.moments, result.parameters, task, 0.0)
         if self.sparsity > 0 and task.pooling == 0.0:
             warn_of_weak_components(
                 task.weak_components(result.parameters),
@@ -501,7 +508,7 @@ default='kmeans'
         if not hasattr(self, "means_"):
             return self.fit(X, sample_weight=sample_weight)
         with all_or_nothing(self):
-            self._learn(read(self, X, sample_weight, min_samples=1, reset=False))
+            self._learn(as_source(X, sample_weight).read(self, 1, reset=False))
         return self
 
     def _forget(self) -> None:
@@ -512,18 +519,14 @@ default='kmeans'
         """Make a step, and set the attributes."""
         device = data.points.device
         parameters = self._model().parameters.to(device)
-        task = build_problem(self, data)
-        objective = task.objective
         memory: dict[str, Any] = self.__dict__.get("_memory", {})
+        n_before = memory.get("n_samples", 0.0)
+        task = build_problem(self, data, n_before)
         n_steps = memory.get("n_steps", 0) + 1
-        # With a prior the weights are not the masses that they were made of.
-        mass = to_numpy(memory.get("mass", self.weights_))
-        running = Running(
-            parameters, torch.tensor(mass, dtype=torch.float64, device=device)
-        )
-        state = evaluate(objective, parameters)
+        state = evaluate(task.objective, parameters)
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
-        running = running.stepped(state.moments, objective, rate)
+        running = self._running(parameters, memory)
+        running = running.stepped(state.moments, task.objective, rate)
         self.__dict__.update(_description(task, data, running.parameters))
         past = n_steps > 1
         bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
@@ -532,3 +535,43 @@ default='kmeans'
         self.lower_bound_, self.cost_ = state.log_likelihood, state.cost
         self.n_iter_, self.converged_ = n_steps, False
         self._memory = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
+        if running.own is not None:
+            self._remember(running.own, running.parameters, task, n_before)
+
+    def _running(
+        self, parameters: MixtureParameters, memory: dict[str, Any]
+    ) -> Running:
+        """Return the running moments that a step goes on from."""
+
+        def held(array: Any) -> torch.Tensor:
+            return torch.tensor(to_numpy(array)).to(parameters.means)
+
+        # With a prior the weights are not the masses that they were made of.
+        mass = held(memory.get("mass", self.weights_))
+        if "second" not in memory:
+            return Running(parameters, mass)
+        own = Moments(mass, held(memory["first"]), held(memory["second"]), 0.0)
+        return Running(parameters, mass, own)
+
+    def _remember(
+        self,
+        moments: Moments,
+        parameters: MixtureParameters,
+        task: FitProblem,
+        n_before: float,
+    ) -> None:
+        """Keep moments about the means of `parameters`, for steps to come.
+
+        The covariances do not tell them where they are pooled, and a step that took
+        them for such would pool them again.
+        """
+        rounded = torch.tensor(to_numpy(self.means_)).to(parameters.means)
+        covariance = task.objective.covariance
+        moments = about(moments, parameters.means - rounded, covariance)
+        moments = moments.scaled(1.0 / float(moments.mass.sum()))
+        self._memory = self.__dict__.get("_memory", {"n_steps": 0}) | {
+            "n_samples": n_before + task.sample_size,
+            "mass": moments.mass.cpu().numpy(),
+            "first": moments.first.cpu().numpy(),
+            "second": moments.second.cpu().numpy(),
+        }

@@ -17,14 +17,13 @@ from sklearn.base import _fit_context
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_keops_gmm._base import FittedMixture, attributes_of
 from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
-    holding_of,
-    read,
+    as_source,
     to_numpy,
 )
 from sklearn_keops_gmm._fit import build_problem, warn_of_weak_components, warn_user
@@ -166,7 +165,12 @@ default='kmeans'
         name: KeOpsGaussianMixture._parameter_constraints[name]
         for name in _OF_THE_MIXTURE
     } | {
-        "covariance_type": [StrOptions({*COVARIANCES, "auto"}), list, tuple],
+        "covariance_type": [
+            StrOptions({"auto"}),
+            StrOptions(COVARIANCES.keys()),
+            list,
+            tuple,
+        ],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "criterion": [StrOptions({*CRITERIA, "cv"})],
         "cv": ["cv_object"],
@@ -247,16 +251,17 @@ default='kmeans'
         return self
 
     def _fit(self, X: Any, sample_weight: Any) -> None:
-        if self.criterion == "cv" and holding_of(X) != "whole":
+        source = as_source(X, sample_weight)
+        if self.criterion == "cv" and source.parts is not None:
             able = ", ".join(f"criterion={name!r}" for name in CRITERIA)
             raise ValueError(
                 "criterion='cv' holds out rows of X, which has to be one array for "
-                f"that; got {type(X).__name__}, in {holding_of(X)}. Use {able}."
+                f"that; got {type(X).__name__}, in {source.parts}. Use {able}."
             )
-        data = read(self, X, sample_weight, min_samples=2)
+        data = source.read(self, min_samples=2)
         folds: list[Fold] = []
         if self.criterion == "cv":
-            folds = _positions(self._folds(_num_samples(X)), sample_weight)
+            folds = _positions(self._folds(source.length(data)), sample_weight)
         choices = [self._choose(name, data, folds) for name in self._types()]
         best = min(choices, key=lambda choice: choice.criterion.min())
         self.results_ = _table(choices)

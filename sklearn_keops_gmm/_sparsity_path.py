@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm._base import attributes_of
-from sklearn_keops_gmm._data import Data, read
+from sklearn_keops_gmm._data import Data, as_source
 from sklearn_keops_gmm._fit import (
     build_problem,
     n_distinct_rows,
@@ -200,7 +200,7 @@ def sparsity_path(
     3
     """
     mixture, tol = path_estimator(n_components, parameters)
-    data = read(mixture, X, sample_weight, min_samples=1)
+    data = as_source(X, sample_weight).read(mixture, min_samples=1)
     mixture.n_components = most_components(mixture, data)
     path = Path(mixture, data, tol)
     return as_path(path, data, path.converged())

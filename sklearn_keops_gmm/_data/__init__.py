@@ -14,6 +14,8 @@ from sklearn_keops_gmm._data._checks import (
     resolve_features,
     resolve_init_size,
 )
+from sklearn_keops_gmm._data._chunk_source import ChunkSource
+from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
@@ -28,19 +30,15 @@ from sklearn_keops_gmm._data._query import (
     responsibilities,
     responsibilities_for,
 )
-from sklearn_keops_gmm._data._source import (
-    count,
-    holding_of,
-    map_samples,
-    read,
-    weighted_mean,
-    weights_of,
-)
+from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
 
 __all__ = [
+    "SOURCES",
     "TAKES_TENSORS",
     "ArrayKind",
     "Bound",
+    "Chunk",
+    "ChunkSource",
     "Data",
     "Extent",
     "FittedChecks",
@@ -48,25 +46,21 @@ __all__ = [
     "Groups",
     "Placement",
     "SampleFunction",
+    "Source",
     "all_or_nothing",
+    "as_source",
     "check_representable",
     "check_values",
     "check_weighted_samples",
     "checked_samples",
     "conditional_means",
-    "count",
     "fitted_model",
-    "holding_of",
     "labels",
     "log_density",
-    "map_samples",
-    "read",
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
     "responsibilities_for",
     "to_numpy",
     "to_tensor",
-    "weighted_mean",
-    "weights_of",
 ]

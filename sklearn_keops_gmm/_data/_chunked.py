@@ -1,6 +1,6 @@
 """Samples that are never held at once: what fits know of them, and sums over them.
 
-Their parts are pieces that are read one after another, or partitions of a dask
+Their parts are chunks that are read one after another, or partitions of a dask
 collection.
 """
 
@@ -23,7 +23,7 @@ from sklearn_keops_gmm._data._checks import (
     check_weighted_samples,
     resolve_init_size,
 )
-from sklearn_keops_gmm._data._chunks import Piece
+from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._frame import Extent
@@ -220,14 +220,14 @@ def check_still_finite(points: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Reader:
-    """Makes tensors of pieces.
+    """Makes tensors of chunks.
 
     Attributes
     ----------
     validate : callable
         Makes arrays of the samples, if they have the features that they should.
     kind : ArrayKind
-        Of the first piece.
+        Of the first chunk.
     device : torch.device
         For all.
     """
@@ -238,63 +238,64 @@ class Reader:
 
     @classmethod
     def of(
-        cls, validate: Callable[..., Any], placement: Placement, piece: Piece
+        cls, validate: Callable[..., Any], placement: Placement, chunk: Chunk
     ) -> Reader:
-        """Return what reads pieces like the first."""
-        kind = ArrayKind.of(piece.array)
-        array = piece.array if hasattr(piece.array, "shape") else np.empty((0, 0))
+        """Return what reads chunks like the first."""
+        kind = ArrayKind.of(chunk.array)
+        array = chunk.array if hasattr(chunk.array, "shape") else np.empty((0, 0))
         if len(array.shape) != 2:
             array = np.empty((0, 0))  # an error to come
         return cls(validate, kind, placement.device_for(array))
 
-    def read(self, piece: Piece, *, checked: bool = False, **how: Any) -> Rows:
-        """Return the samples of a piece that count, and their weights.
+    def read(self, chunk: Chunk, *, checked: bool = False, **how: Any) -> Rows:
+        """Return the samples of a chunk that count, and their weights.
 
         Parameters
         ----------
-        piece : Piece
+        chunk : Chunk
         checked : bool, default=False
             Whether it is known to be finite.
         **how
             What else `validate` takes.
         """
         array: Any = self.validate(
-            piece.array,
+            chunk.array,
             dtype=self.kind.float_dtypes,
             order="C",
             ensure_all_finite=not checked,
             **how,
         )
         weights = None
-        if piece.weights is not None:
+        if chunk.weights is not None:
             found = checked_weights(
-                piece.weights, array, dtype=array.dtype, **_ZERO_WEIGHTS
+                chunk.weights, array, dtype=array.dtype, **_ZERO_WEIGHTS
             )
             weights = to_tensor(found, self.device)
         return check_weighted_samples(to_tensor(array, self.device), weights, 0)
 
 
-def size_of_sample(mixture: Any, parts: str) -> int:
+def size_of_sample(estimator: Any, parts: str) -> int:
     """Return how many samples starts see, if there are more.
 
     Parameters
     ----------
-    mixture : estimator
+    estimator : estimator
         With `init_size` and `n_components`.
     parts : str
-        Of what X consists, for the message.
+        What X consists of, such as ``"pieces"``, for the message.
 
     Raises
     ------
     ValueError
         If they are to see all.
     """
-    if mixture.init_size is None:
+    if estimator.init_size is None:
+        part = parts.removesuffix("s")
         raise ValueError(
             "init_size=None lets starts see all samples at once, but X is read "
-            f"{parts} by {parts}. Use init_size='auto' or a number of samples."
+            f"{part} by {part}. Use init_size='auto' or a number of samples."
         )
-    return resolve_init_size(mixture.init_size, 0, mixture.n_components)
+    return resolve_init_size(estimator.init_size, 0, estimator.n_components)
 
 
 def cast(rows: Rows, dtype: torch.dtype) -> Rows:

@@ -1,23 +1,23 @@
-"""Samples that are read piece by piece: maps of files, and sequences of arrays."""
+"""Chunks of samples: of maps of files, and of sequences of arrays."""
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy
+from sklearn_keops_gmm._data._arrays import to_numpy
 
 # Of a map so much is read at once: small beside memory, and large beside a tile.
 _BYTES = 2**25
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """Some of the samples.
 
     Attributes
@@ -34,24 +34,24 @@ class Piece:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Let a ValueError say which piece it is about."""
+        """Let a ValueError say which chunk it is about."""
         try:
             yield
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
 
 
-class Asked(Protocol):
-    """What is asked about samples, of which arrays have a mean answer."""
+class HasMean(Protocol):
+    """A function of samples that can take the mean of its answers."""
 
     def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Return the weighted mean of the answers, and the sum of the weights."""
 
 
-def in_pieces(X: Any) -> bool:
-    """Tell whether samples are read piece by piece.
+def in_chunks(X: Any) -> bool:
+    """Tell whether samples are read chunk by chunk.
 
-    A map of a file is if it is larger than a piece. So is whatever has a length and
+    A map of a file is if it is larger than a chunk. So is whatever has a length and
     items, is no array or table itself, and begins with an array of two dimensions.
     """
     if hasattr(X, "shape") or hasattr(X, "__array__") or isinstance(X, (str, dict)):
@@ -61,8 +61,8 @@ def in_pieces(X: Any) -> bool:
     return len(getattr(X[0], "shape", ())) == 2
 
 
-def pieces_of(X: Any, sample_weight: Any = None) -> Iterator[Piece]:
-    """Read one piece after another, those without rows left out.
+def chunks_of(X: Any, sample_weight: Any = None) -> Iterator[Chunk]:
+    """Read one chunk after another, those without rows left out.
 
     Parameters
     ----------
@@ -88,57 +88,27 @@ def pieces_of(X: Any, sample_weight: Any = None) -> Iterator[Piece]:
         if _is_large_map(array):
             yield from _blocks(f"X[{i}]", array, weights)
         elif len(getattr(array, "shape", ())) == 0 or array.shape[0] > 0:
-            yield Piece(f"X[{i}]", array, weights)
+            yield Chunk(f"X[{i}]", array, weights)
 
 
-def joined(question: Callable[[Any], Any], X: Any) -> Any:
-    """Return the answers for the samples of each piece, one after another."""
-    parts = []
-    whole = None
-    start = 0
-    for piece in pieces_of(X):
-        with piece.named():
-            part = question(piece.array)
-        if not isinstance(X, np.memmap):
-            parts.append(part)
-            continue
-        # Their number is known: the answers need not be held twice.
-        if whole is None:
-            whole = np.empty((len(X), *part.shape[1:]), part.dtype)
-        whole[start : start + len(part)] = part
-        start += len(part)
-    if whole is not None:
-        return whole
-    check_any(parts)
-    return ArrayKind.of(*parts).xp.concat(parts, axis=0)
-
-
-def mean_of_pieces(question: Asked, X: Any, sample_weight: Any) -> tuple[float, float]:
-    """Return the weighted mean of the answers, and the sum of the weights."""
-    sums = np.zeros(2)
-    for piece in pieces_of(X, sample_weight):
-        with piece.named():
-            sums += sums_of(question, piece)
-    return mean_of_sums(sums)
-
-
-def sums_of(question: Asked, piece: Piece) -> np.ndarray:
-    """Return the weighted sum of the answers for a piece, and that of the weights."""
-    if piece.weights is not None and not np.any(to_numpy(piece.weights)):
+def sums_of(function: HasMean, chunk: Chunk) -> np.ndarray:
+    """Return the weighted sum of the answers for a chunk, and that of the weights."""
+    # Of a series of pandas, which would leave out NaN, an array.
+    if chunk.weights is not None and not np.any(np.asarray(to_numpy(chunk.weights))):
         return np.zeros(2)
-    mean, weight = question.mean(piece.array, piece.weights)
+    mean, weight = function.mean(chunk.array, chunk.weights)
     return np.array([weight * mean, weight])
 
 
 def mean_of_sums(sums: Any) -> tuple[float, float]:
-    """Return the mean, and the sum of the weights, from the sums over all pieces."""
+    """Return the mean, and the sum of the weights, from the sums over all chunks."""
     check_any(np.any(sums))
     total, weight = sums
     return float(total / weight), float(weight)
 
 
 def check_any(found: Any) -> None:
-    """Raise ValueError if nothing was found in any piece."""
+    """Raise ValueError if nothing was found in any chunk."""
     if not found:
         raise ValueError(
             "X is a sequence of arrays that has no row, or none of positive weight: at "
@@ -152,7 +122,7 @@ def _is_large_map(X: Any) -> bool:
     return plain and 8 * X.size > _BYTES
 
 
-def _blocks(name: str, X: np.memmap, sample_weight: Any) -> Iterator[Piece]:
+def _blocks(name: str, X: np.memmap, sample_weight: Any) -> Iterator[Chunk]:
     """Read rows of a map."""
     if sample_weight is not None:
         sample_weight = np.asarray(to_numpy(sample_weight))
@@ -166,7 +136,7 @@ def _blocks(name: str, X: np.memmap, sample_weight: Any) -> Iterator[Piece]:
         rows = slice(start, min(start + n_rows, len(X)))
         weights = None if sample_weight is None else sample_weight[rows]
         block: Any = X[rows]
-        yield Piece(f"{name}[{rows.start}:{rows.stop}]", np.asarray(block), weights)
+        yield Chunk(f"{name}[{rows.start}:{rows.stop}]", np.asarray(block), weights)
         _release(block)
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy as np
 
 from sklearn_keops_gmm._data._arrays import to_numpy
-from sklearn_keops_gmm._data._chunks import Piece, mean_of_sums, sums_of
+from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm.backends import single_thread
 
 # How many sums of partitions one task adds up.
@@ -59,28 +59,28 @@ class Partition:
 class Partitions:
     """All partitions of a collection, in order.
 
-    Functions that they are mapped by take a `Piece`. One function is one task that
+    Functions that they are mapped by take a `Chunk`. One function is one task that
     all others depend on, so that it is sent to each worker once.
     """
 
     items: tuple[Partition, ...]
 
-    def each(self, function: Callable[[Piece], Any]) -> list[Any]:
+    def each(self, function: Callable[[Chunk], Any]) -> list[Any]:
         """Return what `function` returns of each; None for those without rows."""
         return _computed(self._mapped(function))
 
-    def total(self, function: Callable[[Piece], Any]) -> Any:
+    def total(self, function: Callable[[Chunk], Any]) -> Any:
         """Return the sum of that; None if none has rows.
 
         Tasks add up a few partitions, or sums of them, each.
         """
-        added = _delayed()(_sum, pure=False)
+        added = dask_delayed()(_sum, pure=False)
         sums = self._mapped(function)
         while len(sums) > 1:
             sums = [added(sums[i : i + FAN_IN]) for i in range(0, len(sums), FAN_IN)]
         return _computed(sums)[0] if sums else None
 
-    def each_own(self, functions: Sequence[Callable[[Piece], Any]]) -> list[Any]:
+    def each_own(self, functions: Sequence[Callable[[Chunk], Any]]) -> list[Any]:
         """Return what its own function returns of each."""
         pairs = zip(self.items, functions, strict=True)
         return _computed(
@@ -92,8 +92,8 @@ class Partitions:
         pairs = zip(self.items, chosen, strict=True)
         return Partitions(tuple(item for item, keep in pairs if keep))
 
-    def _mapped(self, function: Callable[[Piece], Any]) -> list[Any]:
-        delayed = _delayed()
+    def _mapped(self, function: Callable[[Chunk], Any]) -> list[Any]:
+        delayed = dask_delayed()
         shared = delayed(function, traverse=False, pure=False)
         mapped = delayed(_on_partition, pure=False)
         return [
@@ -126,7 +126,7 @@ def partitions_of(X: Any, sample_weight: Any = None) -> Partitions:
 
 def in_whole_rows(X: Any) -> Any:
     """Return a collection of the same samples, none of which is divided."""
-    if not (_is_array(X) or _is_frame(X)):
+    if not (_is_array(X) or is_frame(X)):
         raise ValueError(
             f"X is a dask {type(X).__name__}. Of the collections of dask, arrays and "
             "data frames are accepted."
@@ -136,7 +136,7 @@ def in_whole_rows(X: Any) -> Any:
             f"Expected 2D array, got {len(X.shape)}D array instead: X is a dask "
             f"{type(X).__name__}, and has to be of shape (n_samples, n_features)."
         )
-    if _is_frame(X):
+    if is_frame(X):
         return X
     if np.isnan(X.shape[1]):
         raise ValueError(
@@ -150,38 +150,7 @@ def in_whole_rows(X: Any) -> Any:
 def like(X: Any) -> Any:
     """Return an array or frame with the features of a collection, without rows."""
     X = in_whole_rows(X)
-    return X._meta if _is_frame(X) else np.empty((0, X.shape[1]), X.dtype)
-
-
-def lazily(question: Any, X: Any) -> Any:
-    """Return the answers to a question, as a dask array that is not computed yet.
-
-    Parameters
-    ----------
-    question : SampleFunction
-    X : dask array or data frame
-    """
-    X = in_whole_rows(X)
-    dtype = question.checks.validate(
-        like(X), dtype=[np.float64, np.float32], ensure_min_samples=0
-    ).dtype
-    columns = () if question.n_columns is None else (question.n_columns,)
-    meta = np.empty((0, *columns), question.dtype or dtype)
-    shared = _delayed()(question, traverse=False, pure=False)
-    if _is_frame(X):
-        return X.map_partitions(_answers_of_frame, shared, meta, meta=meta)
-    shape = {"chunks": (X.chunks[0], columns)} if columns else {"drop_axis": 1}
-    return X.map_blocks(
-        _answers_of_block, shared, none=meta, meta=meta, dtype=meta.dtype, **shape
-    )
-
-
-def mean_of_partitions(
-    question: Any, X: Any, sample_weight: Any
-) -> tuple[float, float]:
-    """Return the weighted mean of the answers, and the sum of the weights."""
-    sums = partitions_of(X, sample_weight).total(partial(sums_of, question))
-    return mean_of_sums(np.zeros(2) if sums is None else sums)
+    return X._meta if is_frame(X) else np.empty((0, X.shape[1]), X.dtype)
 
 
 # -- tasks ----------------------------------------------------------------------------
@@ -189,14 +158,14 @@ def mean_of_partitions(
 
 @single_thread()
 def _on_partition(
-    function: Callable[[Piece], Any], number: int, array: Any, weights: Any
+    function: Callable[[Chunk], Any], number: int, array: Any, weights: Any
 ) -> Any:
-    if _is_empty(array):
+    if is_empty(array):
         return None
-    piece = Piece(_name(number), array, weights)
+    chunk = Chunk(name_of(number), array, weights)
     try:
-        with piece.named():
-            return function(piece)
+        with chunk.named():
+            return function(chunk)
     except ValueError as error:
         return _Fault(str(error))
 
@@ -215,38 +184,24 @@ def _sum(parts: list[Any]) -> Any:
     return faults[0] if faults else reduce(add, found) if found else None
 
 
-@single_thread()
-def _answers_of_block(
-    block: Any, question: Any, none: np.ndarray, block_id: tuple[int, ...]
-) -> Any:
-    if _is_empty(block):
-        return none
-    with Piece(_name(block_id[0]), block, None).named():
-        return question(block)
-
-
-def _answers_of_frame(
-    frame: Any, question: Any, none: np.ndarray, partition_info: dict[str, Any] | None
-) -> Any:
-    number = 0 if partition_info is None else partition_info["number"]
-    return _answers_of_block(frame, question, none, (number,))
-
-
-def _is_empty(array: Any) -> bool:
+def is_empty(array: Any) -> bool:
+    """Tell whether an array or frame has no rows."""
     return getattr(array, "shape", ())[:1] == (0,)
 
 
-def _name(number: int) -> str:
+def name_of(number: int) -> str:
+    """Return what messages call a partition."""
     return f"X, partition {number}"
 
 
 # -- collections ----------------------------------------------------------------------
 
 
-def _delayed() -> Any:
-    from dask import delayed
+def dask_delayed() -> Any:
+    """Return what makes tasks of functions."""
+    import dask
 
-    return delayed
+    return dask.delayed
 
 
 def _tasks(collection: Any) -> list[Any]:
@@ -269,7 +224,8 @@ def _is_array(X: Any) -> bool:
     return _has(X, "chunks", "rechunk", "map_blocks")
 
 
-def _is_frame(X: Any) -> bool:
+def is_frame(X: Any) -> bool:
+    """Tell whether a collection is a data frame."""
     return _has(X, "npartitions", "map_partitions", "shape")
 
 

@@ -1,4 +1,4 @@
-"""Samples for a fit, in one array, on the device that computes."""
+"""What a fit holds of its samples, on the device that computes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
-from sklearn_keops_gmm._data._checks import check_weighted_samples
-from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._arrays import ArrayKind
 from sklearn_keops_gmm._data._frame import Extent
-from sklearn_keops_gmm._data._input import checked_samples, checked_weights
 from sklearn_keops_gmm._model import Frame
 from sklearn_keops_gmm.backends import Backend, Reductions
 
@@ -112,46 +108,3 @@ class Data:
         Of samples in parts it is the sum of what it returns of each.
         """
         return function(self.points, self.sample_weight)
-
-
-def read_data(
-    mixture: Any,
-    X: ArrayLike,
-    sample_weight: ArrayLike | None,
-    *,
-    min_samples: int | None = None,
-    reset: bool = True,
-) -> Data:
-    """Check samples and weights, and take them to the device that computes.
-
-    Parameters
-    ----------
-    mixture : estimator
-        With `n_components` and `device`.
-    X : array-like of shape (n_samples, n_features)
-    sample_weight : array-like of shape (n_samples,) or None
-    min_samples : int, default=None
-        As few samples may have a positive weight; None for `n_components`.
-    reset : bool, default=True
-        Whether these samples say what the features are, or those of a fit before.
-    """
-    kind = ArrayKind.of(X)
-    array: Any = checked_samples(
-        mixture,
-        X,
-        reset=reset,
-        dtype=kind.float_dtypes,
-        order="C",
-        ensure_min_samples=2 if reset else 1,
-    )
-    device = Placement.of(mixture).device_for(array)
-    weights = None
-    if sample_weight is not None:
-        checked = checked_weights(sample_weight, array, dtype=array.dtype)
-        weights = to_tensor(checked, device)
-    points, weights = check_weighted_samples(
-        to_tensor(array, device),
-        weights,
-        mixture.n_components if min_samples is None else min_samples,
-    )
-    return Data(kind, points, weights)

@@ -37,7 +37,7 @@ class GroupMeans:
 
     def __init__(self, data: Data, model: GaussianMixtureModel, backend: str) -> None:
         self._data = data
-        name = choose_backend(backend, data.points.device)
+        name = choose_backend(backend, data.points.device, model.components.structure)
         reductions = data.bind(get_backend(name), data.frame())
         self._components = model.components
         self._factory = reductions.factory(model.components.structure)
@@ -53,6 +53,13 @@ class GroupMeans:
         )
         mean: np.ndarray = self._data.total(asked).numpy() / self._data.total_weight
         return mean
+
+    def scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-likelihoods of all samples that count, and their weights."""
+        asked = partial(_scores_and_weights, self._factory, self._components)
+        parts = self._data.total(asked)
+        scores, weights = zip(*parts, strict=True)
+        return np.concatenate(scores), np.concatenate(weights)
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,19 @@ class Groups:
         for rows in tiles(len(bound.points), len(members)):
             some = bound.of_rows(rows)
             yield rows, some.reductions.responsibilities(some.components) @ members
+
+
+def _scores_and_weights(
+    factory: ReductionsFactory,
+    components: Components,
+    points: Tensor,
+    weights: Tensor | None,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return those of some samples; sums of lists are lists of all."""
+    scores = factory(points, None).log_density(components.to(points.device))
+    if weights is None:
+        weights = torch.ones_like(scores)
+    return [(scores.cpu().numpy(), weights.cpu().numpy())]
 
 
 def _sum_of_tiles(

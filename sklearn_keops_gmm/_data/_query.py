@@ -86,10 +86,11 @@ class SampleFunction:
         kind = ArrayKind.of(X)
         array = self.checks.samples(X, kind.float_dtypes)
         device = self.placement.device_for(array)
+        structure = self.model.covariance.structure
         return Bound(
             kind,
             to_tensor(array, device),
-            get_backend(choose_backend(self.placement.backend, device)),
+            get_backend(choose_backend(self.placement.backend, device, structure)),
             self.model.frame.to(device),
             self.model.components.to(device),
         )

@@ -1,83 +1,93 @@
-"""How samples are held, whole, in pieces or in partitions, and what that changes.
-
-Whoever takes samples asks here, and need not know.
-"""
+"""Samples as a source, so that nobody else needs to know how they are held."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.utils.validation import _num_samples
-
-from sklearn_keops_gmm._data._arrays import to_numpy
-from sklearn_keops_gmm._data._chunks import in_pieces, joined, mean_of_pieces
-from sklearn_keops_gmm._data._dask import in_partitions, lazily, mean_of_partitions
-from sklearn_keops_gmm._data._dask_fit import read_partitioned
-from sklearn_keops_gmm._data._dataset import Data, read_data
+from sklearn_keops_gmm._data._array_source import ArraySource
+from sklearn_keops_gmm._data._chunk_source import ChunkSource
+from sklearn_keops_gmm._data._dask_source import DaskSource
+from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._query import SampleFunction
-from sklearn_keops_gmm._data._stream import read_streamed
 
 
-def holding_of(X: Any) -> str:
-    """Return how samples are held: ``"whole"``, ``"pieces"`` or ``"partitions"``."""
-    if in_partitions(X):
-        return "partitions"
-    return "pieces" if in_pieces(X) else "whole"
+class Source(Protocol):
+    """Samples and their weights, as a user holds them.
+
+    Parameters
+    ----------
+    X : samples
+        What `takes` accepts.
+    sample_weight : weights, default=None
+        Held alike; None for ones.
+    """
+
+    def __init__(self, X: Any, sample_weight: Any = None) -> None: ...
+
+    @property
+    def parts(self) -> str | None:
+        """What the samples are divided into, such as ``"pieces"``, for messages.
+
+        None for samples that are held whole: rows can be taken by their indices.
+        """
+
+    @classmethod
+    def takes(cls, X: Any) -> bool:
+        """Tell whether samples are held as this source reads them."""
+
+    def read(self, estimator: Any, min_samples: int, *, reset: bool = True) -> Data:
+        """Check samples and weights for a fit, and read what it holds of them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            With `n_components`, `backend`, `device`, `init_size` and `random_state`.
+        min_samples : int
+            At least so many samples must have a positive weight.
+        reset : bool, default=True
+            Whether these samples say what the features are, or those of a fit before.
+
+        Raises
+        ------
+        ValueError
+            If samples or weights are unusable, or too few have a positive weight.
+        """
+
+    def length(self, data: Data) -> int:
+        """Return the number of samples.
+
+        Parameters
+        ----------
+        data : Data
+            What `read` has returned. Where only that tells, samples without weight
+            are not counted.
+        """
+
+    def map(self, function: SampleFunction) -> Any:
+        """Return the answers of a function for all samples, at once or lazily.
+
+        Raises
+        ------
+        ValueError
+            If the samples are unusable.
+        """
+
+    def mean(self, function: SampleFunction) -> tuple[float, float]:
+        """Return the weighted mean of the answers, and the sum of the weights.
+
+        Raises
+        ------
+        ValueError
+            If samples or weights are unusable.
+        """
 
 
-def read(
-    mixture: Any,
-    X: Any,
-    sample_weight: ArrayLike | None,
-    *,
-    min_samples: int | None = None,
-    reset: bool = True,
-) -> Data:
-    """Check samples and weights for a fit; those of `read_data`, however held."""
-    how: dict[str, Callable[..., Data]] = {
-        "whole": read_data,
-        "pieces": read_streamed,
-        "partitions": read_partitioned,
-    }
-    reading = how[holding_of(X)]
-    return reading(mixture, X, sample_weight, min_samples=min_samples, reset=reset)
+# The first that takes the samples reads them: a source of one's own is inserted in
+# front. The last takes all.
+SOURCES: list[type[Source]] = [DaskSource, ChunkSource, ArraySource]
 
 
-def count(X: Any, data: Data) -> int:
-    """Return how many samples there are, if in parts those of positive weight."""
-    return _num_samples(X) if holding_of(X) == "whole" else data.n_samples
-
-
-def map_samples(question: SampleFunction, X: Any) -> Any:
-    """Return a question's answers for all samples: for a dask collection lazily."""
-    how: dict[str, Callable[[SampleFunction, Any], Any]] = {
-        "whole": SampleFunction.__call__,
-        "pieces": joined,
-        "partitions": lazily,
-    }
-    return how[holding_of(X)](question, X)
-
-
-def weighted_mean(
-    question: SampleFunction, X: Any, sample_weight: ArrayLike | None
-) -> tuple[float, float]:
-    """Return the weighted mean of the answers, and the sum of the weights."""
-    how: dict[str, Callable[[SampleFunction, Any, Any], tuple[float, float]]] = {
-        "whole": SampleFunction.mean,
-        "pieces": mean_of_pieces,
-        "partitions": mean_of_partitions,
-    }
-    return how[holding_of(X)](question, X, sample_weight)
-
-
-def weights_of(X: Any, sample_weight: Any) -> np.ndarray | None:
-    """Return the weights of all samples, (N,), however they are held."""
-    if sample_weight is None:
-        return None
-    if holding_of(X) == "pieces" and not hasattr(X, "shape"):
-        weights = np.concatenate([to_numpy(some) for some in sample_weight])
-        return weights.astype(np.float64)
-    return np.asarray(to_numpy(sample_weight), dtype=np.float64)
+def as_source(X: Any, sample_weight: Any = None) -> Source:
+    """Return samples and their weights as a source."""
+    source = next(source for source in SOURCES if source.takes(X))
+    return source(X, sample_weight)

@@ -290,9 +290,10 @@ class MixtureDisplay:
         half = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2  # ticks are middles of pixels
         extent = x[0] - half[0], x[-1] + half[0], y[0] - half[1], y[-1] + half[1]
         given = density_kw or {}
-        # Below the colours of clusters the density is grey.
-        cmap = "Oranges" if self.component_labels is None else "Greys"
-        default: dict[str, Any] = {"cmap": cmap, "interpolation": "bilinear"}
+        default: dict[str, Any] = {"cmap": "Oranges", "interpolation": "bilinear"}
+        if self.component_labels is not None:
+            # So that the colours of clusters show.
+            default.update(cmap="Greys", alpha=0.45)
         if not {"norm", "vmin", "vmax"} & given.keys():
             default["norm"] = PowerNorm(0.5)
         look = style(AxesImage, {"aspect": "auto", **default}, given)

@@ -3,7 +3,7 @@
 from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from sklearn_keops_gmm._fit._online import Running
+from sklearn_keops_gmm._fit._online import Running, about
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
     warn_of_large_ridge,
@@ -27,6 +27,7 @@ __all__ = [
     "MixtureObjective",
     "Running",
     "WarmStart",
+    "about",
     "build_problem",
     "makes_moves",
     "n_distinct_rows",

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
 from sklearn_keops_gmm._fit._start_data import StartData
+from sklearn_keops_gmm._fit._supported import check_init_params
 from sklearn_keops_gmm._fit._user_start import UserStart
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm._model.covariances import (
@@ -61,6 +62,7 @@ def initialize(
         for array in (user.weights, user.means, user.precisions)
     )
     if weights is None or means is None or precisions is None:
+        check_init_params(covariance, init_params)
         about, moments = STARTS[init_params](problem, random_state)
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))
@@ -101,7 +103,7 @@ def _kmeans(problem: StartData, random_state: RandomState) -> tuple[Tensor, Mome
 def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
     """Cluster as scikit-learn does; an integer weight counts as that many rows."""
     part, _ = problem.drawn(random_state)
-    array = part.array
+    array, origin = part.array(problem.origin), problem.origin
     tol = 1e-4
     weights = None
     if part.sample_weight is not None:
@@ -114,7 +116,9 @@ def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
     kmeans = KMeans(problem.n_components, n_init=1, tol=tol, random_state=random_state)
     with openmp_of_others():
         kmeans.fit(array, sample_weight=weights)
-        labels = kmeans.labels_ if part is problem else kmeans.predict(problem.array)
+        labels = (
+            kmeans.labels_ if part is problem else kmeans.predict(problem.array(origin))
+        )
     return torch.as_tensor(labels, dtype=torch.int64)
 
 
@@ -171,7 +175,7 @@ def _kmeans_plusplus(
     weights = part.sample_weight
     with openmp_of_others():
         _, indices = kmeans_plusplus(
-            part.array,
+            part.array(problem.origin),
             problem.n_components,
             sample_weight=None if weights is None else weights.cpu().numpy(),
             random_state=random_state,
@@ -185,6 +189,3 @@ STARTS: dict[str, Callable[[StartData, RandomState], tuple[Tensor, Moments]]] = 
     "random_from_data": _random_from_data,
     "k-means++": _kmeans_plusplus,
 }
-
-
-# -- scikit-learn's arithmetic for one sample per component ---------------------------

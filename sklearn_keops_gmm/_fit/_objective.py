@@ -30,6 +30,7 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm._model.covariances import (
     ILL_DEFINED,
+    MASS_FLOOR,
     CovarianceStructure,
     above_mass_floor,
 )
@@ -379,7 +380,8 @@ class MixtureObjective:
         ------
         ValueError
             If a covariance is not positive definite in double precision, or a
-            variance is nothing beside that of the whole mixture at the start.
+            variance is nothing beside that of the whole mixture at the start; or if
+            that of a single sample is what the floor of its mass has made of it.
         """
         if self.ridge.size > 0:
             return
@@ -387,7 +389,11 @@ class MixtureObjective:
         weights, means = start.weights[:, None], start.means
         own = self._variances(start)
         whole = (weights * ((means - (weights * means).sum(0)) ** 2 + own)).sum(0)
-        if not bool((self._variances(parameters) > _COLLAPSED * whole).all()):
+        variances = self._variances(parameters)
+        counts = parameters.weights * self.reductions.n_samples
+        floors = 4 * MASS_FLOOR * parameters.means**2
+        alone = (counts < 1.5)[:, None] & (variances <= floors)
+        if not bool((~alone & (variances > _COLLAPSED * whole)).all()):
             raise ValueError(ILL_DEFINED)
 
     def _variances(self, parameters: MixtureParameters) -> Tensor:

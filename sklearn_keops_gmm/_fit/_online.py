@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model import MixtureParameters, Moments
-from sklearn_keops_gmm._model.covariances import CovarianceStructure
+from sklearn_keops_gmm._model.covariances import MASS_FLOOR, CovarianceStructure
 
 # The masses of the running moments sum to this: beside it the mass floor is nothing.
 _TOTAL = 2.0**20
@@ -24,10 +24,14 @@ class Running(NamedTuple):
     parameters : MixtureParameters
     mass : Tensor of shape (M,), float64
         Up to a factor.
+    own : Moments or None
+        The running moments themselves, about the means and up to a factor, where the
+        mixture does not tell them: its covariances are pulled elsewhere.
     """
 
     parameters: MixtureParameters
     mass: Tensor
+    own: Moments | None = None
 
     def moments(
         self, covariance: CovarianceStructure, ridge: Tensor | float
@@ -36,6 +40,8 @@ class Running(NamedTuple):
 
         Their masses sum to a million.
         """
+        if self.own is not None:
+            return self.own.scaled(_TOTAL / float(self.own.mass.sum()))
         means, factors = self.parameters.means, self.parameters.precisions_cholesky
         mass = self.mass * (_TOTAL / self.mass.sum())
         # Of factors, as a covariance rounded to float32 need not be definite.
@@ -71,11 +77,39 @@ class Running(NamedTuple):
         moments = old.scaled(1 - rate) + batch.scaled(share)
         # The running moments end in no maximum: components leave by their weights only.
         objective = replace(objective, rounding=None)
-        parameters = objective.maximize(moments, self.parameters)
+        held = objective.renewed(self.parameters, moments)
+        parameters = objective.maximize(moments, held or self.parameters)
         fractions = moments.mass / _TOTAL
         alive = prior.alive(prior.maximize_weights(fractions, self.parameters.weights))
         # What dies would take very many batches to fade away.
         lasting = objective.survivors(parameters)
         if not bool(lasting.all()):
             parameters = objective.without(parameters, ~lasting)
-        return Running(parameters, fractions[alive][lasting])
+        kept = alive.clone()
+        kept[alive] = lasting
+        own = None
+        if held is not None:
+            old_means = self.parameters.means[kept]
+            own = covariance.select_moments(moments, kept)
+            own = about(own, old_means - parameters.means, covariance)
+        return Running(parameters, fractions[kept], own)
+
+
+def about(moments: Moments, shift: Tensor, covariance: CovarianceStructure) -> Moments:
+    """Return moments about means that are nearer by a `shift`, (M, D).
+
+    Parameters
+    ----------
+    moments : Moments
+    shift : Tensor of shape (M, D)
+        The means that they are about, less those that they are to be about.
+    covariance : CovarianceStructure
+    """
+    roots = moments.mass.clamp_min(MASS_FLOOR).sqrt()[:, None]
+    offsets = moments.first / roots
+    moved = covariance.outer(offsets + roots * shift) - covariance.outer(offsets)
+    return replace(
+        moments,
+        first=moments.first + moments.mass[:, None] * shift,
+        second=moments.second + covariance.pool(moved),
+    )

@@ -24,6 +24,7 @@ from sklearn_keops_gmm._fit._regularization import (
     weak_components,
 )
 from sklearn_keops_gmm._fit._start_data import StartData
+from sklearn_keops_gmm._fit._supported import check_solver
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter
 from sklearn_keops_gmm._model import (
@@ -40,7 +41,12 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure, make_covariance
 from sklearn_keops_gmm.backends import choose_backend, get_backend
-from sklearn_keops_gmm.solvers import GRADIENT_SOLVERS, SOLVERS, SolverSettings
+from sklearn_keops_gmm.solvers import (
+    GRADIENT_SOLVERS,
+    SOLVERS,
+    SolverSettings,
+    holding,
+)
 
 
 class Parameters(Protocol):
@@ -117,18 +123,27 @@ class WarmStart:
     cost: float
 
 
-def build_problem(mixture: Parameters, data: Data) -> FitProblem:
-    """Bind the data to a backend and a cost."""
+def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> FitProblem:
+    """Bind the data to a backend and a cost.
+
+    Parameters
+    ----------
+    mixture : estimator
+    data : Data
+    n_before : float, default=0.0
+        How many samples were seen before: they too outweigh what pools covariances.
+    """
     points, weights = data.points, data.sample_weight
-    name = choose_backend(mixture.backend, points.device)
     frame = data.frame()
     covariance = make_covariance(mixture.covariance_type)
+    check_solver(covariance, mixture.solver, mixture.acceleration)
+    name = choose_backend(mixture.backend, points.device, covariance.structure)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     problem = StartData(points, weights, frame, n_components, covariance, init_size)
     size = data.sample_size
     pooled = mixture.covariance_pooling
-    pooling = pooled_covariances(covariance, pooled, size, n_features)
+    pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
     objective = MixtureObjective(
         data.bind(get_backend(name), frame),
         data.total_weight,
@@ -218,6 +233,7 @@ def solve(
         acceleration=_acceleration(mixture),
         moves=makes_moves(mixture),
         previous_cost=np.inf if past is None else past.cost,
+        nat=1.0 / task.sample_size,
         batch_size=mixture.batch_size,
         random_state=random_state,
     )
@@ -228,6 +244,7 @@ def solve(
         reporter.step(n_iter, fall)
         return tasks.iterate(parameters, done)
 
+    descend = holding(SOLVERS[mixture.solver])
     best: SolverResult | None = None
     for i in range(mixture.n_init if past is None else 1):
         reporter.begin(i)
@@ -236,7 +253,7 @@ def solve(
         else:
             start = past.parameters.to(task.problem.points.device)
         tasks.begin_start(start)
-        result = SOLVERS[mixture.solver](task.objective, start, settings, on_step)
+        result = descend(task.objective, start, settings, on_step)
         if mixture.max_iter > 0:
             reporter.end(result.log_likelihoods[-1], result.converged)
         if best is None or _is_lower(result, best, task.problem.points.dtype):

@@ -20,6 +20,8 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 _TILE, _TILE_ON_A_GPU = 2**13, 2**23
 # Rows that starts draw for one by one, where weights are numbers of rows.
 _MOST_COPIES = 10**7
+# So many widths from zero the squares of a feature keep three digits of its variance.
+_FAR = 2.0**20
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,29 @@ class StartData:
         """The centre of the frame, (D,), float64."""
         return self.frame.centre
 
-    @property
-    def array(self) -> np.ndarray:
-        """The points, for routines of scikit-learn; on a CPU the same memory.
+    @cached_property
+    def origin(self) -> Tensor:
+        """What scikit-learn's arithmetic is about, (D,), float64: zero, as a rule.
 
-        Those square distances: a unit in which they cannot is changed, exactly.
+        It is the centre for features that lie so far from zero, beside their width,
+        that their squares keep no digit of it.
+        """
+        extent = Extent.of(self.points)
+        width = 0.5 * (extent.high - extent.low)
+        far = (self.centre.abs() > _FAR * width) & (width > 0)
+        return torch.where(far, self.centre, 0.0)
+
+    def array(self, origin: Tensor) -> np.ndarray:
+        """Return the points about an origin, for routines of scikit-learn.
+
+        On a CPU they are in the same memory, if that is zero. Those routines square
+        distances: a unit in which they cannot is changed, exactly.
         """
         points = self.points
+        if bool(origin.any()):
+            points = (points.double() - origin).to(points.dtype)
         large = torch.finfo(points.dtype).max ** 0.25
-        unit = power_of_two(Extent.of(points).reach(self.centre))
+        unit = power_of_two(Extent.of(points).reach(self.centre - origin))
         if not 1 / large < unit < large:
             points = points / unit
         return points.cpu().numpy()

@@ -24,7 +24,7 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
         _INSIDE
     ):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _is_inside(filename: str) -> bool:

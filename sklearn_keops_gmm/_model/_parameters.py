@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ from torch import Tensor
 # So many roundings of a coordinate may add up.
 _ROUNDINGS = 16.0
 
-Structure = Literal["full", "tied", "diag", "spherical"]
+# The name by which backends know what shape factors and second moments have.
+Structure = str
 
 
 @dataclass(frozen=True)

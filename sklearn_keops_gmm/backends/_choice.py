@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from sklearn_keops_gmm._model import Structure
 from sklearn_keops_gmm.backends._keops._reductions import (
     KeOpsReductions,
     check_keops_available,
@@ -23,15 +24,28 @@ BACKENDS: dict[str, Backend] = {
 }
 
 
-def choose_backend(name: str, device: torch.device) -> str:
+def choose_backend(name: str, device: torch.device, structure: Structure) -> str:
     """Return the name of the backend that ``backend=name`` stands for.
 
-    ``"auto"`` is native on a CPU, if the package was installed with a compiler, and
-    torch everywhere else.
+    ``"auto"`` is native on a CPU, if the package was installed with a compiler and
+    there is a kernel for the structure, and torch everywhere else.
+
+    Raises
+    ------
+    ValueError
+        If the backend that was asked for does not know the structure.
     """
-    if name != "auto":
-        return name
-    return "native" if device.type == "cpu" and native_is_available() else "torch"
+    if name == "auto":
+        compiled = device.type == "cpu" and native_is_available()
+        known = structure in NativeReductions.structures
+        name = "native" if compiled and known else "torch"
+    if structure not in BACKENDS[name].structures:
+        able = [other for other in BACKENDS if structure in BACKENDS[other].structures]
+        raise ValueError(
+            f"backend={name!r} cannot compute with covariances of structure "
+            f"{structure!r}; able are: {', '.join(map(repr, able)) or 'none'}."
+        )
+    return name
 
 
 # What raises where a backend does not work here.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from torch import Tensor
@@ -68,6 +68,10 @@ class Backend(Protocol):
     the sample weights (N,) of the same dtype, or None for ones; and the frame in
     which to compute.
     """
+
+    @property
+    def structures(self) -> Collection[Structure]:
+        """The structures of covariances that it can compute with."""
 
     def __call__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame

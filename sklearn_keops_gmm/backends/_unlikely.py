@@ -14,6 +14,7 @@ where what two components have in common drops out before it is rounded.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame
 from sklearn_keops_gmm.backends._kept import kept_with_components
-from sklearn_keops_gmm.backends._torch._direct import DIRECT, untied
+from sklearn_keops_gmm.backends._torch._structures import structure_of
 
 # What stands for larger numbers: products with moderate ones are finite.
 _LARGEST = 1e300
@@ -98,15 +99,11 @@ class _Box(NamedTuple):
 def _box(components: Components, frame: Frame, dtype: torch.dtype) -> _Box:
     """Return the box for some components and points of a dtype."""
     depth = 0.5 / torch.finfo(dtype).eps
-    framed = components.in_frame(frame)
-    norms = torch.linalg.vector_norm(
-        untied(framed).factors.reshape(len(framed.means), -1), dim=1
-    )
-    n_features = framed.means.shape[1]
-    if framed.structure != "spherical":
-        n_features **= 0.5
+    structure, n_features = structure_of(components), components.means.shape[1]
+    framed = structure.of_each(components).in_frame(frame)
+    norms = structure.direct.norms(framed.factors, n_features)
     reaches = (2.0 * (depth + framed.offsets)).clamp_min(0.0).sqrt() / norms
-    radii = reaches / n_features - framed.means.abs().amax(1)
+    radii = reaches / math.sqrt(n_features) - framed.means.abs().amax(1)
     reach = float(radii.nan_to_num(-torch.inf).max()) * frame.scale
     return _Box(reach, float(frame.centre.min()), float(frame.centre.max()))
 
@@ -136,7 +133,7 @@ def _logits(
     """Yield some of the `rows`, and their log p_ij, (M, n), up to a term of each."""
     if len(rows) == 0:
         return
-    framed = untied(components).in_frame(frame)
+    framed = structure_of(components).of_each(components).in_frame(frame)
     alive = framed.offsets > -torch.inf
     if not bool(alive.any()):
         return
@@ -153,7 +150,7 @@ def _gaps(points: Tensor, framed: Components, alive: Tensor) -> tuple[Tensor, Te
 
     Their unit is the square of the second result, (n,): they do not overflow.
     """
-    direct = DIRECT[framed.structure]
+    direct = structure_of(framed).direct
     size = points.abs().amax(0).clamp_min(1.0)
     width = framed.factors[alive].abs().max().clamp_min(sys.float_info.min)
     points, factors, means = points / size, framed.factors / width, framed.means

@@ -13,14 +13,10 @@ from sklearn_keops_gmm.solvers._homotopy import homotopy, refine
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
 
-SOLVERS: dict[str, Solver] = {
-    "em": holding(em),
-    "adam": holding(adam),
-    "lbfgs": holding(lbfgs),
-}
+SOLVERS: dict[str, Solver] = {"em": em, "adam": adam, "lbfgs": lbfgs}
 
 # Those that differentiate the cost, and so can lower any that torch differentiates.
-GRADIENT_SOLVERS = ("adam", "lbfgs")
+GRADIENT_SOLVERS = ["adam", "lbfgs"]
 
 __all__ = [
     "ACCELERATIONS",
@@ -34,6 +30,7 @@ __all__ = [
     "check_finite",
     "em",
     "evaluate",
+    "holding",
     "homotopy",
     "lbfgs",
     "refine",

@@ -140,14 +140,17 @@ class Search:
         above where it started: with `reg_covar` steps of EM can raise the cost, and
         what a move has gained could be lost again.
         """
+        # Moves compare totals: over many samples a small mean is a large one.
+        tol = min(self.settings.tol, self.settings.nat)
+        rest = min(_CONVERGED * self.settings.tol, self.settings.nat)
         while True:
             while better := self._fewer(chain[-1]):
                 chain += better
             before, length = chain[-1].cost, len(chain)
-            converged = self.settle(chain, _CONVERGED * self.settings.tol)
+            converged = self.settle(chain, rest)
             while len(chain) > length and rises(chain[length - 1], chain[-1]):
                 chain.pop()
-            if not converged or before - chain[-1].cost <= self.settings.tol:
+            if not converged or before - chain[-1].cost <= tol:
                 return converged
 
     def _fewer(self, state: State) -> list[State]:

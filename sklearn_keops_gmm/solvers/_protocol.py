@@ -194,6 +194,8 @@ class SolverSettings:
         Whether EM is followed by moves to fewer components.
     previous_cost : float
         Cost before the start, for a warm start; otherwise infinity.
+    nat : float
+        One nat over all samples, as a mean.
     batch_size : int or None
         At most so many samples in a step of 'adam'; None takes all.
     random_state : RandomState
@@ -206,6 +208,7 @@ class SolverSettings:
     acceleration: str | None = None
     moves: bool = False
     previous_cost: float = float("inf")
+    nat: float = float("inf")
     batch_size: int | None = None
     random_state: RandomState = field(default_factory=RandomState)
 

@@ -191,7 +191,7 @@ def test_the_fastest_module_is_taken():
 
 
 def test_automatic_only_on_the_cpu():
-    assert choose_backend("auto", torch.device("cuda", 1)) == "torch"
+    assert choose_backend("auto", torch.device("cuda", 1), "full") == "torch"
 
 
 def test_only_the_cpu():
@@ -227,9 +227,9 @@ def break_modules(monkeypatch):
 def test_installed_without_a_compiler(break_modules, rng):
     """Then "auto" is torch, and who insists reads what is missing."""
     X = rng.normal(size=(50, 2))
-    assert choose_backend("auto", CPU) == "native"
+    assert choose_backend("auto", CPU, "full") == "native"
     break_modules(MODULES, ModuleNotFoundError)
-    assert choose_backend("auto", CPU) == "torch"
+    assert choose_backend("auto", CPU, "full") == "torch"
     KeOpsGaussianMixture(2, random_state=0).fit(X)
     with pytest.raises(ImportError, match=r"there are none.*compiler.*no-cache-dir"):
         KeOpsGaussianMixture(2, backend="native").fit(X)
@@ -248,7 +248,7 @@ def test_modules_that_do_not_load_are_no_missing_ones(break_modules):
     """Then "auto" is torch, with a warning, and who insists reads the reason."""
     break_modules(MODULES)
     with pytest.warns(EfficiencyWarning, match="not load: undefined symbol"):
-        assert choose_backend("auto", CPU) == "torch"
+        assert choose_backend("auto", CPU, "full") == "torch"
     with (
         pytest.warns(EfficiencyWarning),
         pytest.raises(ImportError, match="they do not load: undefined symbol"),

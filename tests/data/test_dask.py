@@ -1,4 +1,4 @@
-"""Samples in partitions of dask: the answers of those in one array, lazily or not."""
+"""Samples in partitions of dask: what is special about them, beside the contract."""
 
 import pickle
 import subprocess
@@ -11,17 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import NotFittedError
 
 from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
     KeOpsGaussianMixtureCV,
-    sparsity_path,
 )
-from sklearn_keops_gmm._data import _dask
-from sklearn_keops_gmm._data._dask_fit import ReadPartitions
-from tests.common import blobs, every_backend, sorted_far_blobs, start
-from tests.data.test_chunks import TYPES, assert_same_fit
+from sklearn_keops_gmm._data import _dask, _dask_source
+from sklearn_keops_gmm._data._dask_source import ReadPartitions
+from tests.common import blobs, start
+from tests.data.sources import assert_same_fit
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -29,74 +27,11 @@ da = pytest.importorskip("dask.array")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CUTS = ((130, 0, 1, 269), (2,))
-SCORES = ("score", "aic", "bic")
 
 
 def table(X=None, **columns):
     X = blobs() if X is None else X
     return pd.DataFrame(X, columns=["a", "b"]).assign(**columns)
-
-
-def assert_same_scores(model, X, whole, arrays, weights=None, rtol=1e-9):
-    for name in SCORES:
-        found = getattr(model, name)(X, sample_weight=weights)
-        assert isinstance(found, float)
-        given = weights if weights is None else np.asarray(weights)
-        expected = getattr(whole, name)(arrays, sample_weight=given)
-        assert found == pytest.approx(expected, rel=rtol)
-
-
-@every_backend
-@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
-def test_arrays(scheduler, backend):
-    X = blobs()
-    given = start(X, "full", 3) | {"tol": 1e-6, "max_iter": 300, "backend": backend}
-    whole = KeOpsGaussianMixture(**given).fit(X)
-    parts = da.from_array(X, chunks=CUTS)
-    with dask.config.set(scheduler=scheduler):
-        model = KeOpsGaussianMixture(**given).fit(parts)
-        assert_same_fit(model, whole)
-        assert model.n_features_in_ == 2
-        assert type(model.means_) is np.ndarray
-        assert_same_scores(model, parts, whole, X)
-        labels = KeOpsGaussianMixture(**given).fit_predict(parts)
-        assert_array_equal(labels.compute(), whole.predict(X))
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("structure", TYPES)
-def test_sorted_partitions_of_all_structures(structure, weighted, rng):
-    """Partitions that hold one blob each, far from the origin."""
-    X, weights = sorted_far_blobs(weighted, rng)
-    model = KeOpsGaussianMixture(**start(X, structure, 3), tol=1e-6, max_iter=300)
-    whole = model.fit(X, sample_weight=weights)
-    twin = KeOpsGaussianMixture(**model.get_params())
-    parts = da.from_array(X, chunks=CUTS)
-    given = None if weights is None else da.from_array(weights, chunks=CUTS[:1])
-    twin.fit(parts, sample_weight=given)
-    assert_same_fit(twin, whole, 1e-7)
-    assert_same_scores(twin, parts, whole, X, given, rtol=1e-8)
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"solver": "lbfgs"},
-        {"solver": "adam", "max_iter": 20},
-        {"solver": "adam", "max_iter": 3, "batch_size": 70, "random_state": 0},
-        {"sparsity": 4.0, "n_components": 6},
-        {"acceleration": "squarem"},
-        {"n_init": 3, "random_state": 0, "means_init": None, "init_params": "random"},
-    ],
-    ids=str,
-)
-def test_all_solvers(parameters):
-    X = blobs()
-    given = start(X, "full", parameters.get("n_components", 3)) | parameters
-    whole = KeOpsGaussianMixture(**given).fit(X)
-    with dask.config.set(scheduler="threads"):
-        model = KeOpsGaussianMixture(**given).fit(da.from_array(X, chunks=CUTS))
-    assert_same_fit(model, whole, 1e-5)
 
 
 def test_threads_are_given_back(many_threads):
@@ -109,23 +44,6 @@ def test_threads_are_given_back(many_threads):
         assert_array_equal(model.predict(parts).compute(), whole.predict(X))
         assert model.score(parts) == pytest.approx(whole.score(X), rel=1e-9)
     assert torch.get_num_threads() == 3
-
-
-def test_warm_starts_go_on():
-    X = blobs()
-    given = start(X, "full", 3) | {"max_iter": 2, "warm_start": True}
-    whole, model = KeOpsGaussianMixture(**given), KeOpsGaussianMixture(**given)
-    for _ in range(2):
-        model.fit(da.from_array(X, chunks=CUTS))
-        assert_same_fit(model, whole.fit(X))
-
-
-@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])
-def test_starts_of_few_samples_are_those_of_the_array(init):
-    X = blobs()
-    model = KeOpsGaussianMixture(3, init_params=init, random_state=0, max_iter=300)
-    twin = KeOpsGaussianMixture(**model.get_params())
-    assert_same_fit(twin.fit(da.from_array(X, chunks=CUTS)), model.fit(X), 1e-6)
 
 
 cuts = st.lists(st.integers(0, 400), max_size=20).map(sorted)
@@ -226,13 +144,13 @@ def test_later_fits_do_not_change_answers():
 
 def test_only_what_is_needed_is_sent(monkeypatch):
     """Of a mixture that was searched for its path stays here."""
-    answers, sent = _dask._answers_of_block, []
+    answers, sent = _dask_source._answers_of_block, []
 
-    def spy(block, question, none, block_id):
-        sent.append(question)
-        return answers(block, question, none, block_id)
+    def spy(block, function, none, block_id):
+        sent.append(function)
+        return answers(block, function, none, block_id)
 
-    monkeypatch.setattr(_dask, "_answers_of_block", spy)
+    monkeypatch.setattr(_dask_source, "_answers_of_block", spy)
     model = KeOpsGaussianMixtureCV(10, random_state=0).fit(blobs())
     labels = model.predict(da.from_array(blobs(), chunks=CUTS))
     assert_array_equal(labels.compute(), model.predict(blobs()))
@@ -246,40 +164,6 @@ def test_means_given_some_features():
     assert isinstance(found, da.Array)
     assert found.shape == (400, 1)
     assert_allclose(found.compute(), model.conditional_mean([1], X[:, 1:]))
-
-
-def test_partial_fit_takes_a_collection_as_one_batch():
-    X = blobs()
-    whole = KeOpsGaussianMixture(3, random_state=0)
-    model = KeOpsGaussianMixture(3, random_state=0)
-    for batch in np.split(X, 2):
-        whole.partial_fit(batch)
-        model.partial_fit(da.from_array(batch, chunks=(60, 2)))
-        assert_same_fit(model, whole)
-
-
-def test_unfitted_mixtures_say_so_at_once():
-    with pytest.raises(NotFittedError):
-        KeOpsGaussianMixture().predict(da.ones((4, 2)))
-
-
-# -- paths ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("parts", [da.from_array(blobs(), chunks=CUTS), [blobs()]])
-def test_paths(parts):
-    whole = sparsity_path(blobs(), 6, random_state=0)
-    path = sparsity_path(parts, 6, random_state=0)
-    assert_array_equal(path.n_components, whole.n_components)
-    assert_allclose(path.scores, whole.scores, rtol=1e-8)
-    for criterion in ("lic", "bic", "icl"):
-        model = KeOpsGaussianMixtureCV(6, criterion=criterion, random_state=0)
-        found = KeOpsGaussianMixtureCV(**model.get_params()).fit(parts)
-        assert_allclose(found.criterion_, model.fit(blobs()).criterion_, rtol=1e-8)
-        assert found.n_components_ == 3
-        assert_array_equal(np.asarray(found.predict(parts)), model.predict(blobs()))
-    with pytest.raises(ValueError, match=r"criterion='cv' .*Use criterion='lic'"):
-        KeOpsGaussianMixtureCV(6, criterion="cv").fit(parts)
 
 
 # -- what is sent ---------------------------------------------------------------------

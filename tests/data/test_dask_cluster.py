@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._data._dask_fit import ReadPartitions
+from sklearn_keops_gmm._data._dask_source import ReadPartitions
 from tests.common import blobs, start
-from tests.data.test_chunks import assert_same_fit
+from tests.data.sources import assert_same_fit
 
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")

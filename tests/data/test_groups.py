@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, MixtureClustering
-from sklearn_keops_gmm._data import GroupMeans, _query, fitted_model, read
+from sklearn_keops_gmm._data import GroupMeans, _query, as_source, fitted_model
 from sklearn_keops_gmm._model import label_shares
 from tests.common import blobs, every_backend
 
@@ -36,7 +36,7 @@ def test_means_are_of_few_rows_at_a_time(backend, dtype, weighted, small_tiles, 
     X = blobs().astype(dtype)
     weights = rng.uniform(0, 2, size=len(X)).astype(dtype) if weighted else None
     mixture = KeOpsGaussianMixture(4, backend=backend, random_state=0).fit(X)
-    data = read(mixture, X, weights)
+    data = as_source(X, weights).read(mixture, 1)
     means = GroupMeans(data, fitted_model(mixture), backend)
     groups = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1.0]])
     expected = np.average(mixture.predict_proba(X) @ groups, axis=0, weights=weights)

@@ -12,6 +12,7 @@ from sklearn.utils.random import sample_without_replacement
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._data._checks import resolve_init_size
 from tests.common import blobs, iris
+from tests.reference import COVARIANCE_TYPES
 
 STARTS = ["kmeans", "k-means++"]
 
@@ -139,3 +140,66 @@ def test_tensors_in_float32(init_params):
     found = start_of(X, init_params=init_params, init_size=50)
     assert found.means_.dtype == np.float32
     assert np.isfinite(found.covariances_).all()
+
+
+def three_blobs(offset, rng):
+    """Return blobs far from zero, and the same, rounded alike, about zero."""
+    middles = np.repeat([[0.0, 0.0], [6.0, 0.0], [6.0, -6.0]], 100, axis=0)
+    far = rng.normal(size=(300, 2)) + middles + offset
+    return far, far - offset
+
+
+any_start = pytest.mark.parametrize(
+    "init_params", [*STARTS, "random", "random_from_data"]
+)
+
+
+@any_start
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+@pytest.mark.parametrize("offset", [[2e9, 2e9], [-1.7e9, 3.0], [-30.0, 1e12]])
+@pytest.mark.parametrize("init_size", ["auto", 50])
+def test_offsets_beyond_squares(init_params, structure, offset, init_size, rng):
+    """Where squares keep no digit of the widths a fit is that without the offset."""
+    far, near = three_blobs(np.array(offset), rng)
+    given = {
+        "covariance_type": structure,
+        "init_params": init_params,
+        "init_size": init_size,
+        "tol": 1e-6,
+        "max_iter": 500,
+    }
+    for seed in range(3):
+        model = KeOpsGaussianMixture(3, random_state=seed, **given)
+        expected = model.fit(near).score(near)
+        found = model.fit(far).score(far)
+        assert found == pytest.approx(expected, abs=0.02)
+
+
+@any_start
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+def test_offsets_and_weights(init_params, structure, rng):
+    far, near = three_blobs(2e9, rng)
+    weights = rng.integers(1, 4, size=300).astype(float)
+    model = KeOpsGaussianMixture(
+        3, covariance_type=structure, init_params=init_params, random_state=0
+    )
+    expected = model.fit(near, sample_weight=weights).score(near)
+    found = model.fit(far, sample_weight=weights).score(far)
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+def test_a_sample_of_its_own_beyond_squares(structure, rng):
+    """Its width is `reg_covar`, not rounding error of the offset."""
+    far, near = three_blobs(2e9, rng)
+    far[0] += 50
+    near[0] += 50
+    model = KeOpsGaussianMixture(
+        4,
+        covariance_type=structure,
+        means_init=[[0.0, 0.0], [6.0, 0.0], [6.0, -6.0], near[0]],
+        reg_covar=0.01,
+    )
+    expected = model.fit(near).score(near)
+    model.set_params(means_init=np.array(model.means_init) + 2e9)
+    assert model.fit(far).score(far) == pytest.approx(expected, abs=0.02)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_keops_gmm import sparsity_path
-from sklearn_keops_gmm._data._dataset import read_data
+from sklearn_keops_gmm._data import as_source
 from sklearn_keops_gmm._model._criteria import CRITERIA
 from sklearn_keops_gmm._sparsity_path import Path, path_estimator
 from tests.common import blobs
@@ -17,7 +17,7 @@ def last_members(structure, X, weights=None):
     """The members of a path with their estimators."""
     parameters = {"covariance_type": structure, "random_state": 0}
     mixture, tol = path_estimator(4, parameters)
-    members = Path(mixture, read_data(mixture, X, weights), tol).converged()
+    members = Path(mixture, as_source(X, weights).read(mixture, 1), tol).converged()
     path = sparsity_path(
         X, 4, covariance_type=structure, random_state=0, sample_weight=weights
     )

@@ -202,3 +202,20 @@ def test_collapse_is_an_error():
     given |= {"solver": "adam", "reg_covar": 0, "tol": 0}
     with pytest.raises(ValueError, match="ill-defined empirical covariance"):
         KeOpsGaussianMixture(**given, learning_rate=1e12, max_iter=8).fit(X)
+
+
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+@pytest.mark.parametrize("sparsity", [0.0, 1.0])
+def test_components_of_one_sample_each_are_an_error(structure, sparsity):
+    """Starts give them the width of rounding error, which is none."""
+    X = np.random.default_rng(0).uniform(size=(12, 2))
+    model = KeOpsGaussianMixture(
+        12,
+        covariance_type=structure,
+        sparsity=sparsity,
+        solver="adam",
+        reg_covar=0,
+        random_state=0,
+    )
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        model.fit(X)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -31,6 +31,8 @@ ILL_DEFINED = (
 # scikit-learn adds this to every mass, as if so much lay at the origin: an empty
 # component then divides by it.
 MASS_FLOOR = 10 * torch.finfo(torch.float64).eps
+# But it does not lie there where the means are so many of their widths away.
+_FAR = 2.0**20
 
 
 def above_mass_floor(moments: Moments, mean_weight: float) -> Moments:
@@ -51,6 +53,10 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     name: ClassVar[str]
     # The shape in which backends take the factors and return second moments.
     structure: ClassVar[Structure]
+    # What it can be fitted with, by the names that `init_params` takes, and `solver`
+    # and `acceleration`; None is everything.
+    starts: ClassVar[frozenset[str] | None] = None
+    solvers: ClassVar[frozenset[str] | None] = None
 
     # -- shapes ---------------------------------------------------------------
 
@@ -182,8 +188,15 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
         """Return the second moments, about `means`, of the mass floor at the origin.
 
         They keep the variance of a component that has one sample above zero. Where
-        there are more samples they are less than scikit-learn's rounding error.
+        there are more samples they are less than scikit-learn's rounding error. Where
+        means are so far from the origin that they would be wider than the mixture,
+        where scikit-learn's own squares have no digits left, they are about the means'
+        middle.
         """
+        middle = 0.5 * (means.amin(0) + means.amax(0))
+        width = means.amax(0) - middle
+        far = (middle.abs() > _FAR * width) & (width > 0)
+        means = means - torch.where(far, middle, 0.0)
         outer = self.outer(means * (mass < 2.0)[:, None])
         return MASS_FLOOR * self.pool(outer)
 
@@ -225,6 +238,30 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
             second = self._beyond_rounding(second, mass, new_means)
         second = second + self.mass_floor_second(new_means, moments.mass)
         return new_means, self._normalize(second, mass, ridge, n_features)
+
+    def one_sample_second(
+        self,
+        points: Tensor,
+        means: Tensor,
+        mass: Tensor,
+        of_all: Callable[[], Tensor],
+    ) -> Tensor:
+        """Return second moments for a start at one sample per component.
+
+        They are about `means`. Here each sample is its own mean; scikit-learn's
+        structures repeat its arithmetic.
+
+        Parameters
+        ----------
+        points : Tensor of shape (M, D)
+        means : Tensor of shape (M, D)
+            The points over the masses.
+        mass : Tensor of shape (M,)
+            The mass floor and one.
+        of_all : callable
+            Returns the second moments about the origin of all samples, (D, D).
+        """
+        return self.pool(self.outer(points - means))
 
     def _beyond_rounding(self, second: Tensor, mass: Tensor, means: Tensor) -> Tensor:
         """Return second moments, with zero for what the rounding of means explains."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -131,6 +131,15 @@ class DiagonalCovariance(_ScaleCovariance):
     def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
         return covariances.log().sum(-1)
 
+    def one_sample_second(
+        self,
+        points: Tensor,
+        means: Tensor,
+        mass: Tensor,
+        of_all: Callable[[], Tensor],
+    ) -> Tensor:
+        return _one_sample_squares(points, means, mass)
+
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
         return 2 * a * b
 
@@ -203,6 +212,15 @@ class SphericalCovariance(_ScaleCovariance):
     def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
         return n_features * covariances.log()
 
+    def one_sample_second(
+        self,
+        points: Tensor,
+        means: Tensor,
+        mass: Tensor,
+        of_all: Callable[[], Tensor],
+    ) -> Tensor:
+        return _one_sample_squares(points, means, mass).sum(1)
+
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
         return 2 * (a * b).sum(1)
 
@@ -262,3 +280,10 @@ class TiedSphericalCovariance(SharedCovariance, SphericalCovariance):
 def _mean(ridge: Tensor | float) -> Tensor | float:
     """Return what a ridge adds to the mean variance."""
     return ridge.mean() if isinstance(ridge, Tensor) else ridge
+
+
+def _one_sample_squares(points: Tensor, means: Tensor, mass: Tensor) -> Tensor:
+    """Return scikit-learn's squares about the means of components of one sample."""
+    # Divided, then multiplied: the differences are rounding noise that counts.
+    mass = mass[:, None]
+    return (points * points / mass - means * means) * mass

@@ -245,6 +245,16 @@ class TiedCovariance(SharedCovariance, _MatrixCovariance):
     def pool(self, second: Tensor) -> Tensor:
         return second.sum(0)
 
+    def one_sample_second(
+        self,
+        points: Tensor,
+        means: Tensor,
+        mass: Tensor,
+        of_all: Callable[[], Tensor],
+    ) -> Tensor:
+        # In scikit-learn the covariance is that of all the data.
+        return of_all() - (mass[:, None] * means).mT @ means
+
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
         product = a.mT @ b
         return product + product.mT

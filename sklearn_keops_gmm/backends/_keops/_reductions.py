@@ -30,7 +30,7 @@ from sklearn_keops_gmm.backends._keops._runtime import (
 )
 from sklearn_keops_gmm.backends._precision import exact_products
 from sklearn_keops_gmm.backends._protocol import ReductionsFactory, in_same_frame
-from sklearn_keops_gmm.backends._torch._direct import DIRECT
+from sklearn_keops_gmm.backends._torch._structures import structure_of
 from sklearn_keops_gmm.backends._unlikely import (
     correct_labels,
     correct_responsibilities,
@@ -68,6 +68,8 @@ class KeOpsReductions:
     ImportError, RuntimeError
         If KeOps, or a compiler for it, is missing.
     """
+
+    structures = LAYOUTS.keys()
 
     def __init__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
@@ -243,7 +245,7 @@ class KeOpsReductions:
             means=framed.means.to(dtype),
             factors=layout.kernel.as_array(factors, n_features).to(dtype),
         )
-        direct, workspace = DIRECT[framed.structure], Workspace(self._points)
+        direct, workspace = structure_of(framed).direct, Workspace(self._points)
         on_cpu = self._points.device.type == "cpu"
         elements = _TILE_ELEMENTS if on_cpu else _TILE_ELEMENTS_ON_A_GPU
         size = max(1, elements // (n_components * n_features))

@@ -29,6 +29,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm.backends._keops._cache import (
+    alone_among_processes,
+    check_cache,
+    check_folder,
+)
 from sklearn_keops_gmm.backends._openmp import all_threads
 
 _NO_COMPILER = (
@@ -123,6 +128,7 @@ def reduce_pairs(formula: Formula, arguments: tuple[Tensor, ...]) -> Tensor:
         if use not in _compiled:
             # One row of each argument is enough to compile: other processes need
             # not wait until the data are reduced.
+            check_folder(Path(folder))
             rows = tuple(argument[:1] for argument in arguments)
             _compile(lambda: genred(*rows, backend=scheme))
             _compiled.add(use)
@@ -193,48 +199,12 @@ if hasattr(os, "register_at_fork"):
 
 def _compile(call: Callable[[], object]) -> None:
     """Make the first call of a formula: alone, silently, and with errors seen."""
-    with _alone_among_processes(), _silent(), _watched_compiler():
+    with alone_among_processes(), _silent(), _watched_compiler():
         try:
             call()
         except (ImportError, FileNotFoundError) as error:
             _remove_leftovers(error)
             call()
-
-
-@contextmanager
-def _alone_among_processes() -> Iterator[None]:
-    """Keep other processes out of KeOps' folder."""
-    descriptor = _open_lock_file()
-    if descriptor is None:
-        yield
-        return
-    _flock(descriptor, "LOCK_EX")
-    try:
-        yield
-    finally:
-        # Closing is not enough: a forked child may share the descriptor.
-        _flock(descriptor, "LOCK_UN")
-        os.close(descriptor)
-
-
-def _open_lock_file() -> int | None:
-    """Return a descriptor of the file to lock; None where nothing can be written."""
-    default = os.path.expanduser("~/.cache")
-    folder = os.environ.get("KEOPS_CACHE_FOLDER") or default
-    try:
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, "sklearn-keops-gmm.lock")
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:
-        return None
-
-
-def _flock(descriptor: int, operation: str) -> None:
-    # Windows has no fcntl, some network file systems have no locks.
-    with suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(descriptor, getattr(fcntl, operation))
 
 
 @contextmanager
@@ -312,7 +282,8 @@ def _remove_leftovers(error: ImportError | FileNotFoundError) -> None:
 @cache
 def _pykeops() -> ModuleType:
     """Import pykeops, leaving its verbosity and the environment as found."""
-    with _thread_lock, _alone_among_processes():
+    check_cache()
+    with _thread_lock, alone_among_processes():
         found = sys.modules.get("pykeops")
         with _environment_of_import():
             pykeops = _import_pykeops()

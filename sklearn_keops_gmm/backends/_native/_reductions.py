@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache, partial, reduce
+from functools import partial, reduce
 from operator import iadd
 from typing import Any
 
@@ -17,6 +16,7 @@ from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
 )
+from sklearn_keops_gmm.backends._native._structures import NATIVE_STRUCTURES
 from sklearn_keops_gmm.backends._protocol import ReductionsFactory, in_same_frame
 from sklearn_keops_gmm.backends._threads import (
     MAX_CHUNKS,
@@ -24,7 +24,6 @@ from sklearn_keops_gmm.backends._threads import (
     single_thread,
     slices,
 )
-from sklearn_keops_gmm.backends._triangles import places_in_matrix
 from sklearn_keops_gmm.backends._unlikely import (
     correct_labels,
     correct_responsibilities,
@@ -60,6 +59,8 @@ class NativeReductions:
     A sample that is infinitely unlikely under every component has a log-density of
     -inf, and adds nothing to the moments of any.
     """
+
+    structures = NATIVE_STRUCTURES.keys()
 
     def __init__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
@@ -165,8 +166,9 @@ class NativeReductions:
 @single_thread()
 def _packed(components: Components, frame: Frame, dtype: torch.dtype) -> Any:
     """Return the components as the compiled module keeps them."""
-    components = _triangular(components.in_frame(frame))
-    parts = components.offsets, components.means, components.factors
+    components = components.in_frame(frame)
+    factors = NATIVE_STRUCTURES[components.structure].prepare(components.factors)
+    parts = components.offsets, components.means, factors
     arrays = [part.double().contiguous().numpy() for part in parts]
     return _native().mixture(_CHARS[dtype], components.structure, *arrays)
 
@@ -185,16 +187,6 @@ def _side_by_side(array: Tensor) -> Tensor:
     return array.clone() if array.data_ptr() % array.element_size() else array
 
 
-def _triangular(components: Components) -> Components:
-    """Return the same components, their factors upper triangular if matrices."""
-    factors = components.factors
-    if components.structure not in ("full", "tied") or not factors.tril(-1).any():
-        return components
-    # Of A A^T = U U^T, by a QR decomposition with rows and columns reversed.
-    lower = torch.linalg.qr(factors.flip(-2).mT, mode="r").R.mT
-    return replace(components, factors=lower.flip(-2, -1))
-
-
 def _moments(sums: Tensor, components: Components) -> Moments:
     """Return the moments that sums hold, one component after the other.
 
@@ -205,18 +197,5 @@ def _moments(sums: Tensor, components: Components) -> Moments:
     mass, first, second = (
         sums[:-1].view(n_components, -1).tensor_split((1, 1 + n_features), 1)
     )
-    if components.structure == "spherical":
-        second = second[:, 0]
-    elif components.structure != "diag":
-        second = second.index_select(1, _entries(n_features))
-        second = second.view(-1, n_features, n_features)
-    if components.structure == "tied":
-        second = second.sum(0)
+    second = NATIVE_STRUCTURES[components.structure].second(second, n_features)
     return Moments(mass[:, 0], first, second, log_likelihood)
-
-
-@cache
-def _entries(n_features: int) -> Tensor:
-    """Return where in its upper triangle each entry of a matrix is found."""
-    rows, columns = torch.triu_indices(n_features, n_features)
-    return places_in_matrix(rows, columns, n_features)

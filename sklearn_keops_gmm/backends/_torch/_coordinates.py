@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments
 from sklearn_keops_gmm.backends._precision import limit_of_products
+from sklearn_keops_gmm.backends._torch._structures import TORCH_STRUCTURES
 from sklearn_keops_gmm.backends._torch._whitening import whitening
 
 _SAMPLE = 2048
@@ -124,7 +125,7 @@ class CoordinatesOf:
 
     def __call__(self, structure: str) -> Coordinates:
         """Return the coordinates for most components of a structure."""
-        return self._of(structure in ("full", "tied"))
+        return self._of(TORCH_STRUCTURES[structure].whitens)
 
     def suited(self, components: Components) -> Coordinates:
         """Return the coordinates for some components."""
@@ -140,7 +141,7 @@ class CoordinatesOf:
         """Return the same for one structure, made, and without the points."""
         found = CoordinatesOf(self._points[:0].clone(), self._frame)
         found._made = {False: self._of(False)}
-        found._made[structure in ("full", "tied")] = self(structure)
+        found._made[TORCH_STRUCTURES[structure].whitens] = self(structure)
         return found
 
     def to(self, device: torch.device) -> CoordinatesOf:

@@ -7,8 +7,8 @@ would suffer catastrophic cancellation. Arrays are component-major: differences
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,10 @@ class Direct(ABC):
     @abstractmethod
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:
         """Return second moments from differences, one factor of them weighted."""
+
+    def norms(self, factors: Tensor, n_features: int) -> Tensor:
+        """Return the Frobenius norm of each factor, (M,)."""
+        return torch.linalg.vector_norm(factors.reshape(len(factors), -1), dim=1)
 
     def logits(
         self, components: Components, points: Tensor, workspace: Workspace
@@ -65,7 +69,7 @@ def _arrays(
     return differences, out
 
 
-class _FullDirect(Direct):
+class FullDirect(Direct):
     def whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
         return torch.matmul(factors.mT, differences, out=out)
 
@@ -73,7 +77,7 @@ class _FullDirect(Direct):
         return weighted @ differences.mT
 
 
-class _DiagonalDirect(Direct):
+class DiagonalDirect(Direct):
     def whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
         return torch.mul(factors[:, :, None], differences, out=out)
 
@@ -81,28 +85,12 @@ class _DiagonalDirect(Direct):
         return (weighted * differences).sum(2)
 
 
-class _SphericalDirect(Direct):
+class SphericalDirect(Direct):
+    def norms(self, factors: Tensor, n_features: int) -> Tensor:
+        return factors.abs() * math.sqrt(n_features)
+
     def whiten(self, factors: Tensor, differences: Tensor, out: Tensor) -> Tensor:
         return torch.mul(factors[:, None, None], differences, out=out)
 
     def second(self, weighted: Tensor, differences: Tensor) -> Tensor:
         return (weighted * differences).sum((1, 2))
-
-
-DIRECT: dict[str, Direct] = {
-    "full": _FullDirect(),
-    "diag": _DiagonalDirect(),
-    "spherical": _SphericalDirect(),
-}
-
-
-def untied(components: Components) -> Components:
-    """Give each component of a tied mixture its own copy of the factor."""
-    if components.structure != "tied":
-        return components
-    n_components = len(components.offsets)
-    return replace(
-        components,
-        structure="full",
-        factors=components.factors.expand(n_components, -1, -1),
-    )

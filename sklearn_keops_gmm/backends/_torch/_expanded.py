@@ -159,7 +159,7 @@ def _products(n_features: int, device: torch.device) -> _Products:
     return _Products(*(part.to(device) for part in found))
 
 
-class _FullExpansion(Expansion):
+class FullExpansion(Expansion):
     """Features 1, x and the upper triangle of x x^T, or a little more of it."""
 
     def n_features(self, n_features: int) -> int:
@@ -203,7 +203,7 @@ class _FullExpansion(Expansion):
         return torch.baddbmm(second, *both, alpha=-1)
 
 
-class _DiagonalExpansion(Expansion):
+class DiagonalExpansion(Expansion):
     """Features 1, x and x^2."""
 
     def n_features(self, n_features: int) -> int:
@@ -227,7 +227,7 @@ class _DiagonalExpansion(Expansion):
         return second - means * (2.0 * first - mass[:, None] * means)
 
 
-class _SphericalExpansion(Expansion):
+class SphericalExpansion(Expansion):
     """Features 1, x and the squared norm of x."""
 
     def n_features(self, n_features: int) -> int:
@@ -253,10 +253,3 @@ class _SphericalExpansion(Expansion):
         self, second: Tensor, mass: Tensor, means: Tensor, first: Tensor
     ) -> Tensor:
         return second - (means * (2.0 * first - mass[:, None] * means)).sum(1)
-
-
-EXPANSIONS: dict[str, Expansion] = {
-    "full": _FullExpansion(),
-    "diag": _DiagonalExpansion(),
-    "spherical": _SphericalExpansion(),
-}

@@ -21,7 +21,8 @@ from torch import Tensor
 from sklearn_keops_gmm._model import Components, Moments
 from sklearn_keops_gmm.backends._precision import limit_of_products
 from sklearn_keops_gmm.backends._torch._coordinates import Coordinates
-from sklearn_keops_gmm.backends._torch._direct import DIRECT, Direct
+from sklearn_keops_gmm.backends._torch._direct import Direct
+from sklearn_keops_gmm.backends._torch._structures import structure_of
 
 # Numbers in the largest array of some rows.
 _NUMBERS = 2**18
@@ -82,7 +83,7 @@ class Far:
 
     @property
     def _direct(self) -> Direct:
-        return DIRECT[self.components.structure]
+        return structure_of(self.components).direct
 
     @cached_property
     def _framed(self) -> Components:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial, reduce
 from operator import iadd
 
@@ -21,9 +20,12 @@ from sklearn_keops_gmm.backends._precision import exact_products
 from sklearn_keops_gmm.backends._protocol import ReductionsFactory
 from sklearn_keops_gmm.backends._threads import chunks, map_threads, single_thread
 from sklearn_keops_gmm.backends._torch._coordinates import Coordinates, CoordinatesOf
-from sklearn_keops_gmm.backends._torch._direct import untied
 from sklearn_keops_gmm.backends._torch._expanded import TileFeatures
 from sklearn_keops_gmm.backends._torch._far import Located
+from sklearn_keops_gmm.backends._torch._structures import (
+    TORCH_STRUCTURES,
+    structure_of,
+)
 from sklearn_keops_gmm.backends._torch._tile import PreparedComponents, Sums
 from sklearn_keops_gmm.backends._unlikely import (
     correct_labels,
@@ -45,6 +47,8 @@ class TorchReductions:
     sample_weight : Tensor of shape (N,) or None
     frame : Frame
     """
+
+    structures = TORCH_STRUCTURES.keys()
 
     def __init__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
@@ -100,9 +104,7 @@ class TorchReductions:
         parts = map_threads(sums_of, runs, self._points.device)
         with single_thread():
             moments = pairs.collect(reduce(iadd, parts))
-        if components.structure == "tied":
-            moments = replace(moments, second=moments.second.sum(0))
-        return moments
+        return structure_of(components).collected(moments)
 
     @exact_products()
     def labels(self, components: Components) -> Tensor:
@@ -168,7 +170,7 @@ class TorchReductions:
 
     @single_thread()
     def _pairs(self, components: Components) -> PreparedComponents:
-        components = untied(components)
+        components = structure_of(components).of_each(components)
         coordinates = self._coordinates.suited(components)
         return PreparedComponents.prepare(components, coordinates, self._points.dtype)
 

@@ -19,13 +19,13 @@ from torch import Tensor
 from sklearn_keops_gmm._model import Components, Moments
 from sklearn_keops_gmm.backends._precision import TOLERANCES
 from sklearn_keops_gmm.backends._torch._coordinates import Coordinates
-from sklearn_keops_gmm.backends._torch._direct import DIRECT, Direct
-from sklearn_keops_gmm.backends._torch._expanded import (
-    EXPANSIONS,
-    Expansion,
-    TileFeatures,
-)
+from sklearn_keops_gmm.backends._torch._direct import Direct
+from sklearn_keops_gmm.backends._torch._expanded import Expansion, TileFeatures
 from sklearn_keops_gmm.backends._torch._far import Far
+from sklearn_keops_gmm.backends._torch._structures import (
+    TORCH_STRUCTURES,
+    structure_of,
+)
 from sklearn_keops_gmm.backends._workspace import Workspace
 
 # Samples whose products are summed in the dtype of the tile, at most.
@@ -109,11 +109,11 @@ class PreparedComponents:
 
     @property
     def _expansion(self) -> Expansion:
-        return EXPANSIONS[self.structure]
+        return TORCH_STRUCTURES[self.structure].expansion
 
     @property
     def _direct(self) -> Direct:
-        return DIRECT[self.structure]
+        return TORCH_STRUCTURES[self.structure].direct
 
     @classmethod
     def prepare(
@@ -122,7 +122,7 @@ class PreparedComponents:
         """Choose a form for each of `components`."""
         far = Far(components, coordinates)
         components = coordinates.of_components(components)
-        expansion = EXPANSIONS[components.structure]
+        expansion = structure_of(components).expansion
         coefficients, cancellation = expansion.coefficients(components)
         limits = torch.finfo(dtype)
         # Beside a far component others are so narrow that their squares underflow.

@@ -1,0 +1,62 @@
+"""Samples that are held whole, in one array or table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sklearn.utils.validation import _num_samples
+
+from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
+from sklearn_keops_gmm._data._checks import check_weighted_samples
+from sklearn_keops_gmm._data._dataset import Data
+from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._input import checked_samples, checked_weights
+from sklearn_keops_gmm._data._query import SampleFunction
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """An array-like of shape (n_samples, n_features), and weights (n_samples,)."""
+
+    X: Any
+    sample_weight: Any = None
+    parts: ClassVar[str | None] = None
+
+    @classmethod
+    def takes(cls, X: Any) -> bool:
+        """Return True: what is no array is an error to come."""
+        return True
+
+    def read(self, estimator: Any, min_samples: int, *, reset: bool = True) -> Data:
+        """Check samples and weights, and take them to the device that computes."""
+        kind = ArrayKind.of(self.X)
+        array: Any = checked_samples(
+            estimator,
+            self.X,
+            reset=reset,
+            dtype=kind.float_dtypes,
+            order="C",
+            ensure_min_samples=2 if reset else 1,
+        )
+        device = Placement.of(estimator).device_for(array)
+        weights = None
+        if self.sample_weight is not None:
+            checked = checked_weights(self.sample_weight, array, dtype=array.dtype)
+            weights = to_tensor(checked, device)
+        points, weights = check_weighted_samples(
+            to_tensor(array, device), weights, min_samples
+        )
+        return Data(kind, points, weights)
+
+    def length(self, data: Data) -> int:
+        """Return the number of samples, those without weight included."""
+        return int(_num_samples(self.X))
+
+    def map(self, function: SampleFunction) -> Any:
+        """Return the answers of a function for all samples."""
+        return function(self.X)
+
+    def mean(self, function: SampleFunction) -> tuple[float, float]:
+        """Return the weighted mean of the answers, and the sum of the weights."""
+        return function.mean(self.X, self.sample_weight)

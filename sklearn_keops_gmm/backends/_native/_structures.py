@@ -1,0 +1,69 @@
+"""What the compiled module needs to be told of each structure, and what it sums."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm.backends._triangles import places_in_matrix
+
+
+class NativeStructure(ABC):
+    """Factors in the form that the loops take, and second moments from their sums."""
+
+    def prepare(self, factors: Tensor) -> Tensor:
+        """Return factors of the same precisions that the loops can take."""
+        return factors
+
+    @abstractmethod
+    def second(self, sums: Tensor, n_features: int) -> Tensor:
+        """Return second moments from the sums of each component, (M, S)."""
+
+
+class _Full(NativeStructure):
+    """Upper triangles."""
+
+    def prepare(self, factors: Tensor) -> Tensor:
+        if not factors.tril(-1).any():
+            return factors
+        # Of A A^T = U U^T, by a QR decomposition with rows and columns reversed.
+        lower = torch.linalg.qr(factors.flip(-2).mT, mode="r").R.mT
+        return lower.flip(-2, -1)
+
+    def second(self, sums: Tensor, n_features: int) -> Tensor:
+        entries = sums.index_select(1, _entries(n_features))
+        return entries.view(-1, n_features, n_features)
+
+
+class _Tied(_Full):
+    def second(self, sums: Tensor, n_features: int) -> Tensor:
+        return super().second(sums, n_features).sum(0)
+
+
+class _Diagonal(NativeStructure):
+    def second(self, sums: Tensor, n_features: int) -> Tensor:
+        return sums
+
+
+class _Spherical(NativeStructure):
+    def second(self, sums: Tensor, n_features: int) -> Tensor:
+        return sums[:, 0]
+
+
+# By the names that the compiled module has for them.
+NATIVE_STRUCTURES: dict[str, NativeStructure] = {
+    "full": _Full(),
+    "tied": _Tied(),
+    "diag": _Diagonal(),
+    "spherical": _Spherical(),
+}
+
+
+@cache
+def _entries(n_features: int) -> Tensor:
+    """Return where in its upper triangle each entry of a matrix is found."""
+    rows, columns = torch.triu_indices(n_features, n_features)
+    return places_in_matrix(rows, columns, n_features)

@@ -1,0 +1,122 @@
+"""Pooled covariances: their targets, their M-step and their term of the cost."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy.stats import multivariate_normal
+
+from sklearn_keops_gmm._model import PooledCovariances, Unknowns
+from sklearn_keops_gmm._model.covariances import make_covariance
+
+N, D = 500.0, 3
+
+own_covariances = pytest.mark.parametrize("structure", ["full", "diag", "spherical"])
+
+
+def scatter(structure, rng, M=4):
+    """Covariances of M components, and their masses in samples."""
+    roots = rng.normal(size=(M, D, D)) * rng.uniform(0.1, 3, size=(M, 1, 1))
+    covariances = roots @ roots.transpose(0, 2, 1) + 1e-3 * np.eye(D)
+    if structure != "full":
+        covariances = np.diagonal(covariances, axis1=1, axis2=2).copy()
+    if structure == "spherical":
+        covariances = covariances.mean(1)
+    return torch.tensor(covariances), torch.tensor(N * rng.dirichlet(np.ones(M)))
+
+
+def matrices(structure, covariances):
+    """The same as matrices."""
+    return make_covariance(structure).matrices(
+        covariances, torch.zeros(len(covariances), D).double()
+    )
+
+
+def prior(structure, k=2.5):
+    return PooledCovariances(make_covariance(structure), k, N, D)
+
+
+@own_covariances
+def test_targets_are_a_shape_times_a_shrunk_scale(structure, rng):
+    covariances, mass = scatter(structure, rng)
+    found = prior(structure).renewed(covariances, mass / N)
+    own, r = matrices(structure, covariances).numpy(), mass.numpy()
+    traces = np.trace(own, axis1=1, axis2=2)
+    shape = np.average(own / traces[:, None, None], axis=0, weights=r)
+    free = {"full": D * (D + 1) / 2, "diag": D, "spherical": 1}[structure] / D
+    say = r**2 / (r + 2 * free)
+    typical = say @ np.log(traces) / say.sum()
+    scales = np.exp((r * np.log(traces) + 4 * free * typical) / (r + 4 * free))
+    targets = matrices(structure, found.of_scales(found.scales))
+    assert_allclose(targets, scales[:, None, None] * shape, rtol=1e-12)
+
+
+@own_covariances
+def test_targets_follow_the_unit(structure, rng):
+    covariances, mass = scatter(structure, rng)
+    found = prior(structure).renewed(covariances, mass / N)
+    scaled = prior(structure).renewed(1e-8 * covariances, mass / N)
+    assert_allclose(scaled.shape, found.shape, rtol=1e-12)
+    assert_allclose(scaled.scales, 1e-8 * found.scales, rtol=1e-9)
+
+
+@own_covariances
+def test_a_component_without_width_has_a_target_with_one(structure, rng):
+    covariances, mass = scatter(structure, rng)
+    covariances[0], mass[0] = 0.0, 1.0
+    found = prior(structure).renewed(covariances, mass / N)
+    assert torch.isfinite(found.scales).all()
+    assert (found.scales > 0).all()
+    pulled = prior(structure).pull(covariances, mass / N, found)
+    assert (torch.linalg.eigvalsh(matrices(structure, pulled)) > 0).all()
+
+
+@own_covariances
+def test_term_of_the_cost_is_a_divergence(structure, rng):
+    covariances, mass = scatter(structure, rng)
+    pooled, covariance = prior(structure), make_covariance(structure)
+    targets = pooled.renewed(covariances, mass / N)
+    unknowns = Unknowns(mass / N, torch.zeros(4, D).double(), None, targets)
+    unknowns = unknowns._replace(factors=covariance.factors(covariances))
+    wanted = matrices(structure, targets.of_scales(targets.scales)).numpy()
+    expected = 0.0
+    for W, S in zip(wanted, matrices(structure, covariances).numpy(), strict=True):
+        entropy = multivariate_normal(cov=W).entropy()
+        cross = np.trace(np.linalg.solve(S, W)) + np.linalg.slogdet(2 * np.pi * S)[1]
+        expected += 0.5 * cross - entropy
+    assert float(pooled.value(unknowns)) == pytest.approx(2.5 / N * expected, rel=1e-9)
+
+
+@own_covariances
+def test_m_step_minimises_under_held_targets(structure, rng):
+    """sum_j r_j (log|Sigma_j| + tr(inv(Sigma_j) S_j)) / 2N, and the prior's term."""
+    covariances, mass = scatter(structure, rng)
+    pooled, covariance = prior(structure), make_covariance(structure)
+    targets = pooled.renewed(covariances, mass / N)
+    pulled = pooled.pull(covariances, mass / N, targets)
+    factors = covariance.factors(pulled).requires_grad_()
+    unknowns = Unknowns(mass / N, torch.zeros(4, D).double(), factors, targets)
+    traces = covariance.relative_traces(factors, covariances, D)
+    volumes = -2.0 * covariance.log_det(factors, D)
+    expected = 0.5 * (mass / N * (traces + volumes)).sum()
+    (slope,) = torch.autograd.grad(expected + pooled.value(unknowns), factors)
+    assert_allclose(slope, 0.0, atol=1e-11)
+
+
+@own_covariances
+def test_gradient_of_the_term(structure, rng):
+    covariances, mass = scatter(structure, rng)
+    pooled, covariance = prior(structure), make_covariance(structure)
+    targets = pooled.renewed(covariances, mass / N)
+    means = torch.zeros(4, D).double()
+
+    def value(factors):
+        return pooled.value(Unknowns(mass / N, means, factors, targets))
+
+    factors = covariance.factors(covariances) * 1.3
+    assert torch.autograd.gradcheck(value, factors.requires_grad_(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("structure", ["tied", "tied_diag", "tied_spherical"])
+def test_shared_covariances_are_pooled_already(structure):
+    assert make_covariance(structure).pseudo_samples(D) == 0.0

@@ -1,0 +1,194 @@
+"""The number of components: in data that nobody drew, in every unit, at every size."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris, load_wine
+from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_keops_gmm import (
+    KeOpsGaussianMixture,
+    KeOpsGaussianMixtureCV,
+    sparsity_path,
+)
+from tests.common import iris, wine
+from tests.reference import COVARIANCE_TYPES
+
+SEEDS = range(5)
+every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+
+
+def found(X, seed=0, **how):
+    """The number of components in X."""
+    weights = how.pop("sample_weight", None)
+    model = KeOpsGaussianMixtureCV(random_state=seed, **how)
+    return model.fit(X, sample_weight=weights).n_components_
+
+
+def three(rng, widths=(1.0, 1.0, 1.0), n=150):
+    """Three clusters in the plane."""
+    centres = np.array([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
+    parts = zip(centres, widths, strict=True)
+    return np.concatenate([rng.normal(c, width, (n, 2)) for c, width in parts])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("standardised", [False, True])
+def test_iris_has_three_kinds(seed, standardised):
+    X = StandardScaler().fit_transform(iris()) if standardised else iris()
+    model = KeOpsGaussianMixtureCV(random_state=seed).fit(X)
+    assert model.n_components_ == 3
+    assert adjusted_rand_score(load_iris().target, model.predict(X)) >= 0.85
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_wine_has_three_kinds(seed):
+    model = KeOpsGaussianMixtureCV(random_state=seed).fit(wine())
+    assert model.n_components_ == 3
+    assert adjusted_rand_score(load_wine().target, model.predict(wine())) >= 0.9
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_narrow_clusters_beside_wide_ones(seed, rng):
+    X = three(rng, (1.0, 0.1, 0.01), 100)
+    model = KeOpsGaussianMixtureCV(random_state=seed).fit(X)
+    assert model.n_components_ == 3
+    assert adjusted_rand_score(np.repeat([0, 1, 2], 100), model.predict(X)) == 1.0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_waiting_times_in_whole_minutes(seed, rng):
+    short, long = rng.normal(54, 6, 97), rng.normal(80, 6, 175)
+    minutes = np.concatenate([short, long]).round()[:, None]
+    assert found(minutes, seed) == 2
+    assert found(minutes / 60, seed) == 2
+
+
+@pytest.mark.parametrize("n_samples", [50, 100, 300])
+def test_one_gaussian_is_one(n_samples, rng):
+    numbers = [found(rng.normal(size=(n_samples, 2))) for _ in range(3)]
+    assert numbers == [1] * 3
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_many_samples_of_two_that_overlap(seed, rng):
+    X = np.concatenate([rng.normal(0, 1, 50_000), rng.normal(3, 1, 50_000)])
+    assert found(X[:, None], seed) == 2
+
+
+@every_structure
+def test_any_unit(structure, rng):
+    X = three(rng)
+    how = {"n_components": 10, "covariance_type": structure}
+    assert found(X, **how) == found(X * 1e-6, **how) == found(X * 1e6, **how) == 3
+    assert found(X + 1e4, **how) == found(X.astype(np.float32), **how) == 3
+
+
+def test_features_of_different_units(rng):
+    X = three(rng)
+    assert found(X * [1e-3, 1e3]) == 3
+
+
+@every_structure
+def test_any_unit_of_the_weights(structure, rng):
+    X = three(rng)
+    how = {"covariance_type": structure, "n_components": 10, "random_state": 0}
+    plain = KeOpsGaussianMixtureCV(**how).fit(X)
+    for unit in (1e-6, 0.3, 1.7e5 + 0.5):
+        model = KeOpsGaussianMixtureCV(**how).fit(X, sample_weight=np.full(450, unit))
+        assert model.n_components_ == plain.n_components_ == 3
+        np.testing.assert_allclose(model.criterion_, plain.criterion_, rtol=1e-6)
+
+
+def test_counts_are_rows(rng):
+    X, counts = three(rng, n=60), rng.integers(1, 4, 180)
+    rows = KeOpsGaussianMixtureCV(10, random_state=0).fit(np.repeat(X, counts, axis=0))
+    weighted = KeOpsGaussianMixtureCV(10, random_state=0).fit(X, sample_weight=counts)
+    np.testing.assert_allclose(weighted.criterion_, rows.criterion_, rtol=1e-6)
+
+
+def test_no_more_components_than_distinct_rows(rng):
+    X = np.repeat(rng.normal(size=(4, 2)), 50, axis=0)
+    path = sparsity_path(X, 10, random_state=0)
+    assert path.n_components[0] <= 4
+    with pytest.warns(UserWarning, match="all but equal|largest that was tried"):
+        assert found(X) <= 4
+
+
+# -- what a user can read of it ------------------------------------------------------
+
+
+def test_reg_covar_of_the_data(rng):
+    X = three(rng) * [1.0, 1e3]
+    model = KeOpsGaussianMixtureCV(random_state=0).fit(X)
+    np.testing.assert_allclose(model.reg_covar_, 1e-6 * X.var(axis=0))
+    again = clone(model.mixture_).fit(X)
+    np.testing.assert_allclose(again.reg_covar_, model.reg_covar_)
+    assert again.covariance_pooling_ == model.covariance_pooling_ == 1.5
+    assert again.n_components_ == model.n_components_
+
+
+def test_values_on_a_lattice_stand_for_what_rounds_to_them(rng):
+    X = np.stack([rng.normal(scale=5, size=300).round(), rng.normal(size=300)], axis=1)
+    model = KeOpsGaussianMixture(1, covariance_pooling=1.0, reg_covar=0.0).fit(X)
+    np.testing.assert_allclose(model.reg_covar_, [1 / 12, 0.0])
+    expected = np.cov(X.T, bias=True) + np.diag([1 / 12, 0.0])
+    np.testing.assert_allclose(model.covariances_[0], expected, rtol=1e-9)
+
+
+def test_the_best_covariance_type(rng):
+    X = three(rng)
+    model = KeOpsGaussianMixtureCV(covariance_type="auto", random_state=0).fit(X)
+    assert model.covariance_type_ == model.mixture_.covariance_type
+    assert model.covariance_type_ == "tied_spherical"
+    table = model.results_
+    assert set(table["covariance_type"]) == set(COVARIANCE_TYPES)
+    best = table["rank"].argmin()
+    assert table["covariance_type"][best] == model.covariance_type_
+    assert table["n_components"][best] == model.n_components_ == 3
+    assert table["criterion"][best] == model.criterion_.min()
+    assert len({len(column) for column in table.values()}) == 1
+    np.testing.assert_allclose(model.score(X), model.mixture_.score(X))
+
+
+def test_a_list_of_types(rng):
+    X = three(rng) @ np.array([[1.0, 0.9], [0.0, 0.5]])
+    types = ["spherical", "full"]
+    model = KeOpsGaussianMixtureCV(covariance_type=types, random_state=0).fit(X)
+    assert model.covariance_type_ == "full"
+    assert model.get_params()["covariance_type"] is types
+    for wrong in ([], ["full", "round"]):
+        with pytest.raises(ValueError, match="'covariance_type' must be"):
+            KeOpsGaussianMixtureCV(covariance_type=wrong).fit(X)
+
+
+# -- warnings ------------------------------------------------------------------------
+
+
+def test_warns_where_the_bound_is_reached(rng):
+    with pytest.warns(UserWarning, match="increase n_components") as record:
+        KeOpsGaussianMixtureCV(2, random_state=0).fit(three(rng))
+    assert [warning.filename for warning in record] == [__file__]
+
+
+def test_a_sparse_fit_warns_of_spikes():
+    with pytest.warns(UserWarning, match="covariance_pooling") as record:
+        KeOpsGaussianMixture(10, sparsity=0.1, random_state=0).fit(iris())
+    assert [warning.filename for warning in record] == [__file__]
+
+
+@pytest.mark.parametrize("sparsity", [1.0, 3.0, 10.0])
+def test_pooled_sparse_fits_leave_no_spikes(sparsity):
+    model = KeOpsGaussianMixture(
+        10, sparsity=sparsity, covariance_pooling="auto", random_state=0
+    ).fit(iris())
+    assert model.weights_.min() * 150 > 3
+
+
+def test_a_plain_fit_warns_of_a_large_ridge(rng):
+    X = three(rng) * 1e-3
+    X = np.column_stack([X, np.ones(len(X))])
+    with pytest.warns(UserWarning, match="reg_covar=0.01 is more than") as record:
+        KeOpsGaussianMixture(3, reg_covar=0.01, random_state=0).fit(X)
+    assert [warning.filename for warning in record] == [__file__]
