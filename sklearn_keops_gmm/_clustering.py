@@ -535,9 +535,18 @@ def _without_empty(tree: MergeTree, n_clusters: int, means: GroupMeans) -> np.nd
     """Return the clusters of components, of which none is left without a sample."""
     while True:
         labels = tree.labels(n_clusters)
-        if n_clusters == 1 or means(label_shares, indicators(labels)).min() > 0:
+        if n_clusters == 1 or _all_have_samples(indicators(labels), means):
             return labels
         n_clusters -= 1
+
+
+def _all_have_samples(members: np.ndarray, means: GroupMeans) -> bool:
+    """Tell whether each cluster is the most probable one of some sample."""
+    confusions = members.T @ means.confusions @ members
+    # Where no probability is above one half, none of the squares is above its half.
+    if (2 * confusions.diagonal() > (1 + 1e-6) * confusions.sum(axis=0)).all():
+        return True
+    return bool(means(label_shares, members).min() > 0)
 
 
 def _quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:

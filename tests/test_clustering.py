@@ -17,7 +17,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_keops_gmm import KeOpsGaussianMixtureCV, MixtureClustering
+from sklearn_keops_gmm import (
+    KeOpsGaussianMixture,
+    KeOpsGaussianMixtureCV,
+    MixtureClustering,
+)
+from sklearn_keops_gmm._clustering import _without_empty
+from sklearn_keops_gmm._data import GroupMeans, as_source, fitted_model
+from sklearn_keops_gmm._model import MergeTree, label_shares
 from tests import reference
 from tests.common import blobs, every_backend, iris, mixture_of, new_scikit_learn
 
@@ -120,6 +127,25 @@ def test_fewer_distinct_samples_than_clusters():
         clustering = MixtureClustering(3, random_state=0).fit(X)
     assert clustering.n_clusters_ == 2
     assert set(clustering.labels_) == {0, 1}
+
+
+def test_clusters_that_no_sample_is_most_probably_of():
+    """The middle of three equal Gaussians so close that it never is the first."""
+    X = np.linspace(-3, 3, 200)[:, None]
+    model = fitted_model(
+        KeOpsGaussianMixture(
+            3,
+            max_iter=0,
+            means_init=[[-1.0], [0.0], [1.0]],
+            weights_init=[0.45, 0.1, 0.45],
+            precisions_init=np.ones((3, 1, 1)),
+        ).fit(X)
+    )
+    data = as_source(X).read(MixtureClustering(), 1)
+    means = GroupMeans(data, model, "auto")
+    tree = MergeTree(np.array([[0, 1], [2, 3]]), np.array([1.0, 2.0]))
+    assert means(label_shares, np.eye(3)).tolist() == [0.5, 0, 0.5]
+    assert_array_equal(_without_empty(tree, 3, means), [0, 0, 1])
 
 
 # -- the tree -------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -16,7 +16,12 @@ from torch import Tensor
 
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._query import Bound, tiles
-from sklearn_keops_gmm._model import Components, GaussianMixtureModel, TileFunction
+from sklearn_keops_gmm._model import (
+    Components,
+    GaussianMixtureModel,
+    TileFunction,
+    products,
+)
 from sklearn_keops_gmm.backends import (
     ReductionsFactory,
     choose_backend,
@@ -42,17 +47,24 @@ class GroupMeans:
         self._components = model.components
         self._factory = reductions.factory(model.components.structure)
 
-    def __call__(self, function: TileFunction, groups: np.ndarray) -> np.ndarray:
-        """Return the mean of a function of the probabilities of groups, (M, G)."""
+    def __call__(self, function: TileFunction, groups: np.ndarray | None) -> np.ndarray:
+        """Return the mean of a function of probabilities.
+
+        Those of groups, (M, G), or of components if that is None.
+        """
+        members = None
+        if groups is not None:
+            members = torch.from_numpy(np.ascontiguousarray(groups, dtype=np.float64))
         asked = partial(
-            _sum_of_tiles,
-            self._factory,
-            self._components,
-            torch.from_numpy(np.ascontiguousarray(groups, dtype=np.float64)),
-            function,
+            _sum_of_tiles, self._factory, self._components, members, function
         )
         mean: np.ndarray = self._data.total(asked).numpy() / self._data.total_weight
         return mean
+
+    @cached_property
+    def confusions(self) -> np.ndarray:
+        """The mean products of probabilities of components, (M, M)."""
+        return self(products, None)
 
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-likelihoods of all samples that count, and their weights."""
@@ -117,18 +129,22 @@ def _scores_and_weights(
 def _sum_of_tiles(
     factory: ReductionsFactory,
     components: Components,
-    groups: Tensor,
+    groups: Tensor | None,
     function: TileFunction,
     points: Tensor,
     weights: Tensor | None,
 ) -> Tensor:
     """Return the sum of a function over some samples, on the CPU."""
-    components, groups = components.to(points.device), groups.to(points.device)
+    components = components.to(points.device)
+    n_columns = len(components.offsets)
+    if groups is not None:
+        groups = groups.to(points.device)
+        n_columns += groups.shape[1]
     total: Tensor | None = None
-    for rows in tiles(len(points), sum(groups.shape)):
-        found = factory(points[rows], None).responsibilities(components)
+    for rows in tiles(len(points), n_columns):
+        found = factory(points[rows], None).responsibilities(components).double()
         some = None if weights is None else weights[rows, None].double()
-        part = function(found.double() @ groups, some)
+        part = function(found if groups is None else found @ groups, some)
         total = part if total is None else total + part
     assert total is not None
     return total.cpu()

@@ -9,6 +9,7 @@ from sklearn_keops_gmm._model._linkage import (
     TileFunction,
     indicators,
     label_shares,
+    products,
 )
 from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
@@ -76,6 +77,7 @@ __all__ = [
     "model_of",
     "neighbouring_pairs",
     "power_of_two",
+    "products",
     "reach_of_most",
     "select_components",
     "split_component",

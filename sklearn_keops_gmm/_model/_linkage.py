@@ -43,6 +43,10 @@ class SampleMeans(Protocol):
             Of ones and zeros: which components are in each group.
         """
 
+    @property
+    def confusions(self) -> np.ndarray:
+        """The mean products of probabilities of components, (M, M), found once."""
+
 
 class ComponentLinkage(Protocol):
     """How alike clusters are, and where to cut the tree that follows from it."""
@@ -72,7 +76,7 @@ class ConfusionLinkage:
     rule: ClassVar[CutRule] = staticmethod(largest_drop)
 
     def __init__(self, model: GaussianMixtureModel, means: SampleMeans) -> None:
-        self._confusions = means(_products, np.eye(model.n_components))
+        self._confusions = means.confusions
 
     def __call__(self, labels: np.ndarray) -> np.ndarray:
         members = indicators(labels)
@@ -182,7 +186,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 # -- sums over some samples -----------------------------------------------------------
 
 
-def _products(probabilities: Tensor, weights: Tensor | None) -> Tensor:
+def products(probabilities: Tensor, weights: Tensor | None) -> Tensor:
     """Return how often two draws are two groups, (G, G)."""
     return _weighted(probabilities, weights).T @ probabilities
 

@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._data import fitted_model
-from sklearn_keops_gmm._model import LINKAGES, MergeTree
+from sklearn_keops_gmm._model import LINKAGES, MergeTree, products
 from sklearn_keops_gmm._model._linkage import indicators
 from sklearn_keops_gmm._model._merge_tree import largest_drop, more_alike_than
 from tests.common import blobs
@@ -19,22 +19,26 @@ def mixture(n_components=5, **given):
     return KeOpsGaussianMixture(n_components, random_state=0, **given).fit(blobs())
 
 
-def means_over(probabilities, counter=None):
+class Means:
     """Weighted means over samples that are held as a dense matrix."""
 
-    def means(function, groups):
-        if counter is not None:
-            counter.append(function)
-        found = function(torch.from_numpy(probabilities @ groups), None)
-        return found.numpy() / len(probabilities)
+    def __init__(self, probabilities):
+        self.probabilities = probabilities
+        self.n_passes = 0
 
-    return means
+    def __call__(self, function, groups):
+        self.n_passes += 1
+        found = function(torch.from_numpy(self.probabilities @ groups), None)
+        return found.numpy() / len(self.probabilities)
+
+    @property
+    def confusions(self):
+        return self(products, np.eye(self.probabilities.shape[1]))
 
 
-def linkage(name, model, counter=None):
-    probabilities = model.predict_proba(blobs())
-    means = means_over(probabilities, counter)
-    return LINKAGES[name](fitted_model(model), means), probabilities
+def linkage(name, model):
+    means = Means(model.predict_proba(blobs()))
+    return LINKAGES[name](fitted_model(model), means), means.probabilities
 
 
 LABELS = [np.arange(5), np.array([0, 1, 0, 2, 2]), np.array([0, 1, 1, 1, 0])]
@@ -131,10 +135,10 @@ def test_components_that_share_a_mode_have_no_saddle():
     [("confusion", 1), ("misclassification", 4), ("entropy", 4), ("saddle", 0)],
 )
 def test_passes_through_the_samples(name, n_passes):
-    counter = []
-    found, _ = linkage(name, mixture(), counter)
-    MergeTree.of(found, 5)
-    assert len(counter) == n_passes
+    model = mixture()
+    means = Means(model.predict_proba(blobs()))
+    MergeTree.of(LINKAGES[name](fitted_model(model), means), 5)
+    assert means.n_passes == n_passes
 
 
 def test_too_many_components_for_entropies():
@@ -146,7 +150,7 @@ def test_components_without_samples_are_merged_first():
     p = np.zeros((10, 3))
     p[:5, 0] = p[5:, 1] = 1.0
     for name in ("confusion", "misclassification"):
-        found = LINKAGES[name](fitted_model(mixture(3)), means_over(p))
+        found = LINKAGES[name](fitted_model(mixture(3)), Means(p))
         alike = found(np.arange(3))
         assert alike[0, 1] == 0
         assert alike[0, 2] == alike[1, 2] == 1
