@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from sklearn_keops_gmm._data import read
+from sklearn_keops_gmm._data import as_source
 from sklearn_keops_gmm._fit import build_problem, starting_point
 from sklearn_keops_gmm.solvers import evaluate
 from tests.common import blobs, every_backend
@@ -53,7 +53,9 @@ def test_what_em_lowers_does_not_rise(backend, structure, weighted, rng):
         init_params="random_from_data",
         backend=backend,
     )
-    task = build_problem(mixture, read(mixture, X, weights))
+    task = build_problem(
+        mixture, as_source(X, weights).read(mixture, mixture.n_components)
+    )
     objective = task.objective
     start = starting_point(mixture, task, check_random_state(0))
     start = replace(start, weights=start.weights / start.weights.sum())
