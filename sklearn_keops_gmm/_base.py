@@ -570,5 +570,5 @@ def attributes_of(
     wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
     return wrapped | {
         "n_components_": model.n_components,
-        "_fitted_covariance_type": model.covariance.name,
+        "covariance_type_": model.covariance.name,
     }

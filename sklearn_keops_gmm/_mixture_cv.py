@@ -308,7 +308,6 @@ default='kmeans'
         self.criterion_ = data.kind.wrap(torch.from_numpy(choice.criterion))
         if choice.scores is not None:
             self.scores_ = data.kind.wrap(torch.from_numpy(choice.scores))
-        self.covariance_type_ = mixture.covariance_type
         self.path_ = as_path(choice.path, data, choice.members)
         self.mixture_ = self.path_.mixtures[choice.chosen]
         self.sparsity_ = float(self.path_.sparsities[choice.chosen, 0])

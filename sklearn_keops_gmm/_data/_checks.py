@@ -15,7 +15,7 @@ from torch import Tensor
 from sklearn_keops_gmm._data._arrays import to_numpy
 
 # What a fit sets beside attributes whose names end in an underscore.
-_PRIVATE = {"_memory", "_fitted_covariance_type"}
+_PRIVATE = {"_memory"}
 # What k-means sees by default: samples, or samples per component where that is more.
 _INIT_SIZE, _INIT_SIZE_PER_COMPONENT = 20_000, 100
 # Pairs times features from which the transfer to a GPU is worth its time.

@@ -13,7 +13,6 @@ from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
 from sklearn_keops_gmm._data._checks import resolve_device
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
-from sklearn_keops_gmm._model.covariances import COVARIANCES
 
 # What a model is made of.
 _PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
@@ -32,18 +31,17 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
     """
     attributes = (to_numpy(getattr(estimator, name)) for name in _PARAMETERS)
     arrays = [np.asarray(attribute) for attribute in attributes]
-    # An estimator that has found its type says which.
-    covariance_type = getattr(estimator, "covariance_type_", estimator.covariance_type)
-    then = getattr(estimator, "_fitted_covariance_type", covariance_type)
-    _, means, covariances, _ = arrays
-    # Arrays of two types can have the same shape.
-    unchanged = covariances.shape == COVARIANCES[then]().shape(*means.shape)
-    if then != covariance_type and unchanged:
+    given = estimator.covariance_type
+    # Attributes of older versions do not tell.
+    fitted = getattr(estimator, "covariance_type_", given)
+    # Where several types were compared it is one of them.
+    one = isinstance(given, str) and given != "auto"
+    if one and given != fitted:
         raise ValueError(
-            f"covariance_type={covariance_type!r} was set after this mixture was "
-            f"fitted with {then!r}. Fit it again."
+            f"covariance_type={given!r} was set after this mixture was fitted with "
+            f"{fitted!r}. Fit it again."
         )
-    return model_of(covariance_type, *arrays)
+    return model_of(fitted, *arrays)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructur
 
 # Models of so many bytes are kept, as many of them. To compare larger ones takes about
 # as long as to make them anew.
-_MOST_BYTES, _MOST_MODELS = 2**18, 128
+_MOST_BYTES, _MOST_MODELS = 2**18, 64
 
 
 class _Content(NamedTuple):

@@ -89,6 +89,29 @@ def test_dead_components(name, structure, dtype, dead, rng):
 
 
 @every_backend_but_keops
+@every_dtype
+@pytest.mark.parametrize("structure", ["full", "tied"])
+@pytest.mark.parametrize(("n_samples", "n_features"), [(10, 52), (6, 8), (40, 52)])
+def test_few_samples_for_many_features(
+    name, dtype, structure, n_samples, n_features, rng
+):
+    """Covariances that only `reg_covar` keeps from being singular."""
+    points = rng.normal(size=(n_samples, n_features)).astype(dtype)
+    wide = points.astype(np.float64)
+    means = np.stack([wide.mean(axis=0), wide[::2].mean(axis=0)])
+    covariance = np.cov(wide.T) + 1e-6 * np.eye(n_features)
+    factor = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    factors = np.stack([factor, 0.9 * factor]) if structure == "full" else factor
+    weights = np.full(2, 0.5)
+    offsets = reference.offsets_of(structure, weights, means, factors)
+    case = Case(points, None, structure, offsets, means, factors)
+    found = case.reductions(name, case.frame()).log_density(case.components())
+    expected = reference.exact_log_density(points, *case.mixture)
+    atol = {np.float64: 1e-11, np.float32: 3e-4}[dtype]
+    assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+@every_backend_but_keops
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("part", ["offsets", "means", "factors"])
