@@ -15,6 +15,8 @@ from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 
+# What a fit notes, beside public attributes.
+_FITTED_TYPE = "_fitted_covariance_type"
 # What a model is made of.
 _PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 # What scikit-learn's checks of samples read, besides the class.
@@ -34,7 +36,7 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
     arrays = [np.asarray(attribute) for attribute in attributes]
     # An estimator that has found its type says which.
     covariance_type = getattr(estimator, "covariance_type_", estimator.covariance_type)
-    then = getattr(estimator, "_fitted_covariance_type", covariance_type)
+    then = vars(estimator).get(_FITTED_TYPE, covariance_type)
     _, means, covariances, _ = arrays
     # Arrays of two types can have the same shape.
     unchanged = covariances.shape == COVARIANCES[then]().shape(*means.shape)
