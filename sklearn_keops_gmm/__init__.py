@@ -1,12 +1,19 @@
 """Gaussian mixtures for scikit-learn, fitted by reductions that never hold N x M.
 
 `KeOpsGaussianMixture` is used like `sklearn.mixture.GaussianMixture`, and takes a
-sparsity prior that lets the fit decide how many components live.
+sparsity prior that lets the fit decide how many components live. `MixtureClustering`
+merges components into clusters.
 """
 
 import sys
 
-from sklearn_keops_gmm._display import CostDisplay, MixtureDisplay, SparsityPathDisplay
+from sklearn_keops_gmm._clustering import MixtureClustering
+from sklearn_keops_gmm._display import (
+    CostDisplay,
+    MergeDisplay,
+    MixtureDisplay,
+    SparsityPathDisplay,
+)
 from sklearn_keops_gmm._interop import publish
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
@@ -18,6 +25,8 @@ __all__ = [
     "CostDisplay",
     "KeOpsGaussianMixture",
     "KeOpsGaussianMixtureCV",
+    "MergeDisplay",
+    "MixtureClustering",
     "MixtureDisplay",
     "SparsityPath",
     "SparsityPathDisplay",

@@ -51,17 +51,8 @@ Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
 _INITIAL_ARRAYS = ("weights_init", "means_init", "precisions_init")
 
 
-class FittedMixture(DensityMixin, BaseEstimator):
-    """Methods that need only the fitted attributes."""
-
-    covariance_type: Any
-    backend: str
-    device: str | torch.device
-    random_state: Any
-    weights_: np.ndarray
-    means_: np.ndarray
-    covariances_: np.ndarray
-    precisions_cholesky_: np.ndarray
+class PackageEstimator(BaseEstimator):
+    """What all estimators of the package share: links, tags and saved files."""
 
     _doc_link_module = "sklearn_keops_gmm"
 
@@ -83,6 +74,19 @@ class FittedMixture(DensityMixin, BaseEstimator):
     @single_thread()
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(from_state(type(self), state))
+
+
+class FittedMixture(DensityMixin, PackageEstimator):
+    """Methods that need only the fitted attributes."""
+
+    covariance_type: Any
+    backend: str
+    device: str | torch.device
+    random_state: Any
+    weights_: np.ndarray
+    means_: np.ndarray
+    covariances_: np.ndarray
+    precisions_cholesky_: np.ndarray
 
     @single_thread()
     def score_samples(self, X: ArrayLike) -> np.ndarray:

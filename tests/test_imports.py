@@ -40,7 +40,7 @@ WINGS = {
     "_fit": {"_model", "backends", "solvers", "_data"},
     "_display": {"_model", "backends", "_data"},
 }
-TOP = ["_base", "_mixture", "_sparsity_path", "_mixture_cv", ""]
+TOP = ["_base", "_mixture", "_sparsity_path", "_mixture_cv", "_clustering", ""]
 MAY_SEE = WINGS | {
     room: {*WINGS, *TOP[:floor]} - {"_display"} for floor, room in enumerate(TOP)
 }

@@ -19,6 +19,7 @@ from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
+from sklearn_keops_gmm._data._groups import GroupMeans, Groups
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
@@ -41,6 +42,8 @@ __all__ = [
     "Data",
     "Extent",
     "FittedChecks",
+    "GroupMeans",
+    "Groups",
     "Placement",
     "SampleFunction",
     "Source",

@@ -131,6 +131,10 @@ class PartedData(Data):
         part = backend(self.points, self.sample_weight, frame)
         return PartedReductions(part, self)
 
+    def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:
+        """Return the sum of what a function returns of each part."""
+        return self.parts.total(function)
+
 
 class PartedReductions:
     """Sums over pairs, which read the samples anew each time.

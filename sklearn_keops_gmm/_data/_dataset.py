@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,3 +101,10 @@ class Data:
     def bind(self, backend: Backend, frame: Frame) -> Reductions:
         """Return the sums over all pairs."""
         return backend(self.points, self.sample_weight, frame)
+
+    def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:
+        """Return what a function of samples and their weights returns of all.
+
+        Of samples in parts it is the sum of what it returns of each.
+        """
+        return function(self.points, self.sample_weight)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 _ACCEPTED = (
@@ -48,7 +49,8 @@ def _refuse_other_types(X: Any) -> None:
             f"X is a {type(X).__name__}, which can be read but once, and a fit reads "
             f"its samples again and again. {_ACCEPTED}: list(X), say."
         )
-    if isinstance(X, (Mapping, Set)):
+    # Some sparse matrices are mappings; scikit-learn says what they are.
+    if isinstance(X, (Mapping, Set)) and not issparse(X):
         raise TypeError(f"X is a {type(X).__name__}. {_ACCEPTED}.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,9 +135,7 @@ def conditional_means(regression: Regression, bound: Bound) -> Tensor:
     regression = regression.to(bound.points.device)
     n_targets = regression.means.shape[1]
     means = bound.points.new_empty(len(bound.points), n_targets)
-    size = max(_MIN_ROWS, _PAIRS // len(regression.means))
-    for start in range(0, len(means), size):
-        rows = slice(start, start + size)
+    for rows in tiles(len(means), len(regression.means)):
         some = bound.of_rows(rows)
         shares = some.reductions.responsibilities(some.components)
         means[rows] = regression.mean(some.points.double(), shares.double())
@@ -148,3 +146,10 @@ def responsibilities_for(point: Tensor, model: GaussianMixtureModel) -> Tensor:
     """Return those for one point, (M,), which needs no choice of backend."""
     reductions = get_backend("torch")(point[None], None, model.frame)
     return reductions.responsibilities(model.components)[0]
+
+
+def tiles(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Return some rows after another, few enough to hold with all columns."""
+    size = max(_MIN_ROWS, _PAIRS // n_columns)
+    for start in range(0, n_rows, size):
+        yield slice(start, start + size)

@@ -18,7 +18,7 @@ from sklearn_keops_gmm._data import (
     resolve_features,
     to_numpy,
 )
-from sklearn_keops_gmm._display._style import Style, axes_for, style
+from sklearn_keops_gmm._display._style import Style, axes_for, cluster_colours, style
 from sklearn_keops_gmm.backends import single_thread
 
 _MARGIN = 0.06
@@ -50,6 +50,10 @@ class MixtureDisplay:
     covariances : ndarray of shape (n_components, n_features, n_features)
     feature_names : sequence of str
         Labels of the axes.
+    component_labels : ndarray of shape (n_components,), default=None
+        The cluster of each component, which gives it its colour.
+    sample_labels : ndarray of shape (n_samples,), default=None
+        The cluster of each sample drawn, of two features; -1 is grey.
 
     Attributes
     ----------
@@ -91,6 +95,8 @@ class MixtureDisplay:
         means: np.ndarray,
         covariances: np.ndarray,
         feature_names: Sequence[str],
+        component_labels: np.ndarray | None = None,
+        sample_labels: np.ndarray | None = None,
     ) -> None:
         self.ticks = ticks
         self.log_density = log_density
@@ -99,6 +105,8 @@ class MixtureDisplay:
         self.means = means
         self.covariances = covariances
         self.feature_names = feature_names
+        self.component_labels = component_labels
+        self.sample_labels = sample_labels
 
     @classmethod
     @single_thread()
@@ -117,8 +125,9 @@ class MixtureDisplay:
 
         Parameters
         ----------
-        estimator : KeOpsGaussianMixture
-            Fitted. Over more features than are drawn it is marginalised.
+        estimator : KeOpsGaussianMixture or MixtureClustering
+            Fitted. Over more features than are drawn it is marginalised. Components
+            and samples of a clustering are coloured by cluster.
         X : array-like of shape (n_samples, n_features)
             The sample, with all features of the fit.
         features : int, str, or sequence of one or two of them, default=None
@@ -150,29 +159,31 @@ class MixtureDisplay:
             If matplotlib is missing.
         """
         ax = axes_for(ax, f"{cls.__name__}.from_estimator")
-        _check_estimator(cls, estimator)
+        whole = _mixture_of(cls, estimator)
         _check_sizes(grid_resolution, subsample)
-        chosen, labels = _features_to_draw(estimator, features)
+        chosen, names = _features_to_draw(whole, features)
         # Pictures are drawn from numpy arrays, whatever the arrays of the user.
         with sklearn.config_context(array_api_dispatch=False):
             samples = checked_samples(
-                estimator, to_numpy(X), reset=False, dtype=[np.float64, np.float32]
+                whole, to_numpy(X), reset=False, dtype=[np.float64, np.float32]
             )[:, chosen]
-            mixture = estimator.marginal(chosen)
+            rows = _rows_to_draw(samples, subsample)
+            mixture = whole.marginal(chosen)
             vars(mixture).pop("feature_names_in_", None)  # a grid has none
             ticks = tuple(_ticks(column, grid_resolution) for column in samples.T)
             grid = np.stack(np.meshgrid(*ticks), axis=-1)
             log_density = mixture.score_samples(grid.reshape(-1, len(chosen)))
-        samples = _some(samples, subsample)
+            clusters = _clusters_of(estimator, X, rows)
         model = fitted_model(mixture)
         display = cls(
             ticks=ticks,
             log_density=log_density.reshape(grid.shape[:-1]),
-            samples=samples,
+            samples=samples[rows],
             weights=model.parameters.weights.numpy().copy(),
             means=model.parameters.means.numpy().copy(),
             covariances=model.matrices.numpy().copy(),
-            feature_names=labels,
+            feature_names=names,
+            **clusters,
         )
         return display.plot(ax, **plot_kw)
 
@@ -233,6 +244,11 @@ class MixtureDisplay:
             self._plot_ellipses(n_std, component_kw, dot_kw)
         return self
 
+    def _colours(self) -> Any:
+        """Return the colour of all components, or that of each."""
+        labels = self.component_labels
+        return _COMPONENTS if labels is None else cluster_colours(labels)
+
     # -- one feature -----------------------------------------------------------------
 
     def _plot_histogram(self, bins: Any, given: Style) -> None:
@@ -255,7 +271,7 @@ class MixtureDisplay:
         scales = self.weights[:, None] / np.sqrt(2 * np.pi * variances)
         curves = scales * np.exp(-0.5 * squares)
         look = style(
-            LineCollection, {"colors": _COMPONENTS, "linewidths": 1.0}, component_kw
+            LineCollection, {"colors": self._colours(), "linewidths": 1.0}, component_kw
         )
         lines = [np.column_stack((ticks, curve)) for curve in curves]
         self.components_ = self.ax_.add_collection(
@@ -275,6 +291,9 @@ class MixtureDisplay:
         extent = x[0] - half[0], x[-1] + half[0], y[0] - half[1], y[-1] + half[1]
         given = density_kw or {}
         default: dict[str, Any] = {"cmap": "Oranges", "interpolation": "bilinear"}
+        if self.component_labels is not None:
+            # So that the colours of clusters show.
+            default.update(cmap="Greys", alpha=0.45)
         if not {"norm", "vmin", "vmax"} & given.keys():
             default["norm"] = PowerNorm(0.5)
         look = style(AxesImage, {"aspect": "auto", **default}, given)
@@ -296,8 +315,10 @@ class MixtureDisplay:
     def _plot_samples(self, given: Style) -> None:
         from matplotlib.collections import PathCollection
 
+        labels = self.sample_labels
+        colour = _DATA if labels is None else cluster_colours(labels)
         look = style(
-            PathCollection, {"color": _DATA, "linewidths": 0, "alpha": 0.7}, given
+            PathCollection, {"color": colour, "linewidths": 0, "alpha": 0.7}, given
         )
         look.setdefault("s", float(np.clip(6000 / len(self.samples), 2.5, 12)))
         self.samples_ = self.ax_.scatter(*self.samples.T, **look)
@@ -310,19 +331,20 @@ class MixtureDisplay:
         roots = np.linalg.cholesky(self.covariances)  # (M, 2, 2)
         ellipses = self.means[:, None, :] + np.swapaxes(roots @ circle, 1, 2)
         look = style(
-            LineCollection, {"colors": _COMPONENTS, "linewidths": 1.6}, component_kw
+            LineCollection, {"colors": self._colours(), "linewidths": 1.6}, component_kw
         )
         self.components_ = self.ax_.add_collection(
             LineCollection(list(ellipses), **look), autolim=False
         )
-        default = {"color": _COMPONENTS, "edgecolors": "white", "linewidths": 0.8}
+        default = {"color": self._colours(), "edgecolors": "white", "linewidths": 0.8}
         look = style(PathCollection, default | {"zorder": 3}, dot_kw)
         look.setdefault("s", 450 * self.weights)
         self.dots_ = self.ax_.scatter(*self.means.T, **look)
 
 
-def _check_estimator(cls: type, estimator: Any) -> None:
-    if not hasattr(estimator, "marginal"):
+def _mixture_of(cls: type, estimator: Any) -> Any:
+    """Return a fitted mixture: the estimator, or that of a clustering."""
+    if not (hasattr(estimator, "marginal") or hasattr(estimator, "cut_tree")):
         raise TypeError(
             f"'estimator' of {cls.__name__} must be a fitted KeOpsGaussianMixture; "
             f"got {type(estimator).__name__}. KeOpsGaussianMixture.from_sklearn "
@@ -330,6 +352,16 @@ def _check_estimator(cls: type, estimator: Any) -> None:
             "the data as transformed by the others."
         )
     check_is_fitted(estimator)
+    return estimator if hasattr(estimator, "marginal") else estimator.mixture_
+
+
+def _clusters_of(estimator: Any, X: Any, rows: Any) -> dict[str, np.ndarray]:
+    """Return the clusters of components and of samples to draw, if there are some."""
+    if not hasattr(estimator, "cut_tree"):
+        return {}
+    labels = estimator.component_labels_, estimator.predict(to_numpy(X))
+    components, samples = (np.array(to_numpy(some)) for some in labels)
+    return {"component_labels": components, "sample_labels": samples[rows]}
 
 
 def _check_sizes(grid_resolution: int, subsample: int | None) -> None:
@@ -352,11 +384,11 @@ def _features_to_draw(estimator: Any, features: Any) -> tuple[list[int], list[st
     return chosen, [f"feature {i}" if names is None else str(names[i]) for i in chosen]
 
 
-def _some(samples: np.ndarray, most: int | None) -> np.ndarray:
-    """Return at most so many of two-dimensional samples; all of others."""
+def _rows_to_draw(samples: np.ndarray, most: int | None) -> Any:
+    """Return at most so many rows of two-dimensional samples; all of others."""
     if samples.shape[1] != 2 or most is None or most >= len(samples):
-        return samples
-    return samples[np.linspace(0, len(samples) - 1, most, dtype=int)]
+        return slice(None)
+    return np.linspace(0, len(samples) - 1, most, dtype=int)
 
 
 def _ticks(column: np.ndarray, resolution: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 Style = dict[str, Any] | None
@@ -31,3 +32,28 @@ def style(artist: Any, default: dict[str, Any], given: Style) -> dict[str, Any]:
     if _COLOURS & wanted.keys():
         look = {name: value for name, value in look.items() if name not in _COLOURS}
     return {**look, **wanted}
+
+
+# Eight that are told apart by most eyes (Okabe and Ito, 2008), the darkest first.
+_OF_CLUSTERS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#000000",
+    "#b8a800",
+)
+
+
+def cluster_colours(labels: np.ndarray) -> list[Any]:
+    """Return a colour for each component or sample, by its cluster; -1 is grey."""
+    n_clusters = max(int(labels.max()) + 1, 1)
+    if n_clusters <= len(_OF_CLUSTERS):
+        colours: list[Any] = list(_OF_CLUSTERS[:n_clusters])
+    else:
+        import matplotlib as mpl
+
+        colours = list(mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n_clusters)))
+    return [colours[label] if label >= 0 else "0.6" for label in labels]

@@ -4,6 +4,14 @@ from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._linkage import (
+    LINKAGES,
+    TileFunction,
+    indicators,
+    label_shares,
+    products,
+)
+from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
     neighbouring_pairs,
     select_components,
@@ -38,6 +46,7 @@ from sklearn_keops_gmm._model._regression import Regression
 
 __all__ = [
     "CRITERIA",
+    "LINKAGES",
     "Components",
     "CostTerms",
     "Evaluation",
@@ -46,6 +55,7 @@ __all__ = [
     "GaussianMixtureModel",
     "LazyParameters",
     "Leap",
+    "MergeTree",
     "MixtureParameters",
     "Moments",
     "PooledCovariances",
@@ -59,11 +69,15 @@ __all__ = [
     "SparsityPrior",
     "Structure",
     "Targets",
+    "TileFunction",
     "Unknowns",
     "UserPrior",
+    "indicators",
+    "label_shares",
     "model_of",
     "neighbouring_pairs",
     "power_of_two",
+    "products",
     "reach_of_most",
     "select_components",
     "split_component",

@@ -18,11 +18,10 @@ from tests.common import blobs, every_backend
 own_covariances = pytest.mark.parametrize("structure", ["full", "diag", "spherical"])
 
 
-def few_samples(rng, dtype=np.float64):
+def few_samples(rng, width=0.1):
     """Clusters of some ten samples each, on a lattice in one feature."""
-    X = np.concatenate(
-        [rng.normal(c, s, (12, 2)) for c, s in ((0, 1), (5, 0.1), (9, 1))]
-    )
+    clusters = ((0, 1), (5, width), (9, 1))
+    X = np.concatenate([rng.normal(*cluster, (12, 2)) for cluster in clusters])
     X[:, 1] = X[:, 1].round(1)
     return X
 
@@ -77,6 +76,7 @@ def test_what_em_lowers_does_not_rise(backend, structure, weighted, rng):
 def test_solvers_end_alike(structure, rng):
     X = few_samples(rng, 0.7)
     common = {"covariance_type": structure, "covariance_pooling": 4.0, "tol": 1e-9}
+    common |= {"random_state": 0}
     start = {"means_init": [[0, 0], [5, 5], [9, 9]], "weights_init": [0.3, 0.3, 0.4]}
     em = KeOpsGaussianMixture(3, max_iter=2000, **common, **start).fit(X)
     others = (
