@@ -51,10 +51,10 @@ class GaussianMixtureModel:
 
     @property
     def n_parameters(self) -> int:
-        """The number of free numbers: those of weights sum to 1."""
-        shape = self.n_components, self.n_features
-        of_covariances = self.covariance.n_parameters(*shape)
-        return of_covariances + self.n_components * self.n_features + shape[0] - 1
+        """The number of free numbers; one weight follows from the others."""
+        n_components, n_features = self.parameters.means.shape
+        of_covariances = self.covariance.n_parameters(n_components, n_features)
+        return of_covariances + n_components * n_features + n_components - 1
 
     @property
     def precisions(self) -> Tensor:

@@ -164,6 +164,20 @@ def test_attributes_share_nothing_with_what_is_kept():
     assert_array_equal(model.score_samples(X), scores)
 
 
+@every_covariance_type
+@pytest.mark.parametrize("solver", ["em", "adam", "lbfgs"])
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_warm_starts_leave_what_is_kept_as_it_is(structure, solver):
+    X, model = blobs(), fitted(structure, warm_start=True, solver=solver)
+    kept = fitted_model(model)
+    before = pickle.dumps(kept)
+    further = copy.deepcopy(model).set_params(max_iter=3, tol=0.0).fit(X[:200])
+    assert not np.array_equal(further.means_, model.means_)
+    if solver == "em":
+        copy.deepcopy(model).partial_fit(X[:100])
+    assert pickle.dumps(kept) == before
+
+
 def test_same_content_is_the_same_model():
     model = fitted()
     assert fitted_model(model) is fitted_model(copy.deepcopy(model))
