@@ -73,6 +73,7 @@ FREE = {
     **{name: ours(name) for name in _OURS},
     "hdbscan": lambda X, k, seed: HDBSCAN(copy=True).fit_predict(X),
 }
+MODES = {"known": KNOWN, "free": FREE}
 # Those whose answer no seed changes are run once.
 SEEDLESS = ("genie", "ward", "hdbscan")
 
@@ -115,8 +116,8 @@ def compare(args):
     """Return a row for each set, method and seed."""
     rows = []
     for battery, name, X, references in sets_of(args.data, args.batteries, args.most):
-        for mode, methods in (("known", KNOWN), ("free", FREE)):
-            for method, function in methods.items():
+        for mode in args.modes:
+            for method, function in MODES[mode].items():
                 if method not in args.methods:
                     continue
                 seeds = 1 if method in SEEDLESS else args.seeds
@@ -182,6 +183,7 @@ def main():
     add_save(parser)
     parser.add_argument("--batteries", nargs="+", default=BATTERIES)
     parser.add_argument("--methods", nargs="+", default=[*KNOWN, *FREE])
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=[*MODES])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--most", type=int, default=10_000, help="samples in a set")

@@ -26,7 +26,7 @@ bayes
     above 0.01.
 mclust
     R's mclust, all its 14 models and up to 30 components, by `Rscript`; of data with
-    at most 2,000 samples and 15,000 numbers: it takes minutes for more.
+    at most 2,000 samples and 2,500 numbers: it takes minutes for more.
 
 "exact" is the share of draws with the right number; "of oracle" the same among those
 where the criterion prefers the true number to one more or less, started from the truth
@@ -58,7 +58,7 @@ from sklearn_keops_gmm import KeOpsGaussianMixtureCV
 MOST = 30
 BANDS = ("well", "mid", "few", "one")
 METHODS = ("lic", "auto", "grid", "grid5", "bayes", "mclust")
-MOST_FOR_MCLUST = 2000, 15_000
+MOST_FOR_MCLUST = 2000, 2500
 MCLUST = """
 suppressMessages(library(mclust))
 X <- as.matrix(read.csv("{train}", header=FALSE))

@@ -73,9 +73,9 @@ class MixtureClustering(ClusterMixin, PackageEstimator):
     ----------
     n_clusters : int, default=None
         The number of clusters. None finds it. With 'confusion' the tree of mergers is
-        cut where what is merged becomes least alike all at once, and rather not where
-        that leaves a small cluster; if even the last two are more alike than 0.15,
-        there is one. With the other linkages clusters are merged that are more alike
+        cut where what is merged becomes least alike all at once, rather at more
+        clusters, and rather not where that leaves a small one; if even the last two are
+        more alike than 0.15, there is one. The other linkages merge what is more alike
         than 0.025 ('misclassification'), 0.05 ('entropy') or 0.5 ('saddle').
     distance_threshold : float, default=None
         Merge clusters below this distance, as in
@@ -391,7 +391,7 @@ default='kmeans'
         >>> X = np.concatenate([rng.normal(c, 1, (200, 2)) for c in (0, 5, 20)])
         >>> clustering = MixtureClustering(random_state=0).fit(X)
         >>> labels = clustering.cut_tree(n_clusters=2)[clustering.mixture_.predict(X)]
-        >>> np.bincount(labels)
+        >>> np.sort(np.bincount(labels))
         array([200, 400])
         """
         check_is_fitted(self)

@@ -568,7 +568,7 @@ default='kmeans'
     def _running(
         self, parameters: MixtureParameters, memory: dict[str, Any]
     ) -> Running:
-        """Return the running moments that a step goes on from."""
+        """Return the running moments that a step starts from."""
 
         def held(array: Any) -> torch.Tensor:
             return torch.tensor(to_numpy(array)).to(parameters.means)

@@ -327,7 +327,7 @@ default='kmeans'
             remedy = (
                 "increase n_components"
                 if most == self.n_components
-                else "give more samples: the bound keeps 2 (n_features + 1) for each"
+                else "give more samples, each has 2 (n_features + 1) of its own"
             )
             warn_user(
                 f"The number of components found, {most}, is the largest that was "

@@ -24,16 +24,6 @@ _DISTINCT = 0.7
 _UNEVEN, _FINEST = 1e-3, 1e-9
 
 
-def check_pooling(
-    pooling: float | str, covariance: CovarianceStructure, n: int
-) -> float:
-    """Return the pseudo-samples of a covariance's prior; none where one is shared."""
-    own = covariance.pseudo_samples(n)
-    if own == 0.0 or pooling == "auto":
-        return own
-    return float(pooling)
-
-
 def pooled_covariances(
     covariance: CovarianceStructure,
     pooling: float | str,
@@ -48,9 +38,7 @@ def pooled_covariances(
     return PooledCovariances(covariance, pseudo_samples, sample_size, n_features)
 
 
-def find_ridge(
-    reg_covar: float | str, problem: StartData, sample_size: float, lattice: bool
-) -> Ridge:
+def find_ridge(reg_covar: float | str, problem: StartData, lattice: bool) -> Ridge:
     """Return what is added to the variances of all components.
 
     Parameters
@@ -58,23 +46,21 @@ def find_ridge(
     reg_covar : float or "auto"
         A number is added as it is; "auto" is a millionth of each feature's variance.
     problem : StartData
-    sample_size : float
-        Of all samples.
     lattice : bool
         Whether values on a lattice of step h stand for all within h / 2 of them, whose
         variance h**2 / 12 is then added.
     """
-    sample = Sample(problem)
     relative = reg_covar == "auto"
     if not relative and not lattice:
         return Ridge(float(reg_covar))
+    sample = Sample(problem)
     n_features = problem.points.shape[1]
     amounts = np.full(n_features, 0.0 if relative else float(reg_covar))
     if relative:
         amounts += _RELATIVE * sample.positive_variances()
     if lattice:
-        per_row = max(1.0, sample_size / problem.n_rows)
-        amounts += sample.lattice_steps(per_row) ** 2 / 12
+        per_row = problem.mean_weight if problem.counted else 1.0
+        amounts += sample.lattice_steps(max(1.0, per_row)) ** 2 / 12
     size = float(amounts.max())
     if (amounts == size).all():
         return Ridge(size)

@@ -150,7 +150,7 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
         covariance,
         n_components,
         _priors(mixture, covariance, pooling),
-        find_ridge(mixture.reg_covar, problem, size, lattice=pooled != 0),
+        find_ridge(mixture.reg_covar, problem, lattice=pooled != 0),
         Rounding(frame.centre, points.dtype),
     )
     pseudo_samples = 0.0 if pooling is None else pooling.pseudo_samples

@@ -86,11 +86,6 @@ class StartData:
         return float(self.sample_weight.sum(dtype=torch.float64))
 
     @property
-    def n_rows(self) -> int:
-        """The number of rows, N."""
-        return len(self.points)
-
-    @property
     def mean_weight(self) -> float:
         """The mean of the sample weights."""
         return self.total_weight / len(self.points)

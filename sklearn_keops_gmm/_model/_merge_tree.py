@@ -17,9 +17,10 @@ _LEAST = 1e-9
 # Clusters that are more alike than the first are one, than the second are no more alike
 # for it, and that are less alike than the last are no less alike for it.
 _ONE, _ALIKE, _APART = 0.15, 0.3, 0.008
-# So small clusters, as shares of an equal one, count as no smaller; and so much do they
-# speak against a cut.
-_SMALL, _SMALL_POWER = 1e-3, 0.3
+# So small clusters, as shares of an equal one, count as no smaller.
+_SMALL = 1e-3
+# How much many clusters speak for a cut, and a small one against it.
+_COUNT_POWER, _SMALL_POWER = 0.2, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def largest_drop(tree: MergeTree, weights: np.ndarray) -> int:
     """Return the number of clusters where what is merged changes most.
 
     The tree is cut where mergers become least alike all at once, on a logarithmic
-    scale, and not where that leaves a small cluster, if another cut is nearly as good.
+    scale, with a preference for more clusters, and for clusters none of which is small.
     If even the last two are alike, there is one cluster.
     """
     alike = np.exp(-tree.distances)
@@ -100,8 +101,9 @@ def largest_drop(tree: MergeTree, weights: np.ndarray) -> int:
     levels = np.log(np.clip(np.append(_ALIKE, alike), _APART, _ALIKE))
     counts = tree.n_components - np.arange(len(alike))
     smallest = [np.bincount(tree.labels(int(k)), weights).min() * k for k in counts]
-    sizes = np.log(np.clip(smallest, _SMALL, 1.0))
-    return int(counts[np.argmax(levels[:-1] - levels[1:] + _SMALL_POWER * sizes)])
+    drops = levels[:-1] - levels[1:]
+    drops += _SMALL_POWER * np.log(np.clip(smallest, _SMALL, 1.0))
+    return int(counts[np.argmax(drops + _COUNT_POWER * np.log(counts))])
 
 
 def more_alike_than(least: float) -> CutRule:

@@ -19,7 +19,7 @@ _RENEWALS = 30
 def holding(solver: Solver) -> Solver:
     """Return the solver that holds the targets of covariances until it converges.
 
-    Then they are renewed, and it goes on from there, until they hardly move. Without
+    Then they are renewed, and it continues from there, until they hardly move. Without
     targets it is the solver itself.
     """
 
