@@ -13,6 +13,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
@@ -32,7 +33,7 @@ from sklearn_keops_gmm._fit import (
     warn_of_large_ridge,
     warn_of_weak_components,
 )
-from sklearn_keops_gmm._interop import FromScikitLearn
+from sklearn_keops_gmm._interop import from_sklearn
 from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
@@ -66,7 +67,7 @@ def _description(
     return attributes_of(task.model(parameters), data.kind, data.points.dtype)
 
 
-class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, FittedMixture):
+class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -320,6 +321,32 @@ default='kmeans'
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+
+    @classmethod
+    def from_sklearn(cls, mixture: GaussianMixture, **parameters: Any) -> Self:
+        """Return a fitted mixture with the attributes of scikit-learn's.
+
+        Parameters
+        ----------
+        mixture : sklearn.mixture.GaussianMixture
+            Fitted.
+        **parameters
+            Parameters that it lacks, or that are to differ.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            Its `cost_` is that before scikit-learn's last M-step.
+
+        Raises
+        ------
+        TypeError
+            If `mixture` is of another class.
+        NotFittedError
+            If it is not fitted.
+        """
+        twin: Self = from_sklearn(cls, mixture, **parameters)
+        return twin
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
