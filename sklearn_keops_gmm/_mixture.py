@@ -240,7 +240,7 @@ default='kmeans'
         ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(STARTS.keys())],
+        "init_params": [StrOptions(set(STARTS))],
         "init_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
