@@ -37,6 +37,7 @@ from sklearn_keops_gmm._interop import from_sklearn
 from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
+    Prior,
     PriorFunction,
     SolverResult,
 )
@@ -228,7 +229,7 @@ default='kmeans'
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "covariance_type": [StrOptions(COVARIANCES.keys())],
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
-        "prior": [callable, None],
+        "prior": [callable, Prior, None],
         "solver": [StrOptions(SOLVERS.keys())],
         "moves": ["boolean"],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
@@ -267,7 +268,7 @@ default='kmeans'
         *,
         covariance_type: CovarianceType = "full",
         sparsity: float = 0.0,
-        prior: PriorFunction | None = None,
+        prior: PriorFunction | Prior | None = None,
         solver: Literal["em", "adam", "lbfgs"] = "em",
         moves: bool = True,
         acceleration: Literal["squarem"] | None = None,

@@ -83,7 +83,7 @@ OWN_PARAMETERS = {
     "covariance_type": (["banana", None], [f"{name!r}" for name in COVARIANCE_TYPES]),
     "reg_covar": ([-1e-6, "small"], ["in the range [0.0, inf)", "'auto'"]),
     "covariance_pooling": ([-1.0, "much"], ["in the range [0.0, inf)", "'auto'"]),
-    "prior": ([3.0, "sparse"], ["a callable or None"]),
+    "prior": ([3.0, "sparse"], ["a callable", "None"]),
     "solver": (["banana", None], ["'em'", "'adam'", "'lbfgs'"]),
     "acceleration": (["banana", True], ["'squarem'", "None"]),
     "init_size": ([0, -1, 2.5, "all"], ["'auto'", "int in the range [1, inf)", "None"]),
