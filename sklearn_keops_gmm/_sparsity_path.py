@@ -245,6 +245,8 @@ class Path:
     def __init__(self, mixture: Any, data: Data, tol: float | str) -> None:
         self.mixture = mixture
         self.task = build_problem(mixture, data)
+        if mixture.reg_covar == "auto":
+            self.task = self.task.standardised()
         self.sample_size = self.task.sample_size
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)
 

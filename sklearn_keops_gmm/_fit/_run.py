@@ -19,6 +19,7 @@ from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._regularization import (
+    Sample,
     find_ridge,
     pooled_covariances,
     weak_components,
@@ -102,6 +103,12 @@ class FitProblem:
     def model(self, parameters: MixtureParameters) -> GaussianMixtureModel:
         """Return the model that has some parameters."""
         return GaussianMixtureModel(parameters, self.problem.covariance)
+
+    def standardised(self) -> FitProblem:
+        """Return the problem whose starts do not depend on the units of features."""
+        variances = Sample(self.problem).positive_variances()
+        spreads = torch.from_numpy(np.sqrt(variances)).to(self.problem.centre)
+        return replace(self, problem=replace(self.problem, spreads=spreads))
 
     @property
     def ridge(self) -> Tensor:

@@ -37,6 +37,9 @@ class StartData:
     covariance : CovarianceStructure
     init_size : int
         The number of samples that k-means sees, if there are more.
+    spreads : Tensor of shape (D,), float64, or None
+        In which k-means measures the features; None is one unit for all, as in
+        scikit-learn.
     """
 
     points: Tensor
@@ -45,6 +48,7 @@ class StartData:
     n_components: int
     covariance: CovarianceStructure
     init_size: int
+    spreads: Tensor | None = None
 
     @property
     def centre(self) -> Tensor:
@@ -70,6 +74,9 @@ class StartData:
         distances: a unit in which they cannot is changed, exactly.
         """
         points = self.points
+        if self.spreads is not None:
+            scaled = (points.double() - self.centre) / self.spreads
+            return scaled.to(points.dtype).cpu().numpy()
         if bool(origin.any()):
             points = (points.double() - origin).to(points.dtype)
         large = torch.finfo(points.dtype).max ** 0.25
