@@ -13,6 +13,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
@@ -32,10 +33,11 @@ from sklearn_keops_gmm._fit import (
     warn_of_large_ridge,
     warn_of_weak_components,
 )
-from sklearn_keops_gmm._interop import FromScikitLearn
+from sklearn_keops_gmm._interop import from_sklearn
 from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
+    Prior,
     PriorFunction,
     SolverResult,
 )
@@ -66,7 +68,7 @@ def _description(
     return attributes_of(task.model(parameters), data.kind, data.points.dtype)
 
 
-class KeOpsGaussianMixture(FromScikitLearn, CallbackSupport, FittedMixture):
+class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -227,7 +229,7 @@ default='kmeans'
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "covariance_type": [StrOptions(COVARIANCES.keys())],
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
-        "prior": [callable, None],
+        "prior": [callable, Prior, None],
         "solver": [StrOptions(SOLVERS.keys())],
         "moves": ["boolean"],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
@@ -239,7 +241,7 @@ default='kmeans'
         ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(STARTS.keys())],
+        "init_params": [StrOptions(set(STARTS))],
         "init_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -266,7 +268,7 @@ default='kmeans'
         *,
         covariance_type: CovarianceType = "full",
         sparsity: float = 0.0,
-        prior: PriorFunction | None = None,
+        prior: PriorFunction | Prior | None = None,
         solver: Literal["em", "adam", "lbfgs"] = "em",
         moves: bool = True,
         acceleration: Literal["squarem"] | None = None,
@@ -320,6 +322,32 @@ default='kmeans'
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+
+    @classmethod
+    def from_sklearn(cls, mixture: GaussianMixture, **parameters: Any) -> Self:
+        """Return a fitted mixture with the attributes of scikit-learn's.
+
+        Parameters
+        ----------
+        mixture : sklearn.mixture.GaussianMixture
+            Fitted.
+        **parameters
+            Parameters that it lacks, or that are to differ.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            Its `cost_` is that before scikit-learn's last M-step.
+
+        Raises
+        ------
+        TypeError
+            If `mixture` is of another class.
+        NotFittedError
+            If it is not fitted.
+        """
+        twin: Self = from_sklearn(cls, mixture, **parameters)
+        return twin
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

@@ -21,27 +21,33 @@ class Weighing:
 
     Attributes
     ----------
-    total, squares : float
-        Sums of the weights and of their squares.
+    total : float
+        The sum of the weights.
+    largest : float
+    squares : float
+        The sum of the squares of the weights, relative to the largest.
     counted : bool
         Whether all are integers: numbers of equal samples.
     """
 
     total: float
+    largest: float
     squares: float
     counted: bool
 
     @classmethod
     def of(cls, weights: Tensor) -> Weighing:
-        """Return that of one or more weights."""
+        """Return that of one or more weights, of which one is positive."""
         doubles = weights.double()
+        largest = float(doubles.max())
+        squares = float(((doubles / largest) ** 2).sum())
         counted = bool((weights == weights.round()).all())
-        return cls(float(doubles.sum()), float((doubles**2).sum()), counted)
+        return cls(float(doubles.sum()), largest, squares, counted)
 
     @classmethod
     def of_ones(cls, n_samples: int) -> Weighing:
         """Return that of samples without weights."""
-        return cls(float(n_samples), float(n_samples), True)
+        return cls(float(n_samples), 1.0, float(n_samples), True)
 
     @property
     def sample_size(self) -> float:
@@ -49,13 +55,17 @@ class Weighing:
 
         It does not change when all weights are multiplied by a number.
         """
-        return self.total if self.counted else self.total**2 / self.squares
+        if self.counted:
+            return self.total
+        return (self.total / self.largest) ** 2 / self.squares
 
     def __add__(self, other: Weighing) -> Weighing:
+        largest = max(self.largest, other.largest)
+        squares = sum(
+            one.squares * (one.largest / largest) ** 2 for one in (self, other)
+        )
         return Weighing(
-            self.total + other.total,
-            self.squares + other.squares,
-            self.counted and other.counted,
+            self.total + other.total, largest, squares, self.counted and other.counted
         )
 
 

@@ -13,6 +13,7 @@ from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
 from sklearn_keops_gmm._data._checks import resolve_device
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
+from sklearn_keops_gmm._model.covariances import make_covariance
 
 # What a model is made of.
 _PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
@@ -35,12 +36,14 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
     # Attributes of older versions do not tell.
     fitted = getattr(estimator, "covariance_type_", given)
     # Where several types were compared it is one of them.
-    one = isinstance(given, str) and given != "auto"
-    if one and given != fitted:
-        raise ValueError(
-            f"covariance_type={given!r} was set after this mixture was fitted with "
-            f"{fitted!r}. Fit it again."
-        )
+    if isinstance(given, str) and given not in ("auto", fitted):
+        _, means, covariances, _ = arrays
+        if covariances.shape == make_covariance(fitted).shape(*means.shape):
+            raise ValueError(
+                f"covariance_type={given!r} was set after this mixture was fitted with "
+                f"{fitted!r}. Fit it again."
+            )
+        fitted = given
     return model_of(fitted, *arrays)
 
 

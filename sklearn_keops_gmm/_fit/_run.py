@@ -55,7 +55,7 @@ class Parameters(Protocol):
     n_components: int
     covariance_type: str
     sparsity: float
-    prior: PriorFunction | None
+    prior: PriorFunction | Prior | None
     solver: str
     tol: float
     reg_covar: float | str
@@ -166,12 +166,10 @@ def _priors(
     return Priors(sparsity, *(prior for prior in others if prior is not None))
 
 
-def _user_prior(
-    mixture: Parameters, covariance: CovarianceStructure
-) -> UserPrior | None:
+def _user_prior(mixture: Parameters, covariance: CovarianceStructure) -> Prior | None:
     """Return the user's prior, if there is one and the solver can lower it."""
-    if mixture.prior is None:
-        return None
+    if mixture.prior is None or isinstance(mixture.prior, Prior):
+        return mixture.prior
     if mixture.solver not in GRADIENT_SOLVERS:
         able = " or ".join(f"solver={name!r}" for name in GRADIENT_SOLVERS)
         raise ValueError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
@@ -41,45 +42,30 @@ def to_sklearn(mixture: Any) -> GaussianMixture:
     return twin
 
 
-class FromScikitLearn:
-    """For estimators that can take the place of scikit-learn's."""
+def from_sklearn(cls: Callable[..., Any], mixture: Any, **parameters: Any) -> Any:
+    """Return a mixture of ours with the attributes of scikit-learn's.
 
-    @classmethod
-    def from_sklearn(cls, mixture: GaussianMixture, **parameters: Any) -> Self:
-        """Return a fitted mixture with the attributes of scikit-learn's.
-
-        Parameters
-        ----------
-        mixture : sklearn.mixture.GaussianMixture
-            Fitted.
-        **parameters
-            Parameters that it lacks, or that are to differ.
-
-        Returns
-        -------
-        mixture : KeOpsGaussianMixture
-            Its `cost_` is that before scikit-learn's last M-step.
-
-        Raises
-        ------
-        TypeError
-            If `mixture` is of another class.
-        NotFittedError
-            If it is not fitted.
-        """
-        if not isinstance(mixture, GaussianMixture):
-            raise TypeError(
-                "'mixture' must be a fitted sklearn.mixture.GaussianMixture; got "
-                f"{type(mixture).__name__}."
-            )
-        check_is_fitted(mixture)
-        twin: Any = cls(**{**mixture.get_params(), **parameters})
-        _copy_attributes(mixture, twin)
-        twin.n_components_ = mixture.means_.shape[0]
-        # Without a prior the cost is the negative log-likelihood.
-        twin.costs_ = [-bound for bound in twin.lower_bounds_]
-        twin.cost_ = -mixture.lower_bound_
-        return twin
+    Parameters
+    ----------
+    cls : type
+        The estimator to make.
+    mixture : sklearn.mixture.GaussianMixture
+    **parameters
+        Of the estimator.
+    """
+    if not isinstance(mixture, GaussianMixture):
+        raise TypeError(
+            "'mixture' must be a fitted sklearn.mixture.GaussianMixture; got "
+            f"{type(mixture).__name__}."
+        )
+    check_is_fitted(mixture)
+    twin: Any = cls(**{**mixture.get_params(), **parameters})
+    _copy_attributes(mixture, twin)
+    twin.n_components_ = mixture.means_.shape[0]
+    # Without a prior the cost is the negative log-likelihood.
+    twin.costs_ = [-bound for bound in twin.lower_bounds_]
+    twin.cost_ = -mixture.lower_bound_
+    return twin
 
 
 def _copy_attributes(source: Any, target: Any) -> None:

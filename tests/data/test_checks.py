@@ -69,7 +69,6 @@ BAD_DATA = {
 BAD_PARAMETERS = {
     "n_components": [0, -1, 1.5, "three"],
     "tol": [-1.0, "small"],
-    "reg_covar": [-1e-6],
     "max_iter": [-1, 2.5],
     "n_init": [0],
     "init_params": ["banana"],
@@ -82,7 +81,9 @@ BAD_PARAMETERS = {
 OWN_PARAMETERS = {
     "sparsity": ([-1.0, "much", np.nan], ["in the range [0.0, inf)"]),
     "covariance_type": (["banana", None], [f"{name!r}" for name in COVARIANCE_TYPES]),
-    "prior": ([3.0, "sparse"], ["a callable or None"]),
+    "reg_covar": ([-1e-6, "small"], ["in the range [0.0, inf)", "'auto'"]),
+    "covariance_pooling": ([-1.0, "much"], ["in the range [0.0, inf)", "'auto'"]),
+    "prior": ([3.0, "sparse"], ["a callable", "None"]),
     "solver": (["banana", None], ["'em'", "'adam'", "'lbfgs'"]),
     "acceleration": (["banana", True], ["'squarem'", "None"]),
     "init_size": ([0, -1, 2.5, "all"], ["'auto'", "int in the range [1, inf)", "None"]),
