@@ -193,7 +193,12 @@ def main():
         parser.error("give --data or --load")
     if args.load:
         saved = [json.loads(path.read_text())["rows"] for path in args.load]
-        rows = [row for part in saved for row in part]
+        rows = [
+            row
+            for part in saved
+            for row in part
+            if row["mode"] in args.modes and row["method"] in args.methods
+        ]
     else:
         rows = compare(args)
     save(args.save, rows=rows)
