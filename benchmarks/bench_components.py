@@ -126,12 +126,9 @@ def fit(method, X, new):
     seconds = process_time() - begin
     if found is None:
         return None
-    K, score, labels, *own = found
-    return {
-        "found": int(K),
-        "held_out": float(score),
-        "seconds": (own or [seconds])[0],
-    }, labels
+    K, score, _, *own = found
+    result = {"found": int(K), "held_out": float(score)}
+    return result | {"seconds": (own or [seconds])[0]}
 
 
 def run(seed, methods, oracle):
