@@ -512,6 +512,10 @@ class FittedMixture(DensityMixin, PackageEstimator):
         checks = FittedChecks.of(self)
         return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
 
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters, as scikit-learn's class does."""
+        return self._model().n_parameters
+
     def _model(self) -> GaussianMixtureModel:
         """Return the mixture that the fitted attributes describe, as they are now."""
         return fitted_model(self)
