@@ -49,6 +49,14 @@ def test_wine_has_three_kinds(seed):
     assert adjusted_rand_score(load_wine().target, model.predict(wine())) >= 0.9
 
 
+def test_wine_in_its_own_units():
+    """Proline is in hundreds, hue near one: k-means sees each in its own spread."""
+    X, y = load_wine(return_X_y=True)
+    model = KeOpsGaussianMixtureCV(random_state=0).fit(X)
+    assert model.n_components_ == 3
+    assert adjusted_rand_score(y, model.predict(X)) >= 0.9
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_narrow_clusters_beside_wide_ones(seed, rng):
     X = three(rng, (1.0, 0.1, 0.01), 100)
