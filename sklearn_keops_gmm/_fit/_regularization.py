@@ -11,8 +11,9 @@ from sklearn_keops_gmm._fit._warnings import warn_user
 from sklearn_keops_gmm._model import GaussianMixtureModel, PooledCovariances, Ridge
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
-# So many samples tell the variances of features, and on which lattice values lie.
-_SAMPLE = 20_000
+# So many samples tell the variances of features, and on which lattice values lie; a
+# warning, which every fit may give, takes fewer.
+_SAMPLE, _SMALL_SAMPLE = 20_000, 1000
 # The ridge beside the variance of a feature, where that is to set it.
 _RELATIVE = 1e-6
 # A ridge above this part of a variance is not negligible any more.
@@ -71,7 +72,7 @@ def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:
     """Warn where `reg_covar` is no longer negligible beside the data's variances."""
     if isinstance(reg_covar, str) or reg_covar == 0.0:
         return
-    variances = Sample(problem).variances()
+    variances = Sample(problem, _SMALL_SAMPLE).variances()
     variances = variances[variances > 0]
     if len(variances) and reg_covar > _LARGE * variances.min():
         warn_user(
@@ -126,10 +127,12 @@ class Sample:
     Parameters
     ----------
     problem : StartData
+    size : int, default=20,000
+        So many at most.
     """
 
-    def __init__(self, problem: StartData) -> None:
-        every = -(-len(problem.points) // _SAMPLE)
+    def __init__(self, problem: StartData, size: int = _SAMPLE) -> None:
+        every = -(-len(problem.points) // size)
         rows = slice(None, None, every)
         self._points = problem.centred(rows).cpu().numpy()
         self._weights = problem.weights(rows).cpu().numpy()
