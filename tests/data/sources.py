@@ -304,7 +304,7 @@ class SourceContract:
             (-np.ones(400), "Negative values"),
             (np.full(400, np.nan), "Input sample_weight contains NaN"),
             (np.ones(399), "sample_weight"),
-            (np.zeros(400), r"none of positive weight|weights? (are|is|cannot|must)"),
+            (np.zeros(400), r"none of positive|weights? (are|is|cannot|must)|les = 0"),
         ],
     )
     def test_bad_weights(self, kind, weights, text):
