@@ -108,6 +108,8 @@ class SampleFunction:
         weights = checked_weights(to_numpy(sample_weight), values).astype(np.float64)
         # A row without weight has no say, however unlikely it is.
         counts = weights > 0
+        if not counts.any():  # scikit-learn < 1.9 lets zeros pass
+            raise ValueError("sample_weight must be positive somewhere; all are zero.")
         mean = np.average(values[counts], weights=weights[counts])
         return float(mean), float(weights.sum())
 
