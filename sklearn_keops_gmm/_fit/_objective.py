@@ -147,9 +147,7 @@ class MixtureObjective:
         ValueError
             If a covariance is not positive definite, as in scikit-learn.
         """
-        mean_weight = self.total_weight / self.reductions.n_samples
-        moments = above_mass_floor(moments, mean_weight)
-        fractions = moments.mass / moments.mass.sum()
+        moments, fractions = self._above_mass_floor(moments)
         weights = self.prior.maximize_weights(fractions, parameters.weights)
         alive = self.prior.alive(weights) if extinguish else weights > 0
         if not bool(alive.all()):
@@ -170,6 +168,12 @@ class MixtureObjective:
             found = self._without_collapsed(found)
         factors = self.covariance.factors(found.covariances)
         return replace(found, precisions_cholesky=factors)
+
+    def _above_mass_floor(self, moments: Moments) -> tuple[Moments, Tensor]:
+        """Return moments that the mass floor is nothing beside, and mass fractions."""
+        mean_weight = self.total_weight / self.reductions.n_samples
+        moments = above_mass_floor(moments, mean_weight)
+        return moments, moments.mass / moments.mass.sum()
 
     def _rounding(self, means: Tensor) -> Tensor | None:
         """Return how coordinates near means are rounded, where that matters."""
@@ -193,11 +197,11 @@ class MixtureObjective:
         parameters : MixtureParameters or None
             None if there are no targets, or they would hardly move.
         """
+        if not self.prior.pools:
+            return None
         scatter, fractions = parameters.covariances, parameters.weights
         if moments is not None:
-            mean_weight = self.total_weight / self.reductions.n_samples
-            moments = above_mass_floor(moments, mean_weight)
-            fractions = moments.mass / moments.mass.sum()
+            moments, fractions = self._above_mass_floor(moments)
             _, scatter = self.covariance.m_step(
                 moments, parameters.means, self.ridge.amounts
             )

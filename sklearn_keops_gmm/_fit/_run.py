@@ -87,7 +87,7 @@ class FitProblem:
     ----------
     problem : StartData
         What starts see.
-    objective : Objective
+    objective : MixtureObjective
         What solvers see.
     sample_size : float
         How many samples of weight 1 say as much as all.

@@ -44,6 +44,8 @@ class Prior:
 
     # Whether weights shrink under it, so that components may leave.
     selects: bool = False
+    # Whether it pulls covariances to targets, which `renewed` makes.
+    pools: bool = False
     # Its term of the cost of a single component.
     least: float = 0.0
 
@@ -102,6 +104,7 @@ class Priors(Prior):
     def __init__(self, *priors: Prior) -> None:
         self.priors = priors
         self.selects = any(prior.selects for prior in priors)
+        self.pools = any(prior.pools for prior in priors)
         self.least = sum(prior.least for prior in priors)
 
     def value(self, unknowns: Unknowns) -> Tensor:
@@ -238,6 +241,8 @@ class PooledCovariances(Prior):
     n_features : int
         D.
     """
+
+    pools = True
 
     def __init__(
         self,
