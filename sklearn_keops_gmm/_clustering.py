@@ -261,12 +261,7 @@ default='kmeans'
             `distance_threshold` are given, or if there are too many components for the
             linkage.
         """
-        if self.n_clusters is not None and self.distance_threshold is not None:
-            raise ValueError(
-                "Give n_clusters or distance_threshold, or neither; got "
-                f"n_clusters={self.n_clusters!r} and "
-                f"distance_threshold={self.distance_threshold!r}."
-            )
+        _check_not_both(self.n_clusters, self.distance_threshold)
         with all_or_nothing(self):
             self._fit(X, sample_weight)
         return self
@@ -396,11 +391,7 @@ default='kmeans'
         """
         check_is_fitted(self)
         tree = MergeTree(to_numpy(self.children_), to_numpy(self.distances_))
-        if n_clusters is not None and distance_threshold is not None:
-            raise ValueError(
-                f"Give n_clusters or distance_threshold, or neither; got {n_clusters!r}"
-                f" and {distance_threshold!r}."
-            )
+        _check_not_both(n_clusters, distance_threshold)
         if n_clusters is not None and not 1 <= n_clusters <= tree.n_components:
             raise ValueError(
                 f"'n_clusters' must be an integer from 1 to {tree.n_components}, the "
@@ -529,6 +520,15 @@ default='kmeans'
 
     def _kind(self) -> ArrayKind:
         return ArrayKind.of(self.children_)
+
+
+def _check_not_both(n_clusters: int | None, distance_threshold: float | None) -> None:
+    """Raise ValueError if a tree is to be cut in two ways."""
+    if n_clusters is not None and distance_threshold is not None:
+        raise ValueError(
+            f"Give n_clusters or distance_threshold, or neither; got {n_clusters=} and "
+            f"{distance_threshold=}."
+        )
 
 
 def _without_empty(tree: MergeTree, n_clusters: int, means: GroupMeans) -> np.ndarray:

@@ -26,7 +26,12 @@ from sklearn_keops_gmm._data import (
     as_source,
     to_numpy,
 )
-from sklearn_keops_gmm._fit import build_problem, warn_of_weak_components, warn_user
+from sklearn_keops_gmm._fit import (
+    build_problem,
+    n_distinct_rows,
+    warn_of_weak_components,
+    warn_user,
+)
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
 from sklearn_keops_gmm._model import CRITERIA
 from sklearn_keops_gmm._model.covariances import COVARIANCES
@@ -34,7 +39,6 @@ from sklearn_keops_gmm._sparsity_path import (
     Member,
     Path,
     as_path,
-    most_components,
 )
 from sklearn_keops_gmm.backends import single_thread
 
@@ -262,7 +266,9 @@ default='kmeans'
         folds: list[Fold] = []
         if self.criterion == "cv":
             folds = _positions(self._folds(source.length(data)), sample_weight)
-        choices = [self._choose(name, data, folds) for name in self._types()]
+        n_most = int(data.sample_size) // (2 * (data.points.shape[1] + 1))
+        n_most = n_distinct_rows(data.points, max(1, min(self.n_components, n_most)))
+        choices = [self._choose(name, n_most, data, folds) for name in self._types()]
         best = min(choices, key=lambda choice: choice.criterion.min())
         self.results_ = _table(choices)
         self._set_result(best, data)
@@ -280,15 +286,13 @@ default='kmeans'
             )
         return list(dict.fromkeys(given))
 
-    def _choose(self, covariance_type: str, data: Data, folds: list[Fold]) -> Choice:
+    def _choose(
+        self, covariance_type: str, n_most: int, data: Data, folds: list[Fold]
+    ) -> Choice:
         """Follow the path of one covariance type, and choose from it."""
-        n_most = int(data.sample_size) // (2 * (data.points.shape[1] + 1))
         settings = {name: getattr(self, name) for name in _OF_THE_MIXTURE}
         settings["covariance_type"] = covariance_type
-        mixture = KeOpsGaussianMixture(
-            max(1, min(self.n_components, n_most)), **settings
-        )
-        mixture.n_components = most_components(mixture, data)
+        mixture = KeOpsGaussianMixture(n_most, **settings)
         path = Path(mixture, data, self.tol)
         if self.criterion != "cv":
             members, criterion = path.searched(CRITERIA[self.criterion])

@@ -201,7 +201,8 @@ def sparsity_path(
     """
     mixture, tol = path_estimator(n_components, parameters)
     data = as_source(X, sample_weight).read(mixture, min_samples=1)
-    mixture.n_components = most_components(mixture, data)
+    # There are never more components than distinct rows.
+    mixture.n_components = n_distinct_rows(data.points, n_components)
     path = Path(mixture, data, tol)
     return as_path(path, data, path.converged())
 
@@ -223,11 +224,6 @@ def path_estimator(
     mixture = KeOpsGaussianMixture(n_components, **given)
     mixture._validate_params()
     return mixture, tol
-
-
-def most_components(mixture: Any, data: Data) -> int:
-    """Return how many components a path begins with: no more than distinct rows."""
-    return n_distinct_rows(data.points, mixture.n_components)
 
 
 class Path:
