@@ -51,6 +51,16 @@ def test_every_length_of_tiles(module, dtype, n_samples, rng):
     assert_same_answers(case, "native", tolerance(dtype), frame_of(3))
 
 
+# Squares of samples and features are read at once, and what is left over one by one.
+@every_dtype
+@pytest.mark.parametrize("n_samples", [1, 7, 8, 9, 16, 17, 65, 1000])
+@pytest.mark.parametrize("n_features", [4, 8, 15, 16, 19])
+def test_every_sample_is_read(module, dtype, n_samples, n_features, rng):
+    sizes = {"n_samples": n_samples, "n_features": n_features}
+    case = make_case(rng, "diag", dtype, weighted=False, **sizes)
+    assert_same_answers(case, "native", 3 * tolerance(dtype), frame_of(n_features))
+
+
 def test_responsibilities_to_the_last_digits(module, rng):
     """The powers and logarithms of two are our own."""
     points = np.linspace(-40, 40, 10_001)[:, None]

@@ -52,8 +52,10 @@ class Anchors {
         while (!cover(whitened, reach, most)) reach *= 2;
         count = n_chosen();
         points.assign(D, 0.0);
-        for (int64_t c = 1; c < count; c++)
-            points.insert(points.end(), means + chosen[c] * D, means + chosen[c] * D + D);
+        for (int64_t c = 1; c < count; c++) {
+            const T* mean = means + chosen[c] * D;
+            points.insert(points.end(), mean, mean + D);
+        }
     }
 
     int64_t count;
@@ -72,7 +74,7 @@ class Anchors {
         }
     }
 
-    // Writes differences from the anchors, (D, n), and adds to their sums, (anchors, D).
+    // Writes differences from the anchors, (D, n), and adds to sums, (anchors, D).
     template <class T>
     void move(const Vector<T>* x, int64_t n, const Vector<T>* anchors,
               const Vector<T>* weight, Vector<T>* out, double* sums) const {

@@ -31,7 +31,7 @@ class Full : public Structure<T> {
     }
 
     void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
-                     const Vector<T>* unscaled, const Vector<T>* scale,
+                     Vector<T>* unscaled, const Vector<T>* scale,
                      double* sums) const override {
         for (int64_t j = 0; j < count; j++)
             add_moments(packed + j * this->width(), tile, unscaled + j * tile.n_vectors,

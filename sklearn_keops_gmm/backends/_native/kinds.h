@@ -9,6 +9,7 @@
 #include "pairwise_tied.h"
 #include "scales.h"
 #include "separate.h"
+#include "spherical.h"
 #include "tied.h"
 
 template <class T>
@@ -33,24 +34,14 @@ std::unique_ptr<Structure<T>> full(int64_t n_features) {
     return std::make_unique<BlockedFull<T, 4>>(n_features);
 }
 
-template <class T, bool spherical>
-std::unique_ptr<Structure<T>> scales(int64_t n_features) {
+template <class T, template <class, int> class Kind>
+std::unique_ptr<Structure<T>> in_blocks(int64_t n_features) {
     switch (n_features) {
-        case 1: return std::make_unique<Scales<T, 1, spherical>>(n_features);
-        case 2: return std::make_unique<Scales<T, 2, spherical>>(n_features);
-        case 3: return std::make_unique<Scales<T, 3, spherical>>(n_features);
-        default: return std::make_unique<Scales<T, 4, spherical>>(n_features);
+        case 1: return std::make_unique<Kind<T, 1>>(n_features);
+        case 2: return std::make_unique<Kind<T, 2>>(n_features);
+        case 3: return std::make_unique<Kind<T, 3>>(n_features);
+        default: return std::make_unique<Kind<T, 4>>(n_features);
     }
-}
-
-template <class T>
-std::unique_ptr<Structure<T>> diagonal(int64_t n_features) {
-    return scales<T, false>(n_features);
-}
-
-template <class T>
-std::unique_ptr<Structure<T>> spherical(int64_t n_features) {
-    return scales<T, true>(n_features);
 }
 
 template <class T>
@@ -84,9 +75,10 @@ template <class T>
 constexpr Kind<T> KINDS[] = {
     {"full", [](int64_t D) { return D * D; }, false, make_separate<T, full<T>>},
     {"tied", [](int64_t D) { return D * D; }, true, make_tied<T>},
-    {"diag", [](int64_t D) { return D; }, false, make_separate<T, diagonal<T>>},
+    {"diag", [](int64_t D) { return D; }, false,
+     make_separate<T, in_blocks<T, Scales>>},
     {"spherical", [](int64_t) { return int64_t(1); }, false,
-     make_separate<T, spherical<T>>}};
+     make_separate<T, in_blocks<T, Spherical>>}};
 
 template <class T>
 const Kind<T>& kind_called(const std::string& structure) {

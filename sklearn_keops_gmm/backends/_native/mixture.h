@@ -39,6 +39,7 @@ class Mixture {
     virtual void log_densities(const Tile<T>& tile, Vector<T>* out) const = 0;
     // How many sums there are.
     virtual int64_t sums_size() const = 0;
+    virtual bool keeps_squares() const { return false; }
     // Adds to them; responsibilities are `unscaled`, (M, n), times scale, (n).
     virtual void add_moments(const Tile<T>& tile, Vector<T>* unscaled,
                              const Vector<T>* scale, double* sums) const = 0;

@@ -1,11 +1,11 @@
-// Sums over the samples of a tile of products of numbers that each of them has.
+// Sums of products, of as many rows at a time as registers hold the sums of.
 #pragma once
 
 #include <algorithm>
 
 #include "structures.h"
 
-// As many rows as registers hold the products of with as many others.
+// So many rows with as many others.
 constexpr int SQUARE = GROUP == 4 ? 4 : 2;
 static_assert(SQUARE <= MAX_BLOCK);
 
@@ -21,7 +21,8 @@ void add_products(const Vector<T>* left, const Vector<T>* right, int64_t n,
         UNROLL for (int k = 0; k < ROWS; k++) row[k] = left[k * n + i];
         UNROLL for (int l = 0; l < SQUARE; l++) {
             const V column = right[l * n + i];
-            UNROLL for (int k = 0; k < ROWS; k++) found[k * SQUARE + l] += row[k] * column;
+            UNROLL for (int k = 0; k < ROWS; k++)
+                found[k * SQUARE + l] += row[k] * column;
         }
     }
     double added[ROWS * SQUARE];
@@ -41,4 +42,22 @@ void add_all_products(const Vector<T>* left, int64_t rows, const Vector<T>* righ
                                 stride);
     for (; j < rows; j++)
         add_products<T, 1>(left + j * n, right, n, columns, sums + j * stride, stride);
+}
+
+// Writes squared distances of a group of samples, (D, stride), from means, (COUNT,
+// width).
+template <class T, int COUNT>
+void squared_distances(const Vector<T>* x, int64_t stride, const T* means,
+                       int64_t width, int64_t D,
+                       Vector<T> (&squares)[COUNT][GROUP]) {
+    using V = Vector<T>;
+    V sums[COUNT][GROUP] = {};
+    for (int64_t a = 0; a < D; a++, x += stride)
+        UNROLL for (int k = 0; k < COUNT; k++)
+            UNROLL for (int v = 0; v < GROUP; v++) {
+                const V z = x[v] - means[k * width + a];
+                sums[k][v] += z * z;
+            }
+    UNROLL for (int k = 0; k < COUNT; k++)
+        UNROLL for (int v = 0; v < GROUP; v++) squares[k][v] = sums[k][v];
 }

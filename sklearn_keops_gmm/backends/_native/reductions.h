@@ -7,20 +7,12 @@
 
 #include "memory.h"
 #include "mixture.h"
+#include "samples.h"
 
 // What the log-densities of a tile should take of the cache, and bounds of a row of
 // them, in bytes.
 constexpr int64_t TILE_BYTES = 512 * 1024, MIN_ROW = 1024, MAX_ROW = 3072;
 constexpr int64_t TERMS = 32;
-
-template <class T>
-struct Samples {
-    const T* points;   // (N, D)
-    const T* weights;  // (N), or null for ones
-    int64_t count;
-    const double* centre;  // (D), and scale: of the frame
-    double scale;          // a power of two
-};
 
 // Some samples at a time, with the log-densities of all components.
 template <class T>
@@ -31,10 +23,13 @@ class Tiles {
     int64_t start = 0, count = 0;  // the samples of this tile
 
     // A tile has at least a group of vectors, whatever is `fit` for it in bytes.
-    Tiles(const Samples<T>& samples, const Mixture<T>& mixture, int64_t fit)
+    Tiles(const Samples<T>& samples, const Mixture<T>& mixture, int64_t fit,
+          bool for_moments)
         : samples(samples),
           mixture(mixture),
+          columns(samples, mixture.D),
           rows(mixture.D + MAX_BLOCK),
+          kept(for_moments && mixture.keeps_squares() ? mixture.M : 0),
           most(std::min(vectors_of_tile(fit), vectors_of(samples.count))),
           coordinates(rows * most),
           logits(mixture.M * most),
@@ -43,7 +38,8 @@ class Tiles {
           weights(most),
           scratch((rows + 2 * MAX_BLOCK) * most),
           group(rows * GROUP),
-          tile{0, coordinates, maxima, scratch, group} {}
+          squares(kept * most),
+          tile{0, coordinates, maxima, scratch, group, kept ? squares + 0 : nullptr} {}
 
     // Continues with the next samples, if there are any.
     bool next() {
@@ -130,10 +126,11 @@ class Tiles {
     }
 
     int64_t vectors_of_tile(int64_t fit) const {
-        const int64_t columns = mixture.M + rows;
-        const int64_t best = std::clamp(TILE_BYTES / columns, MIN_ROW, MAX_ROW);
+        const int64_t wide = mixture.M + rows;
+        const int64_t best = std::clamp(TILE_BYTES / wide, MIN_ROW, MAX_ROW);
         // All the arrays below: coordinates are there twice.
-        const int64_t row = std::min(best, fit / (columns + rows + 2 * MAX_BLOCK + 3));
+        const int64_t all = wide + kept + rows + 2 * MAX_BLOCK + 3;
+        const int64_t row = std::min(best, fit / all);
         const int64_t groups = std::max<int64_t>(row / (GROUP * VECTOR_BYTES), 1);
         // Rows that are a power of two apart would compete for the same cache lines.
         return (groups - 1) / 2 * 2 * GROUP + GROUP;
@@ -142,23 +139,10 @@ class Tiles {
     V* row(int64_t j) const { return logits + j * n; }
     static T* numbers(V* vectors) { return reinterpret_cast<T*>(vectors); }
 
-    // Reads samples, moves them into the frame, and turns rows into columns.
+    // Reads samples as columns, and their weights.
     void read() {
-        const int64_t D = mixture.D;
-        const T* points = samples.points + start * D;
-        const double unit = 1 / samples.scale;
-        std::fill(coordinates + 0, coordinates + rows * n, V{});
-        for (int64_t a = 0; a < D; a++) {
-            T* out = numbers(coordinates) + a * n * LANES<T>;
-            for (int64_t i = 0; i < count; i++)
-                out[i] = (points[i * D + a] - samples.centre[a]) * unit;
-        }
-        // A share of infinity, if it is 0, would be NaN in the sums of all samples.
-        const V limit = all<T>(std::numeric_limits<T>::max() / 4);
-        for (int64_t i = 0; i < D * n; i++) {
-            const V x = coordinates[i], below = x > limit ? limit : x;
-            coordinates[i] = below < -limit ? -limit : below;
-        }
+        columns.read(start, count, n, coordinates);
+        std::fill(coordinates + mixture.D * n, coordinates + rows * n, V{});
         std::fill(weights + 0, weights + n, V{});
         if (samples.weights)
             std::copy_n(samples.weights + start, count, numbers(weights));
@@ -174,15 +158,17 @@ class Tiles {
 
     const Samples<T> samples;
     const Mixture<T>& mixture;
-    const int64_t rows;
-    const int64_t most;
+    const Columns<T> columns;
+    const int64_t rows, kept, most;
     const Array<V> coordinates, logits, maxima, totals, weights, scratch, group;
+    const Array<V> squares;
     Tile<T> tile;
     int64_t n = 0;
 };
 
 // What reductions to one result for each sample, or one for each pair, have in common.
 struct OfSamples {
+    static constexpr bool for_moments = false;
     template <class T>
     using Result = T;
     static int64_t size(int64_t n_samples, int64_t, int64_t) {
@@ -220,6 +206,7 @@ struct Responsibilities : OfSamples {
 
 // Adds to the sums for the moments, and to the log-likelihood that is kept after them.
 struct Sums {
+    static constexpr bool for_moments = true;
     template <class T>
     using Result = double;
     // Does not overflow: the mixture has as many numbers.
@@ -249,6 +236,6 @@ void reduce(const Samples<T>& samples, const Mixture<T>& mixture, int64_t fit,
         std::fill_n(out, size, of_nan<Result>(mixture.first_nan()));
         return;
     }
-    Tiles<T> tiles(samples, mixture, fit);
+    Tiles<T> tiles(samples, mixture, fit, Reduction::for_moments);
     while (tiles.next()) Reduction::add(tiles, mixture, out);
 }

@@ -1,4 +1,4 @@
-// Diagonal and spherical covariances: a scale for each feature, or one for all.
+// Diagonal covariances: a scale for each feature.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 #include "structures.h"
 
 // Blocks of B features, of which a padded number is kept.
-template <class T, int B, bool spherical>
+template <class T, int B>
 class Scales final : public Structure<T> {
     static_assert(B <= MAX_BLOCK);
     using V = Vector<T>;
@@ -17,14 +17,14 @@ class Scales final : public Structure<T> {
         : Structure<T>(n_features), rows(padded(n_features, B)) {}
 
     int64_t width() const override { return 1 + 2 * rows; }
-    int64_t sums_size() const override { return 1 + D + (spherical ? 1 : D); }
+    int64_t sums_size() const override { return 1 + 2 * D; }
 
     void pack(double offset, const double* mean, const double* factor, double unit,
               T* packed) const override {
         packed[0] = offset;
         for (int64_t a = 0; a < rows; a++) {
             packed[1 + a] = a < D ? mean[a] : 0.0;
-            packed[1 + rows + a] = factor[spherical ? 0 : std::min(a, D - 1)] * unit;
+            packed[1 + rows + a] = factor[std::min(a, D - 1)] * unit;
         }
     }
 
@@ -32,14 +32,18 @@ class Scales final : public Structure<T> {
     void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                        V* out) const override {
         const int64_t n = tile.n_vectors;
-        for (int64_t i = 0; i < n; i += GROUP)
-            for (int64_t j = 0; j < count; j++)
-                log_density(packed + j * width(), tile, i, out + j * n);
+        for (int64_t i = 0; i < n; i += GROUP) {
+            int64_t j = 0;
+            for (; j + 2 <= count; j += 2)
+                log_density<2>(packed + j * width(), tile, i, out + j * n);
+            for (; j < count; j++)
+                log_density<1>(packed + j * width(), tile, i, out + j * n);
+        }
     }
 
     // All components for some features, for the same reason.
     void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
-                     const V* unscaled, const V* scale, double* sums) const override {
+                     V* unscaled, const V* scale, double* sums) const override {
         const int64_t n = tile.n_vectors;
         for (int64_t a = 0; a < D; a += B)
             for (int64_t j = 0; j < count; j++)
@@ -50,28 +54,31 @@ class Scales final : public Structure<T> {
     void move(const double* shift, double* sums) const override {
         double *first = sums + 1, *second = first + D;
         for (int64_t a = 0; a < D; a++) {
-            second[spherical ? 0 : a] +=
-                shift[a] * (2 * first[a] + sums[0] * shift[a]);
+            second[a] += shift[a] * (2 * first[a] + sums[0] * shift[a]);
             first[a] += sums[0] * shift[a];
         }
     }
 
   private:
+    // Of COUNT components: more sums at a time than one of them has wait less.
+    template <int COUNT>
     void log_density(const T* packed, const Tile<T>& tile, int64_t i, V* out) const {
-        const T *mean = packed + 1, *factor = mean + rows;
-        V squares[GROUP] = {};
+        const int64_t n = tile.n_vectors;
+        V squares[COUNT][GROUP] = {};
         for (int64_t a = 0; a < D; a++) {
-            const V* x = tile.coordinates + a * tile.n_vectors + i;
+            const V* x = tile.coordinates + a * n + i;
+            const T *mean = packed + 1 + a, *factor = mean + rows;
+            UNROLL for (int k = 0; k < COUNT; k++)
+                UNROLL for (int v = 0; v < GROUP; v++) {
+                    const V z = x[v] - mean[k * width()], y = z * factor[k * width()];
+                    squares[k][v] += y * y;
+                }
+        }
+        UNROLL for (int k = 0; k < COUNT; k++, out += n)
             UNROLL for (int v = 0; v < GROUP; v++) {
-                const V z = x[v] - mean[a], y = spherical ? z : z * factor[a];
-                squares[v] += y * y;
+                out[i + v] = packed[k * width()] - squares[k][v];
+                tile.maximum[i + v] = largest(out[i + v], tile.maximum[i + v]);
             }
-        }
-        UNROLL for (int v = 0; v < GROUP; v++) {
-            if (spherical) squares[v] = squares[v] * factor[0] * factor[0];
-            out[i + v] = packed[0] - squares[v];
-            tile.maximum[i + v] = largest(out[i + v], tile.maximum[i + v]);
-        }
     }
 
     // Of features a to a + B; with the first of them the mass.
@@ -94,7 +101,7 @@ class Scales final : public Structure<T> {
         if (a == 0) sums[0] += added[0];
         for (int64_t k = 0; k < std::min<int64_t>(B, D - a); k++) {
             sums[1 + a + k] += added[1 + k];
-            sums[1 + D + (spherical ? 0 : a + k)] += added[1 + B + k];
+            sums[1 + D + a + k] += added[1 + B + k];
         }
     }
 

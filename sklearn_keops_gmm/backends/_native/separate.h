@@ -29,6 +29,8 @@ class Separate final : public Mixture<T> {
     int64_t first_nan() const override { return nan; }
     int64_t sums_size() const override { return M * structure->sums_size(); }
 
+    bool keeps_squares() const override { return structure->keeps_squares(); }
+
     void log_densities(const Tile<T>& tile, Vector<T>* out) const override {
         structure->log_densities(packed, M, tile, out);
     }

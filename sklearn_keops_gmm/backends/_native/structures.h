@@ -31,6 +31,7 @@ struct Tile {
     Vector<T>* maximum;            // (n): the largest log-density so far
     Vector<T>* scratch;            // (D + 3 MAX_BLOCK, n)
     Vector<T>* group;              // (D + MAX_BLOCK, GROUP)
+    Vector<T>* squares;            // (M, n), or null
 };
 
 // A component is kept as `width` numbers: offset, mean, factor. Its log-densities
@@ -52,10 +53,12 @@ class Structure {
     // Writes the log-densities of `count` components, (M, n), and raises the maximum.
     virtual void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                                Vector<T>* out) const = 0;
+    // Whether `log_densities` keeps something in the squares of a tile for moments.
+    virtual bool keeps_squares() const { return false; }
     // Adds to sums, (M, S), the moments about the means; responsibilities are
-    // `unscaled`, (M, n), times scale, (n).
+    // `unscaled`, (M, n), times scale, (n), and may be left scaled.
     virtual void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
-                             const Vector<T>* unscaled, const Vector<T>* scale,
+                             Vector<T>* unscaled, const Vector<T>* scale,
                              double* sums) const = 0;
     // Moves the moments by `shift`, (D): from the mean as it was packed.
     virtual void move(const double* shift, double* sums) const = 0;

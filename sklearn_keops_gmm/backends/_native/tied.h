@@ -16,8 +16,8 @@ template <class T>
 constexpr double REACH = sizeof(T) == sizeof(double) ? 64 : 8;
 
 // Distances cost one operation for each feature, in whitened coordinates, and so do
-// moments. With shares w_ij, s_i = sum_j w_ij, the anchor c_i of a sample, near which its
-// likely components m_j are, and y_i = x_i - c_i, the pooled second moment is
+// moments. With shares w_ij, s_i = sum_j w_ij, the anchor c_i of a sample, near which
+// its likely components m_j are, and y_i = x_i - c_i, the pooled second moment is
 //
 //   sum_i s_i y_i y_i^T - (Z + Z^T) + sum_ij w_ij (m_j - c_i) (m_j - c_i)^T,
 //   Z = sum_ij w_ij y_i (m_j - c_i)^T = sum_j g_j m_j^T - sum_c h_c c^T
@@ -42,7 +42,8 @@ class Tied final : public Mixture<T> {
           whitened(M * D),
           anchors(means + 0, whiten(given), M, D, REACH<T>) {
         for (int64_t j = 0; j < M; j++) offsets[j] = given.offsets[j] * to_base_2();
-        nan = std::min({first_with_nan<T>(means, M, D), first_with_nan<T>(offsets, M, 1),
+        nan = std::min({first_with_nan<T>(means, M, D),
+                        first_with_nan<T>(offsets, M, 1),
                         whitening.is_nan() ? 0 : M});
     }
 
@@ -135,16 +136,8 @@ class Tied final : public Mixture<T> {
     template <int COUNT>
     void log_density(const Tile<T>& tile, int64_t i, int64_t j, V* out) const {
         const int64_t n = tile.n_vectors;
-        const T* mean = whitened + j * D;
-        V squares[COUNT][GROUP] = {};
-        for (int64_t a = 0; a < D; a++) {
-            const V* x = tile.group + a * GROUP;
-            UNROLL for (int k = 0; k < COUNT; k++)
-                UNROLL for (int v = 0; v < GROUP; v++) {
-                    const V z = x[v] - mean[k * D + a];
-                    squares[k][v] += z * z;
-                }
-        }
+        V squares[COUNT][GROUP];
+        squared_distances<T>(tile.group, GROUP, whitened + j * D, D, D, squares);
         UNROLL for (int v = 0; v < GROUP; v++) {
             V maximum = tile.maximum[i + v];
             UNROLL for (int k = 0; k < COUNT; k++) {
