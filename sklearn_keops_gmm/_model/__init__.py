@@ -43,6 +43,7 @@ from sklearn_keops_gmm._model._priors import (
     UserPrior,
 )
 from sklearn_keops_gmm._model._regression import Regression
+from sklearn_keops_gmm._model._state import State
 
 __all__ = [
     "CRITERIA",
@@ -67,6 +68,7 @@ __all__ = [
     "Rounding",
     "SolverResult",
     "SparsityPrior",
+    "State",
     "Structure",
     "Targets",
     "TileFunction",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from sklearn_keops_gmm._model import MixtureParameters
-from sklearn_keops_gmm.solvers._descent import State, evaluate, renewed
+from sklearn_keops_gmm._model import MixtureParameters, State
 from sklearn_keops_gmm.solvers._moves import Search
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
 
@@ -38,10 +37,10 @@ def homotopy(
         is left to gain.
     """
     search = Search(objective, settings)
-    chain = [evaluate(objective, objective.renewed(start) or start)]
+    chain = [objective.evaluate(objective.hold(start) or start)]
     while True:
         search.settle(chain, settings.tol)
-        state = renewed(objective, chain[-1]) or chain[-1]
+        state = objective.renewed(chain[-1]) or chain[-1]
         yield state
         unions = search.unions(state, _N_CANDIDATES)
         trials = search.trials(unions, n_steps=_TRIAL_STEPS)
@@ -71,7 +70,7 @@ def refine(
     chain = [state]
     for _ in range(_RENEWALS):
         converged = search.settle(chain, settings.tol, target)
-        following = renewed(objective, chain[-1]) if converged else None
+        following = objective.renewed(chain[-1]) if converged else None
         if following is None:
             break
         chain = [following]
