@@ -8,28 +8,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._fit._local import Field, PartableObjective
 from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
-    Prior,
     State,
     neighbouring_pairs,
     select_components,
     split_component,
 )
-from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 
-class Editable(Protocol):
+class Editable(PartableObjective, Protocol):
     """What edits ask of the objective."""
-
-    @property
-    def covariance(self) -> CovarianceStructure:
-        """The structure of the covariances."""
-
-    @property
-    def prior(self) -> Prior:
-        """The term of the cost that does not depend on the data."""
 
     @property
     def n_components(self) -> int:
@@ -82,12 +73,17 @@ class MixtureEdits:
         penalty_decreases : Tensor of shape (P,)
             Of the prior's term of the cost.
         """
+        weights = state.parameters.weights
+        pairs = neighbouring_pairs(state.parameters.means)
+        losses = self.merge_losses(state, pairs)
+        return pairs, losses, self.objective.prior.decreases(weights, pairs)
+
+    def merge_losses(self, state: State, pairs: Tensor) -> Tensor:
+        """Return a bound, (P,), on the mean log-likelihood that mergers lose."""
         mass, parameters = state.moments.mass, state.parameters
         means, covariances = parameters.means, parameters.covariances
-        pairs = neighbouring_pairs(means)
-        covariance, prior = self.objective.covariance, self.objective.prior
-        losses = covariance.merge_losses(mass / mass.sum(), means, covariances, pairs)
-        return pairs, losses, prior.decreases(parameters.weights, pairs)
+        covariance = self.objective.covariance
+        return covariance.merge_losses(mass / mass.sum(), means, covariances, pairs)
 
     def merged(self, state: State, pairs: Tensor) -> MixtureParameters:
         """Return the M-step in which each of disjoint `pairs`, (P, 2), is one."""
@@ -114,3 +110,14 @@ class MixtureEdits:
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
         return split_component(self.objective.covariance, parameters, j)
+
+    def field(self, state: State) -> Field | None:
+        """Return a mixture as what can be changed in parts.
+
+        None where components share a covariance, or samples are not in memory.
+        """
+        objective = self.objective
+        if objective.covariance.shared or not objective.reductions.in_memory:
+            return None
+        pairs, losses, _ = self.merger_estimates(state)
+        return Field.of(objective, state, pairs, losses)

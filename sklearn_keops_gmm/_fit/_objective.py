@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from sklearn_keops_gmm._fit._autograd import LogLikelihood
 from sklearn_keops_gmm._fit._chart import WhitenedChart
 from sklearn_keops_gmm._fit._edits import MixtureEdits
+from sklearn_keops_gmm._fit._local import NOTHING_HELD, Held
 from sklearn_keops_gmm._model import (
     Components,
     CostTerms,
@@ -33,7 +35,7 @@ from sklearn_keops_gmm._model.covariances import (
     CovarianceStructure,
     above_mass_floor,
 )
-from sklearn_keops_gmm.backends import Reductions
+from sklearn_keops_gmm.backends import Beside, Reductions
 from sklearn_keops_gmm.solvers import check_finite
 
 # A variance that, beside that of the whole mixture, is none.
@@ -65,6 +67,8 @@ class MixtureObjective:
         Of the samples: with a prior under which components leave, but without a
         ridge, no variance is below it. Otherwise a component of one sample is
         scikit-learn's.
+    share : float
+        What the weights sum to: less than 1 where other components are held.
     """
 
     reductions: Reductions
@@ -74,6 +78,7 @@ class MixtureObjective:
     prior: Prior
     ridge: Ridge
     rounding: Rounding | None = None
+    held: Held = NOTHING_HELD
 
     # -- values ------------------------------------------------------------------
 
@@ -95,11 +100,11 @@ class MixtureObjective:
             parameters.precisions_cholesky,
             parameters.targets,
         )
-        return float(self.prior.value(unknowns))
+        return float(self.prior.value(unknowns)) + self.held.penalty
 
     def log_likelihood(self, moments: Moments) -> float:
         """Return the mean log-likelihood of the parameters that made `moments`."""
-        return moments.log_likelihood / self.total_weight
+        return (moments.log_likelihood + self.held.log_likelihood) / self.total_weight
 
     def cost(self, parameters: MixtureParameters) -> float:
         """Return the penalised cost of `parameters`."""
@@ -173,10 +178,10 @@ class MixtureObjective:
             If a covariance is not positive definite, as in scikit-learn.
         """
         moments, fractions = self._above_mass_floor(moments)
-        weights = self.prior.maximize_weights(fractions, parameters.weights)
+        weights = self.prior.maximize_weights(fractions, parameters.weights, self.held.share)
         alive = self.prior.alive(weights) if extinguish else weights > 0
         if not bool(alive.all()):
-            weights = weights[alive] / weights[alive].sum()
+            weights = self.held.share * weights[alive] / weights[alive].sum()
             fractions = fractions[alive]
             parameters = select_components(self.covariance, parameters, alive)
             moments = self.covariance.select_moments(moments, alive)
@@ -198,7 +203,10 @@ class MixtureObjective:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
         mean_weight = self.total_weight / self.reductions.n_samples
         moments = above_mass_floor(moments, mean_weight)
-        return moments, moments.mass / moments.mass.sum()
+        if self.held.share == 1.0:
+            return moments, moments.mass / moments.mass.sum()
+        unit = max(1.0, mean_weight) * self.reductions.n_samples
+        return moments, moments.mass / unit
 
     def _rounding(self, means: Tensor) -> Tensor | None:
         """Return how coordinates near means are rounded, where that matters."""
@@ -261,7 +269,8 @@ class MixtureObjective:
         self, parameters: MixtureParameters, dropped: Tensor
     ) -> MixtureParameters:
         """Return the mixture of all components but those `dropped`, (M,) bool."""
-        return without_components(self.covariance, parameters, dropped)
+        kept = without_components(self.covariance, parameters, dropped)
+        return replace(kept, weights=self.held.share * kept.weights)
 
     # -- gradients ---------------------------------------------------------------
 
@@ -307,6 +316,11 @@ class MixtureObjective:
         unknowns = Unknowns(log_weights.exp(), means, factors, targets)
         cost = self.prior.value(unknowns) - log_likelihood
         return CostTerms(cost, raised, log_likelihood, found)
+
+    def beside(self, reductions: Beside, held: Held) -> MixtureObjective:
+        """Return the same cost with other components held, on samples of one's own."""
+        # What is asked of the reductions of a part is moments.
+        return replace(self, reductions=cast(Reductions, reductions), held=held)
 
     def near(self, parameters: MixtureParameters) -> WhitenedChart:
         """Return the cost on the mixtures around `parameters`, well scaled."""

@@ -14,6 +14,7 @@ from sklearn_keops_gmm._model._linkage import (
 from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
     neighbouring_pairs,
+    neighbouring_pairs_of,
     select_components,
     split_component,
     without_components,
@@ -78,6 +79,7 @@ __all__ = [
     "label_shares",
     "model_of",
     "neighbouring_pairs",
+    "neighbouring_pairs_of",
     "power_of_two",
     "products",
     "reach_of_most",

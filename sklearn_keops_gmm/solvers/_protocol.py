@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import RandomState
@@ -71,6 +71,35 @@ class Chart(Protocol):
         """Return where two steps from the origin point, if beyond the second."""
 
 
+class Part(Protocol):
+    """Some components of a mixture, to be changed while all others are held."""
+
+    @property
+    def objective(self) -> Objective:
+        """Of these components. Costs are those of the whole mixture."""
+
+    @property
+    def state(self) -> State:
+        """These components as they are."""
+
+
+class Field(Protocol):
+    """A mixture that can be changed in parts."""
+
+    @property
+    def state(self) -> State:
+        """The whole mixture."""
+
+    def merger_estimates(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pairs of components, and what their mergers change, as `Edits` do."""
+
+    def part(self, chosen: Tensor) -> Any:
+        """Return the `Part` of some components, (K,) int64."""
+
+    def replaced(self, part: Any, state: State) -> Field:
+        """Return the field with a part in another state, whose components are last."""
+
+
 class Edits(Protocol):
     """Mixtures of other components than one has."""
 
@@ -98,6 +127,9 @@ class Edits(Protocol):
 
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
+
+    def field(self, state: State) -> Field | None:
+        """Return a mixture as what can be changed in parts, if it can."""
 
 
 class Objective(Protocol):
