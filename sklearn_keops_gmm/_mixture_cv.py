@@ -99,7 +99,7 @@ class KeOpsGaussianMixtureCV(FittedMixture):
         on few samples pay. 'auto' is as in :class:`KeOpsGaussianMixture`.
     max_iter : int, default=300
         The largest number of iterations from one mixture of the path to the next.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'merge'}, \
 default='kmeans'
         How the path starts.
     init_size : 'auto', int or None, default='auto'
@@ -137,6 +137,10 @@ default='kmeans'
         A row for each mixture of all types: 'covariance_type', 'n_components',
         'n_parameters', 'log_likelihood' (its sum over the samples), 'criterion' and
         'rank', 1 for the lowest criterion.
+    alternatives_ : dict of ndarrays of shape (n_alternatives,)
+        The other rows of `results_`, the best first, whose criterion is above the
+        lowest by at most 2, or 0.01 per sample: too little to tell them apart. Empty
+        with 'cv'.
     criterion_ : ndarray of shape (n_mixtures,)
         The criterion for each mixture of `path_`, the lower the better; with 'cv'
         minus the mean score.
@@ -198,7 +202,7 @@ default='kmeans'
         covariance_pooling: float | Literal["auto"] = "auto",
         max_iter: int = 300,
         init_params: Literal[
-            "kmeans", "k-means++", "random", "random_from_data"
+            "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: int | Literal["auto"] | None = "auto",
         backend: Literal["auto", "native", "torch", "keops"] = "auto",
@@ -271,6 +275,7 @@ default='kmeans'
         choices = [self._choose(name, n_most, data, folds) for name in self._types()]
         best = min(choices, key=lambda choice: choice.criterion.min())
         self.results_ = _table(choices)
+        self.alternatives_ = _tied_rows(self.results_, data.sample_size, bool(folds))
         self._set_result(best, data)
 
     def _types(self) -> list[str]:
@@ -443,6 +448,23 @@ def _table(choices: list[Choice]) -> dict[str, np.ndarray]:
         "criterion": criterion,
         "rank": rankdata(criterion, method="min").astype(int),
     }
+
+
+def _tied_rows(
+    table: dict[str, np.ndarray], n_samples: float, scored: bool
+) -> dict[str, np.ndarray]:
+    """Return the rows whose criterion is as low as the lowest, best first.
+
+    A difference of 2 in BIC is "not worth more than a bare mention" (Kass and Raftery,
+    "Bayes factors", Journal of the American Statistical Association 90, 1995), and .005
+    nats per sample is less than two starts of EM differ by.
+    """
+    values = table["criterion"]
+    within = max(2.0, 0.01 * n_samples)
+    order = np.argsort(values, kind="stable")
+    behind = values[order] - values[order[0]]
+    chosen = order[:0] if scored else order[(behind <= within) & (behind > 0)]
+    return {name: column[chosen] for name, column in table.items()}
 
 
 def _positions(folds: list[Fold], sample_weight: ArrayLike | None) -> list[Fold]:

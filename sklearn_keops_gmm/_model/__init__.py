@@ -35,6 +35,7 @@ from sklearn_keops_gmm._model._parameters import (
     Targets,
 )
 from sklearn_keops_gmm._model._priors import (
+    ComponentPrice,
     PooledCovariances,
     Prior,
     PriorFunction,
@@ -49,6 +50,7 @@ from sklearn_keops_gmm._model._state import State
 __all__ = [
     "CRITERIA",
     "LINKAGES",
+    "ComponentPrice",
     "Components",
     "CostTerms",
     "Evaluation",
