@@ -1,5 +1,10 @@
 """Values: parameters of mixtures, covariances, priors, criteria."""
 
+from sklearn_keops_gmm._model._conditionals import (
+    CONDITIONALS,
+    Conditionals,
+    conditionals_of,
+)
 from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
@@ -45,9 +50,11 @@ from sklearn_keops_gmm._model._priors import (
 from sklearn_keops_gmm._model._regression import Regression
 
 __all__ = [
+    "CONDITIONALS",
     "CRITERIA",
     "LINKAGES",
     "Components",
+    "Conditionals",
     "CostTerms",
     "Evaluation",
     "Evidence",
@@ -72,6 +79,7 @@ __all__ = [
     "TileFunction",
     "Unknowns",
     "UserPrior",
+    "conditionals_of",
     "indicators",
     "label_shares",
     "model_of",

@@ -7,16 +7,24 @@ formula, number of features and dtype.
 """
 
 from sklearn_keops_gmm.backends._choice import BACKENDS, choose_backend, get_backend
+from sklearn_keops_gmm.backends._incomplete import (
+    IncompleteBackend,
+    has_missing,
+    suited_to,
+)
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
 __all__ = [
     "BACKENDS",
     "Backend",
+    "IncompleteBackend",
     "Reductions",
     "ReductionsFactory",
     "choose_backend",
     "get_backend",
+    "has_missing",
     "openmp_of_others",
     "single_thread",
+    "suited_to",
 ]
