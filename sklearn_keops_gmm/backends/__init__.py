@@ -9,6 +9,7 @@ formula, number of features and dtype.
 from sklearn_keops_gmm.backends._choice import BACKENDS, choose_backend, get_backend
 from sklearn_keops_gmm.backends._incomplete import (
     IncompleteBackend,
+    IncompleteReductions,
     has_missing,
     suited_to,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "IncompleteBackend",
+    "IncompleteReductions",
     "Reductions",
     "ReductionsFactory",
     "choose_backend",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial, reduce
 from operator import add
 
+from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
@@ -127,6 +128,22 @@ class IncompleteReductions:
     def responsibilities(self, components: Components) -> Tensor:
         """Return probabilities given what is observed, (N, M)."""
         return self._joined(lambda part: part.responsibilities(components))
+
+    def imputed(self, components: Components) -> Tensor:
+        """Return the points, (N, D), with conditional means where features miss."""
+        return self._filled(lambda part: part.imputed(components))
+
+    def drawn(self, components: Components, random_state: RandomState) -> Tensor:
+        """Return the points, (N, D), with conditional draws where features miss."""
+        return self._filled(lambda part: part.drawn(components, random_state))
+
+    def _filled(self, ask: Callable[[IncompleteRows], Tensor]) -> Tensor:
+        """Return the points as they are, but for rows that miss something."""
+        whole = self._points.clone()
+        for rows, part in self._parts:
+            if isinstance(part, IncompleteRows):
+                whole[rows] = ask(part)
+        return whole
 
     def _some(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         weights = self._sample_weight

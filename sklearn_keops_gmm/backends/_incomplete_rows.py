@@ -12,6 +12,7 @@ from functools import cached_property, partial, reduce
 from operator import add
 
 import torch
+from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._model import (
@@ -116,6 +117,54 @@ class IncompleteRows:
         tiles = chunks(self._tiles(framed))
         parts = map_threads(sums_of, tiles, self._points.device)
         return reduce(add, parts).from_frame(self._frame)
+
+    # -- what is missing -------------------------------------------------------------
+
+    def imputed(self, components: Components) -> Tensor:
+        """Return the points, (N, D), with conditional means where features miss."""
+        shares = self.responsibilities(components).double()
+
+        def found(tile: _Tile, means: Tensor) -> Tensor:
+            of_each = shares[tile.rows].mT[..., None]  # (P, M, n, 1)
+            completed = tile.conditionals.completed(tile.differences)
+            return (of_each * (completed + means[:, None])).sum(1)
+
+        return self._filled(components, found)
+
+    def drawn(self, components: Components, random_state: RandomState) -> Tensor:
+        """Return the points, (N, D), with conditional draws where features miss."""
+        shares = self.responsibilities(components).double()
+        shape = self._points.shape
+        uniform = torch.from_numpy(random_state.uniform(size=(len(shares), 1)))
+        normal = torch.from_numpy(random_state.standard_normal(shape))
+        uniform, normal = uniform.to(shares.device), normal.to(shares.device)
+        sums = shares.cumsum(1)
+        labels = (sums[:, :-1] <= uniform * sums[:, -1:]).sum(1)
+
+        def found(tile: _Tile, means: Tensor) -> Tensor:
+            completed = tile.conditionals.completed(tile.differences)
+            noise = tile.conditionals.drawn(normal[tile.rows][:, None])
+            of_each = completed + noise + means[:, None]  # (P, M, n, D)
+            chosen = labels[tile.rows][:, None, :, None]
+            return of_each.gather(1, chosen.expand(-1, -1, -1, shape[1]))[:, 0]
+
+        return self._filled(components, found)
+
+    def _filled(
+        self, components: Components, found: Callable[[_Tile, Tensor], Tensor]
+    ) -> Tensor:
+        """Return the points with what a function finds of each tile, in the frame."""
+        out, frame = self._points.clone(), self._frame
+        means = components.in_frame(frame).means
+
+        def fill(tile: _Tile) -> None:
+            values = frame.centre + frame.scale * found(tile, means)
+            given = self._points[tile.own]
+            some = values[tile.counts].to(given.dtype)
+            out[tile.own] = torch.where(given.isnan(), some, given)
+
+        self._visit(components, fill)
+        return out
 
     # -- tiles -----------------------------------------------------------------------
 
