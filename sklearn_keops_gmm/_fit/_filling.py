@@ -19,6 +19,7 @@ from sklearn_keops_gmm._model.covariances import make_covariance
 from sklearn_keops_gmm.backends import (
     IncompleteBackend,
     IncompleteReductions,
+    choose_backend,
     get_backend,
     has_missing,
 )
@@ -49,7 +50,8 @@ def filled(problem: StartData, random_state: RandomState) -> StartData:
 def _bound(points: Tensor, weights: Tensor | None) -> IncompleteReductions:
     """Bind points that are in a frame already."""
     frame = Frame(torch.zeros_like(points[0]))
-    return IncompleteBackend(get_backend("torch"))(points, weights, frame)
+    backend = get_backend(choose_backend("auto", points.device, "full"))
+    return IncompleteBackend(backend)(points, weights, frame)
 
 
 def _gaussian(points: Tensor, weights: Tensor) -> Components:

@@ -16,12 +16,18 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._incomplete_rows import IncompleteRows
+from sklearn_keops_gmm.backends._native import NativeIncompleteRows, NativeReductions
 from sklearn_keops_gmm.backends._protocol import (
     Backend,
     Reductions,
     ReductionsFactory,
     in_same_frame,
 )
+
+# What backends have of their own for rows that miss something.
+_INCOMPLETE_ROWS: dict[Backend, type[IncompleteRows]] = {
+    NativeReductions: NativeIncompleteRows
+}
 
 
 def has_missing(points: Tensor) -> bool:
@@ -96,7 +102,8 @@ class IncompleteReductions:
     @cached_property
     def _parts(self) -> list[tuple[Tensor, Reductions]]:
         """Rows, and the reductions over them."""
-        binds: tuple[Backend, Backend] = self._backend, IncompleteRows
+        alone = _INCOMPLETE_ROWS.get(self._backend, IncompleteRows)
+        binds: tuple[Backend, Backend] = self._backend, alone
         return [
             (rows, bind(*self._some(rows), self._frame))
             for rows, bind in zip(self._rows, binds, strict=True)

@@ -37,23 +37,31 @@ class Patterns:
     ----------
     points : Tensor of shape (N, D)
         NaN where a feature is missing.
+
+    Attributes
+    ----------
+    order : Tensor of shape (N,), int64
+        The rows, pattern by pattern.
+    observed : Tensor of shape (P, D), bool
+    sizes : Tensor of shape (P,), int64
+        How many rows each has; on the CPU.
     """
 
     def __init__(self, points: Tensor) -> None:
         seen = ~points.isnan()
         numbers = _numbered(seen)
-        self._order = numbers.argsort(stable=True)
-        self._sizes = numbers.bincount().cpu()
-        ends = self._sizes.cumsum(0)
-        self._starts = ends - self._sizes
-        self.observed = seen[self._order[self._starts.to(seen.device)]]
+        self.order = numbers.argsort(stable=True)
+        self.sizes = numbers.bincount().cpu()
+        ends = self.sizes.cumsum(0)
+        self._starts = ends - self.sizes
+        self.observed = seen[self.order[self._starts.to(seen.device)]]
 
     @cached_property
     def _by_size(self) -> list[tuple[int, Tensor]]:
         """Patterns whose numbers of rows have the same length as binary numbers."""
-        lengths = torch.frexp(self._sizes.double()).exponent
+        lengths = torch.frexp(self.sizes.double()).exponent
         groups = ((lengths == length).nonzero()[:, 0] for length in lengths.unique())
-        return [(int(self._sizes[group].max()), group) for group in groups]
+        return [(int(self.sizes[group].max()), group) for group in groups]
 
     def tiles(self, per_row: int, per_pattern: int, most: int) -> Iterator[PatternTile]:
         """Yield tiles that hold all rows.
@@ -73,14 +81,14 @@ class Patterns:
                     yield self._tile(some, start, min(start + n, size))
 
     def _tile(self, patterns: Tensor, start: int, end: int) -> PatternTile:
-        device = self._order.device
+        device = self.order.device
         places = torch.arange(start, end)
-        sizes = self._sizes[patterns, None]
+        sizes = self.sizes[patterns, None]
         counts = places < sizes
         places = self._starts[patterns, None] + places.minimum(sizes - 1)
         return PatternTile(
             self.observed[patterns.to(device)],
-            self._order[places.to(device)],
+            self.order[places.to(device)],
             counts.to(device),
         )
 
