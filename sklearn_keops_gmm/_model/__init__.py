@@ -19,6 +19,7 @@ from sklearn_keops_gmm._model._linkage import (
 from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
     neighbouring_pairs,
+    neighbouring_pairs_of,
     select_components,
     split_component,
     without_components,
@@ -48,6 +49,7 @@ from sklearn_keops_gmm._model._priors import (
     UserPrior,
 )
 from sklearn_keops_gmm._model._regression import Regression
+from sklearn_keops_gmm._model._state import State
 
 __all__ = [
     "CONDITIONALS",
@@ -74,6 +76,7 @@ __all__ = [
     "Rounding",
     "SolverResult",
     "SparsityPrior",
+    "State",
     "Structure",
     "Targets",
     "TileFunction",
@@ -84,6 +87,7 @@ __all__ = [
     "label_shares",
     "model_of",
     "neighbouring_pairs",
+    "neighbouring_pairs_of",
     "power_of_two",
     "products",
     "reach_of_most",

@@ -6,6 +6,7 @@ matrices tile by tile and works everywhere; ``"keops"`` compiles one kernel per
 formula, number of features and dtype.
 """
 
+from sklearn_keops_gmm.backends._beside import Beside
 from sklearn_keops_gmm.backends._choice import BACKENDS, choose_backend, get_backend
 from sklearn_keops_gmm.backends._incomplete import (
     IncompleteBackend,
@@ -19,6 +20,7 @@ from sklearn_keops_gmm.backends._protocol import Backend, Reductions, Reductions
 __all__ = [
     "BACKENDS",
     "Backend",
+    "Beside",
     "IncompleteBackend",
     "IncompleteReductions",
     "Reductions",

@@ -7,6 +7,7 @@ Rows without a missing feature go to the backend itself, and the others to
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial, reduce
 from operator import add
@@ -80,6 +81,8 @@ class IncompleteReductions:
     frame : Frame
     """
 
+    in_memory = True
+
     def __init__(
         self,
         backend: Backend,
@@ -99,6 +102,11 @@ class IncompleteReductions:
         """The number of rows N."""
         return len(self._points)
 
+    @property
+    def sample_weight(self) -> Tensor | None:
+        """The weights of the rows, (N,), or None for ones."""
+        return self._sample_weight
+
     @cached_property
     def _parts(self) -> list[tuple[Tensor, Reductions]]:
         """Rows, and the reductions over them."""
@@ -114,6 +122,15 @@ class IncompleteReductions:
         """Return the reductions over some rows, in the frame of all."""
         some = self._some(rows.to(self._points.device))
         return IncompleteReductions(self._backend, *some, self._frame)
+
+    def reweighted(self, weights: Tensor) -> IncompleteReductions:
+        """Return the reductions over the same rows with other weights, (N,)."""
+        other = copy(self)
+        other._sample_weight = weights
+        other.__dict__["_parts"] = [
+            (rows, part.reweighted(weights[rows])) for rows, part in self._parts
+        ]
+        return other
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return a picklable factory that binds other points in the same frame."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from operator import add
+from typing import Self
 
 import torch
 from numpy.random import RandomState
@@ -48,6 +50,7 @@ class IncompleteRows:
     """
 
     structures = CONDITIONALS.keys()
+    in_memory = True
 
     def __init__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
@@ -62,12 +65,23 @@ class IncompleteRows:
         """The number of rows N."""
         return len(self._points)
 
+    @property
+    def sample_weight(self) -> Tensor | None:
+        """The weights of the rows, (N,), or None for ones."""
+        return self._sample_weight
+
     def of_rows(self, rows: Tensor) -> IncompleteRows:
         """Return the reductions over some rows."""
         rows = rows.to(self._points.device)
         weights = self._sample_weight
         some = None if weights is None else weights[rows]
         return IncompleteRows(self._points[rows], some, self._frame)
+
+    def reweighted(self, weights: Tensor) -> Self:
+        """Return the reductions over the same rows with other weights, (N,)."""
+        other = copy(self)
+        other._sample_weight = weights
+        return other
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return a picklable factory that binds other points in the same frame."""

@@ -276,3 +276,19 @@ def test_a_structure_that_is_not_known(rng):
     )
     with pytest.raises(ValueError, match=r"X has missing values, which .* 'odd'"):
         reductions.moments(odd)
+
+
+@every_backend
+@every_structure
+def test_other_weights(name, structure, device, rng):
+    observed = some_patterns(rng, 60, 3)
+    case = make_case(rng, structure, np.float64, observed, weighted=True)
+    reductions = case.reductions(name, device=device)
+    components = case.components(device)
+    before = reductions.moments(components)
+    other = replace(case, sample_weight=rng.uniform(size=60))
+    weights = torch.tensor(other.sample_weight, device=device)
+    found = reductions.reweighted(weights).moments(components)
+    assert_same_moments(found, other.expected(), 5 * tolerance(np.float64))
+    assert_same_moments(reductions.moments(components), before, 0.0)
+    assert reductions.sample_weight.tolist() == case.sample_weight.tolist()

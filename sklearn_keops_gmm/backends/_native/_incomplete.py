@@ -34,7 +34,7 @@ class _Chunk:
     observed: np.ndarray
     sizes: np.ndarray
     points: np.ndarray
-    weights: np.ndarray | None
+    weights: np.ndarray | None = None
 
 
 class NativeIncompleteRows(IncompleteRows):
@@ -89,16 +89,13 @@ class NativeIncompleteRows(IncompleteRows):
 
     @cached_property
     def _sorted(self) -> _Chunk:
-        """All rows, pattern by pattern."""
+        """All rows, pattern by pattern, but for their weights."""
         order = self._patterns.order
         points = self._framed(order).nan_to_num(nan=0.0)
         points = points.clamp(-_FARTHEST, _FARTHEST)
-        weights = None
-        if self._sample_weight is not None:
-            weights = self._sample_weight[order].double().numpy()
         observed = self._patterns.observed.numpy()
         sizes = self._patterns.sizes.numpy()
-        return _Chunk(observed, sizes, points.contiguous().numpy(), weights)
+        return _Chunk(observed, sizes, points.contiguous().numpy())
 
     def _chunk(self, rows: slice) -> _Chunk:
         """Return some of the rows, and the patterns that they have."""
@@ -110,5 +107,8 @@ class NativeIncompleteRows(IncompleteRows):
             np.searchsorted(starts, rows.stop, side="left"),
         )
         sizes = np.minimum(ends[some], rows.stop) - np.maximum(starts[some], rows.start)
-        weights = None if whole.weights is None else whole.weights[rows]
+        weights = None
+        if self._sample_weight is not None:
+            own = self._sample_weight[self._patterns.order[rows]]
+            weights = own.double().contiguous().numpy()
         return _Chunk(whole.observed[some], sizes, whole.points[rows], weights)
