@@ -2,7 +2,7 @@
 
 `KeOpsGaussianMixture` is used like `sklearn.mixture.GaussianMixture`, and takes a
 sparsity prior that lets the fit decide how many components live. `MixtureClustering`
-merges components into clusters.
+merges components into clusters, and `GaussianMixtureImputer` fills in what is missing.
 """
 
 import sys
@@ -14,6 +14,7 @@ from sklearn_keops_gmm._display import (
     MixtureDisplay,
     SparsityPathDisplay,
 )
+from sklearn_keops_gmm._imputer import GaussianMixtureImputer
 from sklearn_keops_gmm._interop import publish
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
@@ -23,6 +24,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "CostDisplay",
+    "GaussianMixtureImputer",
     "KeOpsGaussianMixture",
     "KeOpsGaussianMixtureCV",
     "MergeDisplay",

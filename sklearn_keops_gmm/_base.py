@@ -27,10 +27,12 @@ from sklearn_keops_gmm._data import (
     as_source,
     check_representable,
     check_values,
-    conditional_means,
     fitted_model,
+    impute,
     labels,
     log_density,
+    means_given,
+    observed,
     resolve_features,
     responsibilities,
     responsibilities_for,
@@ -65,6 +67,7 @@ class PackageEstimator(BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.array_api_support = TAKES_TENSORS
+        tags.input_tags.allow_nan = True
         return tags
 
     @single_thread()
@@ -99,8 +102,9 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Natural logarithm of the density, without any prior. For a dask array or
-            data frame a dask array, not computed yet; errors come when it is.
+            Natural logarithm of the density, without any prior: of a sample with NaN
+            that of what is observed, 0 if that is nothing. For a dask array or data
+            frame a dask array, not computed yet; errors come when it is.
 
         Raises
         ------
@@ -257,7 +261,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         ----------
         X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         sample_weight : array-like of shape (n_samples,), default=None
-            Their sum takes the place of the number of samples.
+            Their sum takes the place of the number of samples. Those of which nothing
+            is observed do not count.
 
         Returns
         -------
@@ -277,7 +282,13 @@ class FittedMixture(DensityMixin, PackageEstimator):
         (1978).
         """
         mean, total = self._score(X, sample_weight)
-        return -2 * total * mean + self._model().n_parameters * math.log(total)
+        share, _ = as_source(X, sample_weight).mean(self._function("bic", observed))
+        if share == 0:
+            raise ValueError(
+                "X has no sample of which something is observed: BIC needs one."
+            )
+        n_parameters = self._model().n_parameters
+        return -2 * total * mean + n_parameters * math.log(share * total)
 
     @single_thread()
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -487,13 +498,70 @@ class FittedMixture(DensityMixin, PackageEstimator):
         [-1. 0. 1.]
         """
         given = self._indices(features, some_left=True)
-        regression = self._model().regression(given)
+        model = self._model()
+        regression = model.regression(given)
         function = self.marginal(given)._function(
             "conditional_mean",
-            partial(conditional_means, regression),
+            partial(means_given, model, given, regression),
             n_columns=regression.means.shape[1],
         )
         return as_source(X).map(function)
+
+    @single_thread()
+    def impute(
+        self,
+        X: ArrayLike,
+        n_draws: int | None = None,
+        random_state: int | RandomState | None = None,
+    ) -> np.ndarray:
+        """Fill in what is missing, given what is observed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            NaN where a value is missing.
+        n_draws : int, default=None
+            How many times to draw what is missing from its distribution given the rest,
+            for multiple imputation [1]_. None takes the mean of that instead: the error
+            of single values is least, but they vary too little.
+        random_state : int, RandomState instance or None, default=None
+            Of the draws. None takes the estimator's own `random_state`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features) or (n_draws, n_samples, n_features)
+            What is observed stays as it is. For a dask array or data frame a dask
+            array, not computed yet.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` is unusable, or `n_draws` is less than 1.
+
+        References
+        ----------
+        .. [1] D. B. Rubin, "Multiple imputation for nonresponse in surveys", 1987.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=1000)
+        >>> X = np.column_stack((x, 3 * x + 0.1 * rng.normal(size=1000)))
+        >>> X[::3, 1] = np.nan
+        >>> mixture = KeOpsGaussianMixture().fit(X)
+        >>> mixture.impute([[2.0, np.nan]]).round(1)
+        array([[2., 6.]])
+        >>> draws = mixture.impute([[2.0, np.nan]], n_draws=500, random_state=0)
+        >>> draws.shape, round(float(draws[:, 0, 1].std()), 1)
+        ((500, 1, 2), 0.1)
+        """
+        check_is_fitted(self)
+        given = self.random_state if random_state is None else random_state
+        return impute(self._function, X, self.means_.shape[1], n_draws, given)
 
     # -- the value behind the attributes --------------------------------------------
 

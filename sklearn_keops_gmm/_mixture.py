@@ -363,7 +363,9 @@ default='kmeans'
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), a sequence of them, or dask
-            float32 stays float32; anything else numeric is taken as float64. A
+            float32 stays float32; anything else numeric is taken as float64. NaN, None,
+            NA and masks stand for what was not observed: the likelihood is that of
+            what was, and samples of which nothing was do not count. A
             sequence, anything with a length and items, and a large `numpy.memmap`
             are read piece by piece, once for each step, and so are the partitions
             of a dask array or data frame, where they are: persist it if it fits the

@@ -24,7 +24,6 @@ from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
     as_source,
-    to_numpy,
 )
 from sklearn_keops_gmm._fit import (
     build_problem,
@@ -269,7 +268,7 @@ default='kmeans'
         data = source.read(self, min_samples=2)
         folds: list[Fold] = []
         if self.criterion == "cv":
-            folds = _positions(self._folds(source.length(data)), sample_weight)
+            folds = _positions(self._folds(source.length(data)), data.counts)
         n_most = int(data.sample_size) // (2 * (data.points.shape[1] + 1))
         n_most = n_distinct_rows(data.points, max(1, min(self.n_components, n_most)))
         choices = [self._choose(name, n_most, data, folds) for name in self._types()]
@@ -467,11 +466,11 @@ def _tied_rows(
     return {name: column[chosen] for name, column in table.items()}
 
 
-def _positions(folds: list[Fold], sample_weight: ArrayLike | None) -> list[Fold]:
-    """Return the folds as positions among the rows that have a weight."""
-    if sample_weight is None:
+def _positions(folds: list[Fold], counts: torch.Tensor | None) -> list[Fold]:
+    """Return the folds as positions among the rows that count, (N,) bool."""
+    if counts is None:
         return folds
-    held = np.asarray(to_numpy(sample_weight)) > 0
+    held = counts.cpu().numpy()
     positions = np.cumsum(held) - 1
     return [
         (positions[train[held[train]]], positions[test[held[test]]])
@@ -485,7 +484,7 @@ def _check_folds(folds: list[Fold], n_components: int) -> None:
         for name, rows, least in (("train", train, n_components), ("test", test, 1)):
             if len(rows) < least:
                 raise ValueError(
-                    f"Fold {i} of cv has {len(rows)} rows of positive weight to {name} "
+                    f"Fold {i} of cv has {len(rows)} rows that count to {name} "
                     f"on; with n_components={n_components} it needs {least} or more."
                 )
 

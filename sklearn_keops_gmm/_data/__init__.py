@@ -20,13 +20,14 @@ from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
+from sklearn_keops_gmm._data._imputation import impute, means_given
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
-    conditional_means,
     labels,
     log_density,
+    observed,
     responsibilities,
     responsibilities_for,
 )
@@ -53,10 +54,12 @@ __all__ = [
     "check_values",
     "check_weighted_samples",
     "checked_samples",
-    "conditional_means",
     "fitted_model",
+    "impute",
     "labels",
     "log_density",
+    "means_given",
+    "observed",
     "resolve_features",
     "resolve_init_size",
     "responsibilities",

@@ -120,12 +120,13 @@ class MixtureObjective:
         """Return the entropy of the responsibilities, summed over the samples.
 
         It is what the log-likelihood exceeds that of the complete data by, whose
-        expectation the moments give.
+        expectation the moments give; of features that are missing nothing counts.
         """
         components = self.components(parameters)
         _, gradient = self.covariance.quadratic_gradient(components.factors, moments)
         distances = -(components.factors * gradient).sum()
         complete = moments.mass @ components.offsets - 0.5 * distances
+        complete = complete - moments.missing
         return moments.log_likelihood - float(complete)
 
     # -- expectation-maximisation -----------------------------------------------

@@ -83,8 +83,12 @@ def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:
 
 
 def n_distinct_rows(points: Tensor, enough: int) -> int:
-    """Return the number of distinct rows, or `enough` if there are as many."""
+    """Return the number of distinct rows, or `enough` if there are as many.
+
+    What is missing is as a value of its own.
+    """
     rows = points[:: -(-len(points) // _SAMPLE)].cpu().numpy()
+    rows = np.where(np.isnan(rows), np.inf, rows)
     if max(len(np.unique(column)) for column in rows.T) >= enough:
         return enough
     return min(enough, len(np.unique(rows, axis=0)))
@@ -139,10 +143,10 @@ class Sample:
 
     def variances(self) -> np.ndarray:
         """Return the variances of the features, (D,)."""
-        means = np.average(self._points, axis=0, weights=self._weights)
+        means = _average(self._points, self._weights)
         with np.errstate(over="ignore"):
             squares = (self._points - means) ** 2
-            variances = np.average(squares, axis=0, weights=self._weights)
+            variances = _average(squares, self._weights)
         return np.minimum(variances, np.finfo(float).max)
 
     def positive_variances(self) -> np.ndarray:
@@ -159,13 +163,23 @@ class Sample:
         per_row : float
             How many samples a row stands for.
         """
-        few = _DISTINCT * per_row * len(self._points)
         steps = np.zeros(self._points.shape[1])
         for d, column in enumerate(self._points.T):
-            values = np.unique(column)
-            if 1 < len(values) <= few:
+            observed = column[~np.isnan(column)]
+            values = np.unique(observed)
+            if 1 < len(values) <= _DISTINCT * per_row * len(observed):
                 steps[d] = _step(values)
         return steps
+
+
+def _average(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted means of columns, without what is missing; 0 of nothing."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return np.average(values, axis=0, weights=weights)
+    total = ~missing.T @ weights
+    sums = np.where(missing, 0.0, values).T @ weights
+    return np.where(total > 0, sums / np.where(total > 0, total, 1.0), 0.0)
 
 
 def _step(values: np.ndarray) -> float:

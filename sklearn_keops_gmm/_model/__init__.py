@@ -1,5 +1,10 @@
 """Values: parameters of mixtures, covariances, priors, criteria."""
 
+from sklearn_keops_gmm._model._conditionals import (
+    CONDITIONALS,
+    Conditionals,
+    conditionals_of,
+)
 from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
@@ -48,10 +53,12 @@ from sklearn_keops_gmm._model._regression import Regression
 from sklearn_keops_gmm._model._state import State
 
 __all__ = [
+    "CONDITIONALS",
     "CRITERIA",
     "LINKAGES",
     "ComponentPrice",
     "Components",
+    "Conditionals",
     "CostTerms",
     "Evaluation",
     "Evidence",
@@ -77,6 +84,7 @@ __all__ = [
     "TileFunction",
     "Unknowns",
     "UserPrior",
+    "conditionals_of",
     "indicators",
     "label_shares",
     "model_of",
