@@ -126,6 +126,20 @@ def check_answers(rng):
         compare(answers, points, weights, mixture)
 
 
+def check_components_far_apart(rng):
+    """The same of components that share a factor, one or more of them at a place."""
+    for n_features, dtype, distance in product(FEATURES, TOLERANCES, (20.0, 300.0)):
+        points, weights, mixture = draw(rng, "tied", dtype, 67, 35, n_features)
+        mixture[2][::2] += distance * rng.normal(size=mixture[2][::2].shape)
+        near = mixture[2][rng.integers(35, size=67)]
+        points = (near + points).astype(dtype)
+        answers = []
+        for mebibytes in MEBIBYTES:
+            with config_context(working_memory=mebibytes):
+                answers.append(all_of(reductions_of(points, weights), mixture))
+        compare(answers, points, weights, mixture)
+
+
 def check_ugly_numbers(rng):
     """See to it that they do no harm; what comes of them is for other tests."""
     for points, weights, mixture in cases(rng):
@@ -237,6 +251,7 @@ def main(name):
     for check, *arguments in (
         (check_arguments, module),
         (check_answers, np.random.default_rng(0)),
+        (check_components_far_apart, np.random.default_rng(3)),
         (check_ugly_numbers, np.random.default_rng(1)),
         (check_incomplete, module, np.random.default_rng(3)),
         (check_fits, np.random.default_rng(2), 2),

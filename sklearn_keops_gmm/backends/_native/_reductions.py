@@ -137,6 +137,7 @@ class NativeReductions:
         with single_thread():
             parts = map_threads(sums_of, chunks, self._points.device)
             sums = reduce(iadd, parts)
+            _native().settle(mixture, sums.numpy())
             moments = _moments(sums, components)
             return moments.from_frame(self._frame)
 
@@ -198,14 +199,7 @@ def _side_by_side(array: Tensor) -> Tensor:
 
 
 def _moments(sums: Tensor, components: Components) -> Moments:
-    """Return the moments that sums hold, one component after the other.
-
-    The log-likelihood comes last.
-    """
-    n_components, n_features = components.means.shape
-    log_likelihood = float(sums[-1])
-    mass, first, second = (
-        sums[:-1].view(n_components, -1).tensor_split((1, 1 + n_features), 1)
-    )
-    second = NATIVE_STRUCTURES[components.structure].second(second, n_features)
-    return Moments(mass[:, 0], first, second, log_likelihood)
+    """Return the moments that sums hold; the log-likelihood comes last."""
+    structure = NATIVE_STRUCTURES[components.structure]
+    moments = structure.moments(sums[:-1], *components.means.shape)
+    return Moments(*moments, float(sums[-1]))

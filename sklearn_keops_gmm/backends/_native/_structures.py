@@ -18,9 +18,17 @@ class NativeStructure(ABC):
         """Return factors of the same precisions that the loops can take."""
         return factors
 
+    def moments(
+        self, sums: Tensor, n_components: int, n_features: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return masses, first and second moments from the sums, (S,)."""
+        of_each = sums.view(n_components, -1)
+        mass, first, second = of_each.tensor_split((1, 1 + n_features), 1)
+        return mass[:, 0], first, self._second(second, n_features)
+
     @abstractmethod
-    def second(self, sums: Tensor, n_features: int) -> Tensor:
-        """Return second moments from the sums of each component, (M, S)."""
+    def _second(self, sums: Tensor, n_features: int) -> Tensor:
+        """Return second moments from those sums of each component, (M, S)."""
 
 
 class _Full(NativeStructure):
@@ -33,23 +41,33 @@ class _Full(NativeStructure):
         lower = torch.linalg.qr(factors.flip(-2).mT, mode="r").R.mT
         return lower.flip(-2, -1)
 
-    def second(self, sums: Tensor, n_features: int) -> Tensor:
+    def _second(self, sums: Tensor, n_features: int) -> Tensor:
         entries = sums.index_select(1, _entries(n_features))
         return entries.view(-1, n_features, n_features)
 
 
 class _Tied(_Full):
-    def second(self, sums: Tensor, n_features: int) -> Tensor:
-        return super().second(sums, n_features).sum(0)
+    """An upper triangle; moments of all components come one after the other."""
+
+    def moments(
+        self, sums: Tensor, n_components: int, n_features: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        sizes = n_components, n_components * n_features, n_features * n_features
+        mass, first, second = sums[: sum(sizes)].split(sizes)
+        return (
+            mass,
+            first.view(n_components, n_features),
+            second.view(n_features, n_features),
+        )
 
 
 class _Diagonal(NativeStructure):
-    def second(self, sums: Tensor, n_features: int) -> Tensor:
+    def _second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums
 
 
 class _Spherical(NativeStructure):
-    def second(self, sums: Tensor, n_features: int) -> Tensor:
+    def _second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums[:, 0]
 
 

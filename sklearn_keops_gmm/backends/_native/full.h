@@ -12,7 +12,6 @@ class Full : public Structure<T> {
     using Structure<T>::Structure;
     using Structure<T>::D;
 
-    int64_t factor_size() const override { return D * D; }
     int64_t sums_size() const override { return 1 + D + D * (D + 1) / 2; }
 
     void move(const double* shift, double* sums) const override {

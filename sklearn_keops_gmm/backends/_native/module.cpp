@@ -13,6 +13,7 @@
 
 #include "arguments.h"
 #include "incomplete.h"
+#include "kinds.h"
 #include "reductions.h"
 
 #define STRING(name) #name
@@ -69,14 +70,12 @@ PyObject* make_mixture(const std::string& name, const Argument& offsets,
                        const Argument& means, const Argument& factors) {
     const int64_t M = bounded(offsets, 1, "");
     const int64_t D = bounded(means, M, " for each component");
-    auto structure = make_structure<T>(name, D);
-    const int64_t factor_size = structure->factor_size();
-    const bool tied = name == "tied";
-    const Components components{
-        M, offsets.numbers<const double>(M), means.numbers<const double>(M * D),
-        factors.numbers<const double>(times(tied ? 1 : M, factor_size)),
-        tied ? 0 : factor_size};
-    auto mixture = std::make_unique<Mixture<T>>(std::move(structure), components);
+    const Kind<T>& kind = kind_called<T>(name);
+    const int64_t size = kind.factor_size(D);
+    auto mixture = kind.make(
+        {M, D, offsets.numbers<const double>(M), means.numbers<const double>(M * D),
+         factors.numbers<const double>(times(kind.shared ? 1 : M, size)),
+         kind.shared ? 0 : size});
     const auto destroy = [](PyObject* capsule) {
         delete static_cast<Mixture<T>*>(PyCapsule_GetPointer(capsule, NAME<T>));
     };
@@ -117,7 +116,7 @@ const Mixture<T>& mixture_in(PyObject* capsule) {
 // How many results a reduction has.
 template <class Reduction, class T>
 int64_t size_of(const Mixture<T>& mixture, int64_t n_samples) {
-    return Reduction::size(n_samples, mixture.count(), mixture.sums_size());
+    return Reduction::size(n_samples, mixture.M, mixture.sums_size());
 }
 
 // n_sums(mixture): how many numbers `moments` adds to
@@ -130,12 +129,30 @@ PyObject* n_sums(PyObject*, PyObject* capsule) {
     });
 }
 
+template <class T>
+void settle_sums(PyObject* capsule, const Argument& sums) {
+    const Mixture<T>& mixture = mixture_in<T>(capsule);
+    mixture.settle(sums.numbers<double>(size_of<Sums>(mixture, 0)));
+}
+
+// settle(mixture, sums): turn what `moments` added up into moments
+PyObject* settle(PyObject*, PyObject* args) {
+    PyObject *capsule, *sums;
+    if (!PyArg_ParseTuple(args, "OO:settle", &capsule, &sums)) return nullptr;
+    return guarded([&] {
+        const bool narrow = PyCapsule_IsValid(capsule, NAME<float>);
+        const auto settle_one = narrow ? settle_sums<float> : settle_sums<double>;
+        settle_one(capsule, {"sums", sums, PyBUF_WRITABLE});
+        Py_RETURN_NONE;
+    });
+}
+
 template <class Reduction, class T>
 void run(PyObject* capsule, const Argument& centre, double scale,
          const Argument& points, const Argument& weights, int64_t tile_bytes,
          const Argument& out) {
     const Mixture<T>& mixture = mixture_in<T>(capsule);
-    const int64_t D = mixture.n_features(), n_samples = points.size() / D;
+    const int64_t D = mixture.D, n_samples = points.size() / D;
     const Samples<T> samples{
         points.numbers<const T>(n_samples * D),
         weights.is_none() ? nullptr : weights.numbers<const T>(n_samples), n_samples,
@@ -247,6 +264,7 @@ PyMethodDef methods[] = {
     {"responsibilities", reduction<Responsibilities>, METH_VARARGS, nullptr},
     {"moments", reduction<Sums>, METH_VARARGS, nullptr},
     {"incomplete_moments", incomplete_moments, METH_VARARGS, nullptr},
+    {"settle", settle, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef module = {
     PyModuleDef_HEAD_INIT, NAME_OF(MODULE), nullptr, 0, methods, nullptr, nullptr,

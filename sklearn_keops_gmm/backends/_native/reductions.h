@@ -34,15 +34,16 @@ class Tiles {
     Tiles(const Samples<T>& samples, const Mixture<T>& mixture, int64_t fit)
         : samples(samples),
           mixture(mixture),
-          rows(mixture.n_features() + MAX_BLOCK),
+          rows(mixture.D + MAX_BLOCK),
           most(std::min(vectors_of_tile(fit), vectors_of(samples.count))),
           coordinates(rows * most),
-          logits(mixture.count() * most),
+          logits(mixture.M * most),
           maxima(most),
           totals(most),
           weights(most),
           scratch((rows + 2 * MAX_BLOCK) * most),
-          tile{0, coordinates, maxima, scratch} {}
+          group(rows * GROUP),
+          tile{0, coordinates, maxima, scratch, group} {}
 
     // Continues with the next samples, if there are any.
     bool next() {
@@ -62,9 +63,9 @@ class Tiles {
     void exponentiate() {
         V* part = scratch;  // of few terms, for the rounding of a sum of many
         std::fill(totals + 0, totals + n, V{});
-        for (int64_t first = 0; first < mixture.count(); first += TERMS) {
+        for (int64_t first = 0; first < mixture.M; first += TERMS) {
             std::fill(part, part + n, V{});
-            const int64_t end = std::min(first + TERMS, mixture.count());
+            const int64_t end = std::min(first + TERMS, mixture.M);
             for (int64_t j = first; j < end; j++)
                 for (int64_t i = 0; i < n; i++)
                     part[i] += row(j)[i] = exp2<T>(row(j)[i] - maxima[i]);
@@ -103,10 +104,10 @@ class Tiles {
     // Writes responsibilities, (count, M), of samples without weights.
     void responsibilities(T* out) {
         scale();
-        for (int64_t j = 0; j < mixture.count(); j++) {
+        for (int64_t j = 0; j < mixture.M; j++) {
             const T* unscaled = reinterpret_cast<const T*>(row(j));
             for (int64_t i = 0; i < count; i++)
-                out[i * mixture.count() + j] = unscaled[i] * numbers(totals)[i];
+                out[i * mixture.M + j] = unscaled[i] * numbers(totals)[i];
         }
     }
 
@@ -114,7 +115,7 @@ class Tiles {
     void labels(int64_t* out) {
         Integers<T>* best = reinterpret_cast<Integers<T>*>(totals + 0);
         std::fill(best, best + n, Integers<T>{});
-        for (int64_t j = mixture.count(); j-- > 0;) {
+        for (int64_t j = mixture.M; j-- > 0;) {
             const Integers<T> label = Integers<T>{} + static_cast<Integer<T>>(j);
             for (int64_t i = 0; i < n; i++)
                 best[i] = row(j)[i] == maxima[i] ? label : best[i];
@@ -129,7 +130,7 @@ class Tiles {
     }
 
     int64_t vectors_of_tile(int64_t fit) const {
-        const int64_t columns = mixture.count() + rows;
+        const int64_t columns = mixture.M + rows;
         const int64_t best = std::clamp(TILE_BYTES / columns, MIN_ROW, MAX_ROW);
         // All the arrays below: coordinates are there twice.
         const int64_t row = std::min(best, fit / (columns + rows + 2 * MAX_BLOCK + 3));
@@ -143,7 +144,7 @@ class Tiles {
 
     // Reads samples, moves them into the frame, and turns rows into columns.
     void read() {
-        const int64_t D = mixture.n_features();
+        const int64_t D = mixture.D;
         const T* points = samples.points + start * D;
         const double unit = 1 / samples.scale;
         std::fill(coordinates + 0, coordinates + rows * n, V{});
@@ -175,7 +176,7 @@ class Tiles {
     const Mixture<T>& mixture;
     const int64_t rows;
     const int64_t most;
-    const Array<V> coordinates, logits, maxima, totals, weights, scratch;
+    const Array<V> coordinates, logits, maxima, totals, weights, scratch, group;
     Tile<T> tile;
     int64_t n = 0;
 };
@@ -187,8 +188,6 @@ struct OfSamples {
     static int64_t size(int64_t n_samples, int64_t, int64_t) {
         return n_samples;
     }
-    template <class T>
-    static void finish(const Mixture<T>&, void*) {}
 };
 
 struct LogDensity : OfSamples {
@@ -215,27 +214,23 @@ struct Responsibilities : OfSamples {
     template <class T>
     static void add(Tiles<T>& tile, const Mixture<T>& mixture, T* out) {
         tile.exponentiate();
-        tile.responsibilities(out + tile.start * mixture.count());
+        tile.responsibilities(out + tile.start * mixture.M);
     }
 };
 
-// Adds to the moments, (M, S), and to the log-likelihood that is kept after them.
+// Adds to the sums for the moments, and to the log-likelihood that is kept after them.
 struct Sums {
     template <class T>
     using Result = double;
     // Does not overflow: the mixture has as many numbers.
-    static int64_t size(int64_t, int64_t n_components, int64_t n_sums) {
-        return n_components * n_sums + 1;
+    static int64_t size(int64_t, int64_t, int64_t n_sums) {
+        return n_sums + 1;
     }
     template <class T>
     static void add(Tiles<T>& tile, const Mixture<T>& mixture, double* sums) {
         tile.exponentiate();
-        sums[mixture.count() * mixture.sums_size()] += tile.log_likelihood();
+        sums[mixture.sums_size()] += tile.log_likelihood();
         tile.add_moments(sums);
-    }
-    template <class T>
-    static void finish(const Mixture<T>& mixture, double* sums) {
-        mixture.settle(sums);
     }
 };
 
@@ -250,11 +245,10 @@ Result of_nan(int64_t component) {
 template <class Reduction, class T, class Result>
 void reduce(const Samples<T>& samples, const Mixture<T>& mixture, int64_t fit,
             int64_t size, Result* out) {
-    if (mixture.first_nan() < mixture.count()) {
+    if (mixture.first_nan() < mixture.M) {
         std::fill_n(out, size, of_nan<Result>(mixture.first_nan()));
         return;
     }
     Tiles<T> tiles(samples, mixture, fit);
     while (tiles.next()) Reduction::add(tiles, mixture, out);
-    Reduction::finish(mixture, out);
 }

@@ -17,8 +17,7 @@ class Scales final : public Structure<T> {
         : Structure<T>(n_features), rows(padded(n_features, B)) {}
 
     int64_t width() const override { return 1 + 2 * rows; }
-    int64_t factor_size() const override { return spherical ? 1 : D; }
-    int64_t sums_size() const override { return 1 + D + factor_size(); }
+    int64_t sums_size() const override { return 1 + D + (spherical ? 1 : D); }
 
     void pack(double offset, const double* mean, const double* factor, double unit,
               T* packed) const override {

@@ -30,6 +30,7 @@ struct Tile {
     const Vector<T>* coordinates;  // (D + MAX_BLOCK, n)
     Vector<T>* maximum;            // (n): the largest log-density so far
     Vector<T>* scratch;            // (D + 3 MAX_BLOCK, n)
+    Vector<T>* group;              // (D + MAX_BLOCK, GROUP)
 };
 
 // A component is kept as `width` numbers: offset, mean, factor. Its log-densities
@@ -45,9 +46,7 @@ class Structure {
     virtual int64_t width() const = 0;
     virtual void pack(double offset, const double* mean, const double* factor,
                       double unit, T* packed) const = 0;
-    // How many numbers `factor` has, and how many sums the moments are: the mass, the
-    // first moments and the second ones.
-    virtual int64_t factor_size() const = 0;
+    // How many sums the moments are: the mass, the first moments and the second ones.
     virtual int64_t sums_size() const = 0;
 
     // Writes the log-densities of `count` components, (M, n), and raises the maximum.

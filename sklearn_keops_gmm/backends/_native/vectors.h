@@ -86,6 +86,26 @@ inline Vector<T> pick(Vector<T> a, Vector<T> b) {
 #endif
 }
 
+// Exchanges the squares of `S` x `S` numbers above and below the diagonals of blocks.
+template <class T, int S, size_t... I>
+inline void exchange(Vector<T>& a, Vector<T>& b, std::index_sequence<I...>) {
+    constexpr int L = LANES<T>;
+    const Vector<T> upper = pick<T, (I & S ? L + I - S : I)...>(a, b);
+    b = pick<T, (I & S ? L + I : I + S)...>(a, b);
+    a = upper;
+}
+
+// Turns rows of a square of numbers into its columns.
+template <class T, int S = 1>
+inline void transpose(Vector<T> (&rows)[LANES<T>]) {
+    if constexpr (S < LANES<T>) {
+        constexpr auto lanes = std::make_index_sequence<LANES<T>>();
+        UNROLL for (int k = 0; k < LANES<T>; k++)
+            if (!(k & S)) exchange<T, S>(rows[k], rows[k + S], lanes);
+        transpose<T, 2 * S>(rows);
+    }
+}
+
 // Returns the sums of pairs of the B / 2 numbers in each block of two vectors' B.
 template <class T, int B, size_t... I>
 inline Vector<T> fold(Vector<T> a, Vector<T> b, std::index_sequence<I...>) {

@@ -1,0 +1,52 @@
+// Components that have a factor each.
+#pragma once
+
+#include <memory>
+
+#include "mixture.h"
+
+template <class T>
+class Separate final : public Mixture<T> {
+  public:
+    using Mixture<T>::M;
+    using Mixture<T>::D;
+
+    Separate(std::unique_ptr<const Structure<T>> of, const Components& given)
+        : Mixture<T>(given.count, given.n_features),
+          structure(std::move(of)),
+          packed(times(M, structure->width())),
+          shifts(M * D) {
+        for (int64_t j = 0; j < M; j++) {
+            T* component = packed + j * structure->width();
+            structure->pack(given.offsets[j] * to_base_2(), given.mean(j),
+                            given.factor(j), unit_of_base_2(), component);
+            for (int64_t a = 0; a < D; a++)
+                shifts[j * D + a] = component[1 + a] - given.mean(j)[a];
+        }
+        nan = first_with_nan<T>(packed, M, structure->width());
+    }
+
+    int64_t first_nan() const override { return nan; }
+    int64_t sums_size() const override { return M * structure->sums_size(); }
+
+    void log_densities(const Tile<T>& tile, Vector<T>* out) const override {
+        structure->log_densities(packed, M, tile, out);
+    }
+
+    // About the means as they were rounded.
+    void add_moments(const Tile<T>& tile, Vector<T>* unscaled, const Vector<T>* scale,
+                     double* sums) const override {
+        structure->add_moments(packed, M, tile, unscaled, scale, sums);
+    }
+
+    void settle(double* sums) const override {
+        for (int64_t j = 0; j < M; j++)
+            structure->move(shifts + j * D, sums + j * structure->sums_size());
+    }
+
+  private:
+    const std::unique_ptr<const Structure<T>> structure;
+    const Array<T> packed;
+    const Array<double> shifts;  // (M, D): from the means as given to the rounded ones
+    int64_t nan;
+};
