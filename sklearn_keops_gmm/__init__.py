@@ -17,6 +17,7 @@ from sklearn_keops_gmm._display import (
 from sklearn_keops_gmm._interop import publish
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
+from sklearn_keops_gmm._model import MixtureSummary
 from sklearn_keops_gmm._sparsity_path import SparsityPath, sparsity_path
 
 __version__ = "0.1.0.dev0"
@@ -28,6 +29,7 @@ __all__ = [
     "MergeDisplay",
     "MixtureClustering",
     "MixtureDisplay",
+    "MixtureSummary",
     "SparsityPath",
     "SparsityPathDisplay",
     "sparsity_path",

@@ -34,6 +34,7 @@ from sklearn_keops_gmm._data import (
     resolve_features,
     responsibilities,
     responsibilities_for,
+    summarise,
     to_numpy,
     to_tensor,
 )
@@ -43,7 +44,7 @@ from sklearn_keops_gmm._interop import (
     to_sklearn,
     to_state,
 )
-from sklearn_keops_gmm._model import GaussianMixtureModel
+from sklearn_keops_gmm._model import GaussianMixtureModel, MixtureSummary
 from sklearn_keops_gmm.backends import single_thread
 
 Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
@@ -308,6 +309,48 @@ class FittedMixture(DensityMixin, PackageEstimator):
         """
         mean, total = self._score(X, sample_weight)
         return -2 * total * mean + self._model().n_parameters * 2.0
+
+    @single_thread()
+    def summary(
+        self, X: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> MixtureSummary:
+        """Return what was found as a table that can be read.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask, \
+default=None
+            With samples the summary has counts, the log-likelihood, AIC, BIC and ICL.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples.
+
+        Returns
+        -------
+        summary : MixtureSummary
+            It prints, also as HTML, and has `to_frame()`.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `X` or `sample_weight` is unusable.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixtureCV
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.concatenate([rng.normal(c, 1, (500, 2)) for c in (-5, 0, 5)])
+        >>> KeOpsGaussianMixtureCV(random_state=0).fit(X).summary().n_components
+        3
+        """
+        check_is_fitted(self)
+        return summarise(self, self, X, sample_weight, **self._beside())
+
+    def _beside(self) -> dict[str, Any]:
+        """Return what a summary tells beside the mixture."""
+        return {}
 
     def to_sklearn(self) -> GaussianMixture:
         """Return a fitted scikit-learn mixture with the same attributes.

@@ -31,6 +31,7 @@ from sklearn_keops_gmm._data._query import (
     responsibilities_for,
 )
 from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
+from sklearn_keops_gmm._data._summary import summarise
 
 __all__ = [
     "SOURCES",
@@ -61,6 +62,7 @@ __all__ = [
     "resolve_init_size",
     "responsibilities",
     "responsibilities_for",
+    "summarise",
     "to_numpy",
     "to_tensor",
 ]

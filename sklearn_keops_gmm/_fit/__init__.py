@@ -1,9 +1,17 @@
 """A fit: the objective, where it starts, and how it runs."""
 
-from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks
+from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks, PathTasks
+from sklearn_keops_gmm._fit._folds import (
+    Fold,
+    check_folds,
+    make_folds,
+    rows_of,
+    rows_with_weight,
+)
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import Running, about
+from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
     warn_of_large_ridge,
@@ -17,6 +25,7 @@ from sklearn_keops_gmm._fit._run import (
     solve,
     starting_point,
 )
+from sklearn_keops_gmm._fit._verbose import PathReporter
 from sklearn_keops_gmm._fit._warnings import warn_user
 
 __all__ = [
@@ -24,13 +33,21 @@ __all__ = [
     "CallbackSupport",
     "FitProblem",
     "FitTasks",
+    "Fold",
     "MixtureObjective",
+    "PathProgress",
+    "PathReporter",
+    "PathTasks",
     "Running",
     "WarmStart",
     "about",
     "build_problem",
+    "check_folds",
+    "make_folds",
     "makes_moves",
     "n_distinct_rows",
+    "rows_of",
+    "rows_with_weight",
     "solve",
     "starting_point",
     "warn_of_large_ridge",

@@ -1,6 +1,6 @@
 """Values: parameters of mixtures, covariances, priors, criteria."""
 
-from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
+from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence, comparison_table
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
@@ -43,10 +43,17 @@ from sklearn_keops_gmm._model._priors import (
     UserPrior,
 )
 from sklearn_keops_gmm._model._regression import Regression
+from sklearn_keops_gmm._model._summary import (
+    Comparison,
+    MixtureSummary,
+    SampleSummary,
+)
+from sklearn_keops_gmm._model._weak_components import say_weak, weak_components
 
 __all__ = [
     "CRITERIA",
     "LINKAGES",
+    "Comparison",
     "Components",
     "CostTerms",
     "Evaluation",
@@ -57,6 +64,7 @@ __all__ = [
     "Leap",
     "MergeTree",
     "MixtureParameters",
+    "MixtureSummary",
     "Moments",
     "PooledCovariances",
     "Prior",
@@ -65,6 +73,7 @@ __all__ = [
     "Regression",
     "Ridge",
     "Rounding",
+    "SampleSummary",
     "SolverResult",
     "SparsityPrior",
     "Structure",
@@ -72,6 +81,7 @@ __all__ = [
     "TileFunction",
     "Unknowns",
     "UserPrior",
+    "comparison_table",
     "indicators",
     "label_shares",
     "model_of",
@@ -79,8 +89,10 @@ __all__ = [
     "power_of_two",
     "products",
     "reach_of_most",
+    "say_weak",
     "select_components",
     "split_component",
     "unit_of",
+    "weak_components",
     "without_components",
 ]

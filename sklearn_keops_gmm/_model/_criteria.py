@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.stats import rankdata
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -69,3 +72,26 @@ def lic(evidence: Evidence) -> float:
 
 
 CRITERIA: dict[str, Callable[[Evidence], float]] = {"lic": lic, "bic": bic, "icl": icl}
+
+
+def comparison_table(
+    compared: list[tuple[str, Evidence]], criterion: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return a row for each mixture that was compared, as columns.
+
+    Parameters
+    ----------
+    compared : list of (str, Evidence)
+        Covariance types, and what was found with them.
+    criterion : ndarray of shape (n_compared,)
+        The lower the better.
+    """
+    types, evidence = zip(*compared, strict=True)
+    return {
+        "covariance_type": np.array(types),
+        "n_components": np.array([e.n_components for e in evidence]),
+        "n_parameters": np.array([e.n_parameters for e in evidence]),
+        "log_likelihood": np.array([e.log_likelihood for e in evidence]),
+        "criterion": criterion,
+        "rank": rankdata(criterion, method="min").astype(int),
+    }
