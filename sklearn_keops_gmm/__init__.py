@@ -10,8 +10,10 @@ import sys
 from sklearn_keops_gmm._clustering import MixtureClustering
 from sklearn_keops_gmm._display import (
     CostDisplay,
+    CriterionDisplay,
     MergeDisplay,
     MixtureDisplay,
+    PairsDisplay,
     SparsityPathDisplay,
 )
 from sklearn_keops_gmm._interop import publish
@@ -24,12 +26,14 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "CostDisplay",
+    "CriterionDisplay",
     "KeOpsGaussianMixture",
     "KeOpsGaussianMixtureCV",
     "MergeDisplay",
     "MixtureClustering",
     "MixtureDisplay",
     "MixtureSummary",
+    "PairsDisplay",
     "SparsityPath",
     "SparsityPathDisplay",
     "sparsity_path",
