@@ -43,7 +43,7 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
-from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS, evaluate
+from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 
 # One of the package's own types, or one that was registered.
 CovarianceType = (
@@ -61,11 +61,15 @@ def _has_steps(mixture: Any) -> bool:
     return True
 
 
-def _description(
+def description(
     task: FitProblem, data: Data, parameters: MixtureParameters
 ) -> dict[str, Any]:
     """Return the attributes of a mixture that was fitted to `data`."""
-    return attributes_of(task.model(parameters), data.kind, data.points.dtype)
+    kind, dtype = data.kind, data.points.dtype
+    return attributes_of(task.model(parameters), kind, dtype) | {
+        "reg_covar_": kind.wrap(task.ridge, dtype),
+        "covariance_pooling_": task.pooling,
+    }
 
 
 class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
@@ -407,7 +411,7 @@ default='kmeans'
             past = self._past(data.points.shape[1])
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
-            describe = partial(_description, task, data)
+            describe = partial(description, task, data)
             tasks.describe(describe)
             tasks.begin(X, y, sample_weight, source.length(data))
             best = solve(self, task, past, tasks)
@@ -457,10 +461,8 @@ default='kmeans'
 
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
-        state = evaluate(task.objective, result.parameters)
-        self.__dict__.update(_description(task, data, result.parameters))
-        self.reg_covar_ = data.kind.wrap(task.ridge, data.points.dtype)
-        self.covariance_pooling_ = task.pooling
+        state = task.objective.evaluate(result.parameters)
+        self.__dict__.update(description(task, data, result.parameters))
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
@@ -552,11 +554,11 @@ default='kmeans'
         n_before = memory.get("n_samples", 0.0)
         task = build_problem(self, data, n_before)
         n_steps = memory.get("n_steps", 0) + 1
-        state = evaluate(task.objective, parameters)
+        state = task.objective.evaluate(parameters)
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
         running = self._running(parameters, memory)
         running = running.stepped(state.moments, task.objective, rate)
-        self.__dict__.update(_description(task, data, running.parameters))
+        self.__dict__.update(description(task, data, running.parameters))
         past = n_steps > 1
         bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
         self.lower_bounds_ = [*bounds, state.log_likelihood]

@@ -12,21 +12,21 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from sklearn_keops_gmm._base import attributes_of
 from sklearn_keops_gmm._data import Data, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
     build_problem,
     n_distinct_rows,
     starting_point,
 )
-from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
+from sklearn_keops_gmm._mixture import KeOpsGaussianMixture, description
 from sklearn_keops_gmm._model import (
     Evidence,
     MixtureParameters,
     SparsityPrior,
+    State,
 )
 from sklearn_keops_gmm.backends import single_thread
-from sklearn_keops_gmm.solvers import SolverSettings, State, evaluate, homotopy, refine
+from sklearn_keops_gmm.solvers import SolverSettings, homotopy, refine
 
 # So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
 # path; and no member gains so many times as much when it converges.
@@ -358,10 +358,8 @@ class Path:
     def has_converged(self, member: Member) -> bool:
         """Tell whether another iteration would gain less than the tolerance."""
         objective, state = self.task.objective, member.state
-        following = objective.maximize(
-            state.moments, state.parameters, extinguish=False
-        )
-        return state.cost - evaluate(objective, following).cost < self.tol
+        following = objective.evaluate(objective.maximize(state))
+        return state.cost - following.cost < self.tol
 
     def _settings(self, tol: float) -> SolverSettings:
         mixture = self.mixture
@@ -414,10 +412,7 @@ def _fitted(
     # A copy, as a clone takes longer than the fit of a small mixture.
     fitted: KeOpsGaussianMixture = copy(path.mixture)
     fitted.sparsity = sparsity
-    model, dtype = path.task.model(member.parameters), data.points.dtype
-    fitted.__dict__.update(attributes_of(model, data.kind, dtype))
-    fitted.reg_covar_ = data.kind.wrap(path.task.ridge, dtype)
-    fitted.covariance_pooling_ = path.task.pooling
+    fitted.__dict__.update(description(path.task, data, member.parameters))
     fitted.converged_, fitted.n_iter_ = True, 0
     fitted.costs_, fitted.lower_bounds_ = [], []
     fitted.cost_ = sparsity * member.unit_penalty + member.state.cost

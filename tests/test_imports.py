@@ -264,6 +264,18 @@ def test_files_are_short(folder, most):
     assert {path for path, length in lengths.items() if length > most} == set()
 
 
+def test_solvers_ask_for_little():
+    """What a solver may ask of the objective can be held in the head."""
+    tree = tree_of(f"{PACKAGE}.solvers._protocol")
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    counts = {
+        node.name: sum(isinstance(member, ast.FunctionDef) for member in node.body)
+        for node in classes
+    }
+    assert 0 < counts["Objective"] <= 10
+    assert max(counts.values()) <= 10
+
+
 def test_import_is_light_and_silent():
     code = (
         f"import sys, {PACKAGE}; "

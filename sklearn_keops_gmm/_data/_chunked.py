@@ -146,6 +146,9 @@ class PartedReductions:
     data : PartedData
     """
 
+    in_memory = False
+    sample_weight = None
+
     def __init__(self, some: Reductions, data: PartedData) -> None:
         self._some = some
         self._data = data
@@ -163,6 +166,10 @@ class PartedReductions:
         # These coordinates do for components of any structure.
         factory = self._some.factory("full")
         return factory(points[back], None if weights is None else weights[back])
+
+    def reweighted(self, weights: Tensor) -> Reductions:
+        """Raise: the rows are read anew each time, with weights of their own."""
+        raise NotImplementedError("Rows that are not held have no other weights.")
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return how to make reductions over other points, computed alike."""

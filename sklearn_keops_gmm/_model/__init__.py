@@ -14,6 +14,7 @@ from sklearn_keops_gmm._model._linkage import (
 from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
     neighbouring_pairs,
+    neighbouring_pairs_of,
     select_components,
     split_component,
     without_components,
@@ -43,6 +44,7 @@ from sklearn_keops_gmm._model._priors import (
     UserPrior,
 )
 from sklearn_keops_gmm._model._regression import Regression
+from sklearn_keops_gmm._model._state import State
 from sklearn_keops_gmm._model._summary import (
     Comparison,
     MixtureSummary,
@@ -76,6 +78,7 @@ __all__ = [
     "SampleSummary",
     "SolverResult",
     "SparsityPrior",
+    "State",
     "Structure",
     "Targets",
     "TileFunction",
@@ -86,6 +89,7 @@ __all__ = [
     "label_shares",
     "model_of",
     "neighbouring_pairs",
+    "neighbouring_pairs_of",
     "power_of_two",
     "products",
     "reach_of_most",

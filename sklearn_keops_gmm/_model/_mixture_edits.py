@@ -63,10 +63,17 @@ def neighbouring_pairs(means: Tensor) -> Tensor:
     n_components = len(means)
     if n_components <= _ALL_PAIRS:
         return torch.combinations(torch.arange(n_components, device=means.device))
+    return neighbouring_pairs_of(torch.arange(n_components, device=means.device), means)
+
+
+def neighbouring_pairs_of(chosen: Tensor, means: Tensor) -> Tensor:
+    """Return pairs of some components, (K,), and the means close to them, (P, 2)."""
     spread = means.std(0).clamp_min(torch.finfo(means.dtype).tiny)
-    distances = torch.cdist(means / spread, means / spread)
-    near = distances.topk(_NEAR + 1, largest=False).indices[:, 1:]  # (M, near)
-    rows = torch.arange(n_components, device=means.device)[:, None].expand_as(near)
-    pairs = torch.stack((rows, near), -1).reshape(-1, 2).sort(1).values
+    scaled = means / spread
+    distances = torch.cdist(scaled[chosen], scaled)
+    n_near = min(_NEAR + 1, len(means))
+    near = distances.topk(n_near, largest=False).indices[:, 1:]  # (K, near)
+    pairs = torch.stack((chosen[:, None].expand_as(near), near), -1)
+    pairs = pairs.reshape(-1, 2).sort(1).values
     # Where means coincide the nearest need not be the component itself.
     return pairs[pairs[:, 0] < pairs[:, 1]].unique(dim=0)

@@ -6,6 +6,7 @@ matrices tile by tile and works everywhere; ``"keops"`` compiles one kernel per
 formula, number of features and dtype.
 """
 
+from sklearn_keops_gmm.backends._beside import Beside
 from sklearn_keops_gmm.backends._choice import BACKENDS, choose_backend, get_backend
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
@@ -13,6 +14,7 @@ from sklearn_keops_gmm.backends._protocol import Backend, Reductions, Reductions
 __all__ = [
     "BACKENDS",
     "Backend",
+    "Beside",
     "Reductions",
     "ReductionsFactory",
     "choose_backend",

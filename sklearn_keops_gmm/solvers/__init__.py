@@ -6,7 +6,7 @@ never learns which backend, device or covariance structure answers.
 """
 
 from sklearn_keops_gmm.solvers._adam import adam
-from sklearn_keops_gmm.solvers._descent import State, check_finite, evaluate
+from sklearn_keops_gmm.solvers._descent import check_finite
 from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
 from sklearn_keops_gmm.solvers._holding import holding
 from sklearn_keops_gmm.solvers._homotopy import homotopy, refine
@@ -25,11 +25,9 @@ __all__ = [
     "OnStep",
     "Solver",
     "SolverSettings",
-    "State",
     "adam",
     "check_finite",
     "em",
-    "evaluate",
     "holding",
     "homotopy",
     "lbfgs",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
-from sklearn_keops_gmm._model import MixtureParameters
-from sklearn_keops_gmm.solvers._descent import State, evaluate, renewed
+from sklearn_keops_gmm._model import MixtureParameters, State
+from sklearn_keops_gmm.solvers._local import merge_best
 from sklearn_keops_gmm.solvers._moves import Search
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
 
@@ -15,6 +15,9 @@ _RENEWALS = 30
 # So many mergers are tried, the best by their estimates, for so many EM steps: what
 # more of either gains is below what the next merger changes.
 _N_CANDIDATES, _TRIAL_STEPS = 2, 2
+# Of more components mergers are tried on the samples that they touch. A stretch of EM on
+# all samples follows when one in so many is gone.
+_FEW, _STRETCH = 16, 5
 
 
 def homotopy(
@@ -38,16 +41,44 @@ def homotopy(
         is left to gain.
     """
     search = Search(objective, settings)
-    chain = [evaluate(objective, objective.renewed(start) or start)]
+    chain = [objective.evaluate(objective.hold(start) or start)]
     while True:
         search.settle(chain, settings.tol)
-        state = renewed(objective, chain[-1]) or chain[-1]
+        state = objective.renewed(chain[-1]) or chain[-1]
         yield state
+        locally = yield from _merge_locally(objective, state, settings)
+        if locally is not None:
+            chain = [locally]
+            continue
         unions = search.unions(state, _N_CANDIDATES)
         trials = search.trials(unions, n_steps=_TRIAL_STEPS)
         if not trials:
             return
         chain = min(trials, key=lambda trial: trial[-1].cost)
+
+
+def _merge_locally(
+    objective: Objective, state: State, settings: SolverSettings
+) -> Generator[State, None, State | None]:
+    """Yield mixtures that mergers of few of many components lead to.
+
+    Returns
+    -------
+    state : State or None
+        The last of them, on all samples; None where nothing is to be gained by looking
+        at a part of them.
+    """
+    field = objective.edits.field(state) if state.n_components > _FEW else None
+    if field is None:
+        return None
+    for n_left in reversed(range(state.n_components // _STRETCH)):
+        merged = merge_best(field, settings)
+        if merged is None:
+            return None
+        field = merged
+        if n_left > 0:
+            yield field.state
+    return objective.evaluate(field.state.parameters)
 
 
 def refine(
@@ -71,7 +102,7 @@ def refine(
     chain = [state]
     for _ in range(_RENEWALS):
         converged = search.settle(chain, settings.tol, target)
-        following = renewed(objective, chain[-1]) if converged else None
+        following = objective.renewed(chain[-1]) if converged else None
         if following is None:
             break
         chain = [following]

@@ -18,14 +18,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import MixtureParameters, SolverResult
-from sklearn_keops_gmm.solvers._descent import (
-    State,
-    advance,
-    evaluate,
-    rises,
-    settle,
-)
+from sklearn_keops_gmm._model import MixtureParameters, SolverResult, State
+from sklearn_keops_gmm.solvers._descent import advance, rises, settle
 from sklearn_keops_gmm.solvers._protocol import (
     Objective,
     OnStep,
@@ -61,9 +55,9 @@ def improve(
     if settings.max_iter == 0:
         return result
     search = Search(objective, settings)
-    chain = [evaluate(objective, result.parameters)]
+    chain = [objective.evaluate(result.parameters)]
     converged = search.descend(chain)
-    for _ in range(_ROUNDS * objective.n_components):
+    for _ in range(_ROUNDS * objective.edits.n_components):
         better = search.try_splits(chain[-1]) if converged else []
         if not better:
             break
@@ -107,29 +101,27 @@ class Search:
     def splits(self, state: State) -> Iterator[Candidate]:
         """Split one of the heaviest components, after merging the best pair or not."""
         wholes = [merged for merged in map(_made, self.unions(state, 1)) if merged]
-        if state.n_components < self.objective.n_components:
+        if state.n_components < self.objective.edits.n_components:
             wholes.append(state.parameters)
         for whole in wholes:
             for j in whole.weights.argsort(descending=True)[:_N_CANDIDATES].tolist():
-                yield partial(self.objective.split, whole, j)
+                yield partial(self.objective.edits.split, whole, j)
 
     def _ranked_pairs(self, state: State) -> tuple[Tensor, Tensor]:
         """Return pairs of components, (P, 2), and what merging changes, (P,)."""
         if state.n_components == 1:
             return torch.empty((0, 2), dtype=torch.int64), torch.empty(0)
-        pairs, losses, decreases = self.objective.merger_estimates(
-            state.moments, state.parameters
-        )
+        pairs, losses, decreases = self.objective.edits.merger_estimates(state)
         changes, order = (losses - decreases).sort(stable=True)
         return pairs[order], changes
 
     def _merged(self, state: State, pairs: Tensor) -> MixtureParameters:
-        return self.objective.merged(state.moments, state.parameters, pairs)
+        return self.objective.edits.merged(state, pairs)
 
     def _without(self, state: State, j: int) -> MixtureParameters:
         dropped = torch.zeros_like(state.parameters.weights, dtype=torch.bool)
         dropped[j] = True
-        return self.objective.without(state.parameters, dropped)
+        return self.objective.edits.without(state.parameters, dropped)
 
     # -- what comes of them -----------------------------------------------------------
 
@@ -175,8 +167,7 @@ class Search:
             if better or not trials:
                 return better
             state = min((trial[-1] for trial in trials), key=lambda state: state.cost)
-            penalty = self.objective.penalty(state.parameters)
-            if state.cost - penalty + self.objective.least_penalty >= target:
+            if self.objective.edits.least_penalty - state.log_likelihood >= target:
                 break
         return []
 
@@ -202,7 +193,7 @@ class Search:
 
     def _trial(self, candidate: Candidate, target: float, n_steps: int) -> list[State]:
         try:
-            chain = [evaluate(self.objective, candidate())]
+            chain = [self.objective.evaluate(candidate())]
             while len(chain) <= n_steps and chain[-1].cost >= target:
                 chain.append(advance(self.objective, chain[-1]))
         except ValueError:
