@@ -19,12 +19,13 @@ from sklearn_keops_gmm._display import (
 from sklearn_keops_gmm._interop import publish
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
-from sklearn_keops_gmm._model import MixtureSummary
+from sklearn_keops_gmm._model import BootstrapResult, MixtureSummary, StandardErrors
 from sklearn_keops_gmm._sparsity_path import SparsityPath, sparsity_path
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BootstrapResult",
     "CostDisplay",
     "CriterionDisplay",
     "KeOpsGaussianMixture",
@@ -36,6 +37,7 @@ __all__ = [
     "PairsDisplay",
     "SparsityPath",
     "SparsityPathDisplay",
+    "StandardErrors",
     "sparsity_path",
 ]
 

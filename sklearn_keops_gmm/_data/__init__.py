@@ -20,6 +20,7 @@ from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
+from sklearn_keops_gmm._data._information import find_standard_errors
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
@@ -55,6 +56,7 @@ __all__ = [
     "check_weighted_samples",
     "checked_samples",
     "conditional_means",
+    "find_standard_errors",
     "fitted_model",
     "labels",
     "log_density",

@@ -17,6 +17,7 @@ from sklearn_keops_gmm._fit._regularization import (
     warn_of_large_ridge,
     warn_of_weak_components,
 )
+from sklearn_keops_gmm._fit._resampling import bootstrap
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
     WarmStart,
@@ -41,6 +42,7 @@ __all__ = [
     "Running",
     "WarmStart",
     "about",
+    "bootstrap",
     "build_problem",
     "check_folds",
     "make_folds",

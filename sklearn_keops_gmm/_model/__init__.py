@@ -1,9 +1,19 @@
 """Values: parameters of mixtures, covariances, priors, criteria."""
 
 from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence, comparison_table
+from sklearn_keops_gmm._model._errors import (
+    BootstrapResult,
+    StandardErrors,
+    matched,
+    standard_errors_of,
+)
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._information import (
+    ComponentCoordinates,
+    InformationSums,
+)
 from sklearn_keops_gmm._model._linkage import (
     LINKAGES,
     TileFunction,
@@ -55,13 +65,16 @@ from sklearn_keops_gmm._model._weak_components import say_weak, weak_components
 __all__ = [
     "CRITERIA",
     "LINKAGES",
+    "BootstrapResult",
     "Comparison",
+    "ComponentCoordinates",
     "Components",
     "CostTerms",
     "Evaluation",
     "Evidence",
     "Frame",
     "GaussianMixtureModel",
+    "InformationSums",
     "LazyParameters",
     "Leap",
     "MergeTree",
@@ -78,6 +91,7 @@ __all__ = [
     "SampleSummary",
     "SolverResult",
     "SparsityPrior",
+    "StandardErrors",
     "State",
     "Structure",
     "Targets",
@@ -87,6 +101,7 @@ __all__ = [
     "comparison_table",
     "indicators",
     "label_shares",
+    "matched",
     "model_of",
     "neighbouring_pairs",
     "neighbouring_pairs_of",
@@ -96,6 +111,7 @@ __all__ = [
     "say_weak",
     "select_components",
     "split_component",
+    "standard_errors_of",
     "unit_of",
     "weak_components",
     "without_components",

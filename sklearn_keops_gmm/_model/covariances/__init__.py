@@ -13,6 +13,7 @@ from sklearn_keops_gmm._model.covariances._base import (
     ILL_DEFINED,
     MASS_FLOOR,
     CovarianceStructure,
+    SharedCovariance,
     above_mass_floor,
 )
 from sklearn_keops_gmm._model.covariances._diagonals import (
@@ -82,6 +83,7 @@ __all__ = [
     "ILL_DEFINED",
     "MASS_FLOOR",
     "CovarianceStructure",
+    "SharedCovariance",
     "above_mass_floor",
     "make_covariance",
     "resolve_types",
