@@ -45,7 +45,7 @@ html_static_path = ["_static"]
 html_css_files = ["style.css"]
 # Pages without pages below them need no list of these.
 html_sidebars = {
-    name: [] for name in ("index", "api", "changelog", "versions", "benchmarks")
+    name: [] for name in ("index", "api", "getting_started", "auto_examples/*")
 }
 html_show_sourcelink = html_copy_source = False
 
