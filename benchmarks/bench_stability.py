@@ -5,10 +5,10 @@
 
 Draws of `mixtures.py`, with two components or more and at most 6,000 samples, and real
 data of scikit-learn. Each is fitted with five seeds and bounds of 1.5, 2, 3 and 4 times
-the true number (of real data: 15, 20, 30, 40). "same" is the share of draws that have one
-number from all twenty fits, "exact" that of fits with the right number, "spread" the
-largest difference of the criterion between two fits, in nats per sample, its mean and
-its maximum over the draws. Seeds below 10,000 are for tuning.
+the true number (of real data: 15, 20, 30, 40). "same" is the share of draws that have
+one number from all twenty fits, "exact" that of fits with the right number, "spread"
+the largest difference of the criterion between two fits, in nats per sample, its mean
+and its maximum over the draws. Seeds below 10,000 are for tuning.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def main():
         results.append(row)
         line(name, [row], [K])
         print(f"         {row['found']}")
-    save(options, results)
+    save(options.save, results=results)
 
 
 if __name__ == "__main__":

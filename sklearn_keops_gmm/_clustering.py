@@ -114,7 +114,7 @@ default='confusion'
         As in :class:`KeOpsGaussianMixtureCV`.
     max_iter : int, default=300
         The largest number of iterations from one mixture of the path to the next.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'merge'}, \
 default='kmeans'
         How the path starts.
     init_size : 'auto', int or None, default='auto'
@@ -214,7 +214,7 @@ default='kmeans'
         reg_covar: float | Literal["auto"] = "auto",
         max_iter: int = 300,
         init_params: Literal[
-            "kmeans", "k-means++", "random", "random_from_data"
+            "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: int | Literal["auto"] | None = "auto",
         backend: Literal["auto", "native", "torch", "keops"] = "auto",

@@ -103,10 +103,11 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         'em' is expectation-maximisation, penalised by majorising the prior; 'lbfgs'
         is quasi-Newton descent; 'adam' is gradient descent in the units of the data:
         scale them.
-    moves : bool, default=True
-        With `sparsity`, let 'em' continue after it has converged by merging, dropping
-        and splitting components as long as that lowers the cost. From hundreds of
-        components that takes many times as long as without.
+    moves : bool or 'auto', default='auto'
+        Let 'em' continue after it has converged: merge, drop and split components as
+        long as that lowers the cost. Without `sparsity` their number stays: two are
+        merged and another is split, as long as that raises the likelihood and leaves no
+        component on fewer samples than features plus one. 'auto' is with `sparsity`.
     acceleration : {'squarem'}, default=None
         Let 'em' extrapolate two of its steps wherever that lowers the cost: many times
         fewer iterations where components overlap and `tol` is small. Extrapolations
@@ -131,7 +132,7 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         sum.
     n_init : int, default=1
         The number of starts; the one with the lowest cost is kept.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'merge'}, \
 default='kmeans'
         How to start, as in scikit-learn.
     init_size : 'auto', int or None, default='auto'
@@ -235,7 +236,7 @@ default='kmeans'
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
         "prior": [callable, Prior, None],
         "solver": [StrOptions(SOLVERS.keys())],
-        "moves": ["boolean"],
+        "moves": ["boolean", StrOptions({"auto"})],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
@@ -245,7 +246,7 @@ default='kmeans'
         ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(STARTS))],
+        "init_params": [StrOptions({*STARTS, "merge"})],
         "init_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -274,7 +275,7 @@ default='kmeans'
         sparsity: float = 0.0,
         prior: PriorFunction | Prior | None = None,
         solver: Literal["em", "adam", "lbfgs"] = "em",
-        moves: bool = True,
+        moves: bool | Literal["auto"] = "auto",
         acceleration: Literal["squarem"] | None = None,
         tol: float = 1e-3,
         reg_covar: float | Literal["auto"] = 1e-6,
@@ -282,7 +283,7 @@ default='kmeans'
         max_iter: int = 100,
         n_init: int = 1,
         init_params: Literal[
-            "kmeans", "k-means++", "random", "random_from_data"
+            "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: Literal["auto"] | int | None = "auto",
         weights_init: ArrayLike | None = None,

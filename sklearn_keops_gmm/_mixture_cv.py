@@ -42,7 +42,7 @@ from sklearn_keops_gmm._fit import (
     warn_user,
 )
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
-from sklearn_keops_gmm._model import CRITERIA, Comparison, comparison_table
+from sklearn_keops_gmm._model import CRITERIA, Comparison, comparison_table, tied_rows
 from sklearn_keops_gmm._model.covariances import COVARIANCES, resolve_types
 from sklearn_keops_gmm._sparsity_path import (
     Member,
@@ -106,7 +106,7 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
         on few samples pay. 'auto' is as in :class:`KeOpsGaussianMixture`.
     max_iter : int, default=300
         The largest number of iterations from one mixture of the path to the next.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'merge'}, \
 default='kmeans'
         How the path starts.
     init_size : 'auto', int or None, default='auto'
@@ -155,6 +155,10 @@ default='kmeans'
         A row for each mixture of all types: 'covariance_type', 'n_components',
         'n_parameters', 'log_likelihood' (its sum over the samples), 'criterion' and
         'rank', 1 for the lowest criterion.
+    alternatives_ : dict of ndarrays of shape (n_alternatives,)
+        The other rows of `results_`, the best first, whose criterion is above the
+        lowest by at most 2, or 0.01 per sample: too little to tell them apart. Empty
+        with 'cv'.
     criterion_ : ndarray of shape (n_mixtures,)
         The criterion for each mixture of `path_`, the lower the better; with 'cv'
         minus the mean score.
@@ -217,7 +221,7 @@ default='kmeans'
         covariance_pooling: float | Literal["auto"] = "auto",
         max_iter: int = 300,
         init_params: Literal[
-            "kmeans", "k-means++", "random", "random_from_data"
+            "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: int | Literal["auto"] | None = "auto",
         backend: Literal["auto", "native", "torch", "keops"] = "auto",
@@ -314,6 +318,7 @@ default='kmeans'
             ],
             np.concatenate([choice.criterion for choice in choices]),
         )
+        self.alternatives_ = tied_rows(self.results_, data.sample_size, bool(folds))
         self._set_result(best, data)
         value = float(best.criterion[best.chosen])
         progress.reporter.choice(self.n_components_, self.covariance_type_, value)
@@ -363,8 +368,7 @@ default='kmeans'
         member = choice.members[choice.chosen]
         self.converged_ = self.mixture_.converged_ = choice.path.has_converged(member)
         self.n_iter_ = len(choice.members)
-        self.lower_bound_ = self.mixture_.lower_bound_
-        self.cost_ = self.mixture_.cost_
+        self.lower_bound_, self.cost_ = self.mixture_.lower_bound_, self.mixture_.cost_
         model = task.model(member.parameters)
         self.__dict__.update(attributes_of(model, data.kind, data.points.dtype))
         self._sample_size = float(data.sample_size)
@@ -489,8 +493,8 @@ def _attributes(path: Path, data: Data, member: Member) -> dict[str, Any]:
     """Return the attributes of a choice that has found a mixture."""
     model = path.task.model(member.parameters)
     (mixture,) = as_path(path, data, [member]).mixtures
-    found = {"mixture_": without_sparsity(mixture)}
-    return attributes_of(model, data.kind, data.points.dtype) | found
+    found = attributes_of(model, data.kind, data.points.dtype)
+    return found | {"mixture_": without_sparsity(mixture)}
 
 
 def _fold_scores(

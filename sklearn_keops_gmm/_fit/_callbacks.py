@@ -106,9 +106,9 @@ class PathTasks(Tasks):
         self._n_folds = n_folds
         self._group: Any = None
 
-    def begin_path(self, n_components: int) -> None:
-        """Begin a path from so many components."""
-        self._group = self._root.subcontext(task_name="path", max_subtasks=n_components)
+    def begin_path(self) -> None:
+        """Begin a path, which may have a second branch: its length is not known."""
+        self._group = self._root.subcontext(task_name="path", max_subtasks=None)
         self._group.call_on_fit_task_begin(**self._data)
 
     def begin_folds(self) -> None:

@@ -111,6 +111,13 @@ class MixtureEdits:
         """Return the mixture with component `j` as two halves side by side."""
         return split_component(self.objective.covariance, parameters, j)
 
+    def n_weak(self, state: State) -> int:
+        """Count the components on fewer samples than features plus one."""
+        mass = state.moments.mass
+        n_samples = self.objective.reductions.n_samples
+        counts = mass * (n_samples / self.objective.total_weight)
+        return int((counts < state.parameters.means.shape[1] + 1).sum())
+
     def field(self, state: State) -> Field | None:
         """Return a mixture as what can be changed in parts.
 

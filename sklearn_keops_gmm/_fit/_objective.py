@@ -16,11 +16,13 @@ from sklearn_keops_gmm._fit._chart import WhitenedChart
 from sklearn_keops_gmm._fit._edits import MixtureEdits
 from sklearn_keops_gmm._fit._local import NOTHING_HELD, Held
 from sklearn_keops_gmm._model import (
+    ComponentPrice,
     Components,
     CostTerms,
     MixtureParameters,
     Moments,
     Prior,
+    Priors,
     Ridge,
     Rounding,
     State,
@@ -178,12 +180,11 @@ class MixtureObjective:
             If a covariance is not positive definite, as in scikit-learn.
         """
         moments, fractions = self._above_mass_floor(moments)
-        weights = self.prior.maximize_weights(
-            fractions, parameters.weights, self.held.share
-        )
+        share = self.held.share
+        weights = self.prior.maximize_weights(fractions, parameters.weights, share)
         alive = self.prior.alive(weights) if extinguish else weights > 0
         if not bool(alive.all()):
-            weights = self.held.share * weights[alive] / weights[alive].sum()
+            weights = share * weights[alive] / weights[alive].sum()
             fractions = fractions[alive]
             parameters = select_components(self.covariance, parameters, alive)
             moments = self.covariance.select_moments(moments, alive)
@@ -318,6 +319,11 @@ class MixtureObjective:
         unknowns = Unknowns(log_weights.exp(), means, factors, targets)
         cost = self.prior.value(unknowns) - log_likelihood
         return CostTerms(cost, raised, log_likelihood, found)
+
+    def priced(self, price: float) -> MixtureObjective:
+        """Return the cost with a price for each component."""
+        priors = Priors(self.prior, ComponentPrice(price))
+        return replace(self, prior=priors)
 
     def beside(self, reductions: Beside, held: Held) -> MixtureObjective:
         """Return the same cost with other components held, on samples of one's own."""

@@ -55,7 +55,7 @@ class PathProgress:
         """
         self._describe = describe
         self.reporter.path(covariance_type, n_components)
-        self.tasks.begin_path(n_components)
+        self.tasks.begin_path()
 
     def member(self, member: Found) -> bool:
         """Report a mixture of the path; return whether a callback ends that there."""

@@ -17,6 +17,7 @@ from sklearn_keops_gmm._data import (
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._initialization import initialize
+from sklearn_keops_gmm._fit._merged_start import merged_start
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._regularization import (
     Sample,
@@ -70,7 +71,7 @@ class Parameters(Protocol):
     precisions_init: ArrayLike | None
     learning_rate: float
     batch_size: int | None
-    moves: bool
+    moves: bool | str
     acceleration: str | None
     backend: str
     device: str | torch.device
@@ -198,8 +199,8 @@ def _acceleration(mixture: Parameters) -> str | None:
 
 def makes_moves(mixture: Parameters) -> bool:
     """Return whether EM is followed by moves, whose sum max_iter does not bound."""
-    able = mixture.solver == "em" and mixture.max_iter > 0
-    return able and mixture.moves and mixture.sparsity > 0
+    wanted = mixture.sparsity > 0 if mixture.moves == "auto" else mixture.moves
+    return bool(wanted) and mixture.solver == "em" and mixture.max_iter > 0
 
 
 def starting_point(
@@ -215,9 +216,12 @@ def starting_point(
         problem.n_components,
         problem.points.shape[1],
     )
-    start = initialize(
-        problem, mixture.init_params, user, task.objective.ridge.amounts, random_state
-    )
+    init_params = mixture.init_params
+    if init_params == "merge":
+        found = merged_start(task, random_state)
+        user, init_params = user.completed(found, problem.covariance), "kmeans"
+    ridge = task.objective.ridge.amounts
+    start = initialize(problem, init_params, user, ridge, random_state)
     if mixture.sparsity == 0:
         return start
     # A prior on weights that do not sum to 1, as scikit-learn's can, would mislead.

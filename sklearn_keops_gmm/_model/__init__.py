@@ -1,6 +1,11 @@
 """Values: parameters of mixtures, covariances, priors, criteria."""
 
-from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence, comparison_table
+from sklearn_keops_gmm._model._criteria import (
+    CRITERIA,
+    Evidence,
+    comparison_table,
+    tied_rows,
+)
 from sklearn_keops_gmm._model._errors import (
     BootstrapResult,
     StandardErrors,
@@ -45,6 +50,7 @@ from sklearn_keops_gmm._model._parameters import (
     Targets,
 )
 from sklearn_keops_gmm._model._priors import (
+    ComponentPrice,
     PooledCovariances,
     Prior,
     PriorFunction,
@@ -68,6 +74,7 @@ __all__ = [
     "BootstrapResult",
     "Comparison",
     "ComponentCoordinates",
+    "ComponentPrice",
     "Components",
     "CostTerms",
     "Evaluation",
@@ -112,6 +119,7 @@ __all__ = [
     "select_components",
     "split_component",
     "standard_errors_of",
+    "tied_rows",
     "unit_of",
     "weak_components",
     "without_components",

@@ -95,3 +95,20 @@ def comparison_table(
         "criterion": criterion,
         "rank": rankdata(criterion, method="min").astype(int),
     }
+
+
+def tied_rows(
+    table: dict[str, np.ndarray], n_samples: float, scored: bool
+) -> dict[str, np.ndarray]:
+    """Return the rows whose criterion is as low as the lowest, best first.
+
+    A difference of 2 in BIC is "not worth more than a bare mention" (Kass and Raftery,
+    "Bayes factors", Journal of the American Statistical Association 90, 1995), and .005
+    nats per sample is less than two starts of EM differ by.
+    """
+    values = table["criterion"]
+    within = max(2.0, 0.01 * n_samples)
+    order = np.argsort(values, kind="stable")
+    behind = values[order] - values[order[0]]
+    chosen = order[:0] if scored else order[(behind <= within) & (behind > 0)]
+    return {name: column[chosen] for name, column in table.items()}

@@ -13,6 +13,8 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 # All pairs of so many components are looked at, of more those of near means.
 _ALL_PAIRS = 64
 _NEAR = 16
+# So many standard deviations a half lies from the mean of the whole.
+_SHIFT = 0.85
 
 
 def select_components(
@@ -44,17 +46,23 @@ def split_component(
 ) -> MixtureParameters:
     """Return the mixture with component `j` as two halves side by side.
 
-    They lie half a standard deviation to either side of its mean, along its
-    longest axis, and are as wide as it was.
+    They lie to either side of its mean, along its longest axis, and are narrower there,
+    so that together they have its mean and its covariance (Richardson and Green, "On
+    Bayesian analysis of mixtures with an unknown number of components", Journal of the
+    Royal Statistical Society B 59, 1997); as wide as it where all share a covariance.
     """
     own = covariance.of_one(parameters.covariances, j)
-    step = 0.5 * covariance.longest_axis(own, parameters.means.shape[1])
+    step = _SHIFT * covariance.longest_axis(own, parameters.means.shape[1])
     twice = torch.arange(len(parameters.weights) + 1, device=step.device)
     twice[-1] = j
     halves = select_components(covariance, parameters, twice)
     halves.weights[[j, -1]] *= 0.5
     halves.means[j] -= step
     halves.means[-1] += step
+    if not covariance.shared:
+        narrow = own[None] - covariance.spread(step[None])
+        halves.covariances[[j, -1]] = narrow
+        halves.precisions_cholesky[[j, -1]] = covariance.factors(narrow)
     return halves
 
 

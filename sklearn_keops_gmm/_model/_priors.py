@@ -235,6 +235,25 @@ class SparsityPrior(Prior):
         return self.price * (weights.sqrt()[pairs].sum(1) - both)
 
 
+class ComponentPrice(Prior):
+    """A price for each component, as criteria for their number have it.
+
+    Parameters
+    ----------
+    price : float
+        In nats per sample.
+    """
+
+    def __init__(self, price: float) -> None:
+        self.price = self.least = price
+
+    def value(self, unknowns: Unknowns) -> float:
+        return self.price * len(unknowns.weights)
+
+    def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:
+        return weights.new_full((len(pairs),), self.price)
+
+
 class PooledCovariances(Prior):
     """Covariances that are pulled to a common shape, as more samples of it would.
 

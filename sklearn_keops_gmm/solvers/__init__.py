@@ -11,6 +11,7 @@ from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
 from sklearn_keops_gmm.solvers._holding import holding
 from sklearn_keops_gmm.solvers._homotopy import homotopy, refine
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
+from sklearn_keops_gmm.solvers._moves import Search
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
 
 SOLVERS: dict[str, Solver] = {"em": em, "adam": adam, "lbfgs": lbfgs}
@@ -23,6 +24,7 @@ __all__ = [
     "GRADIENT_SOLVERS",
     "SOLVERS",
     "OnStep",
+    "Search",
     "Solver",
     "SolverSettings",
     "adam",

@@ -5,9 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 
+from torch import Tensor
+
 from sklearn_keops_gmm._model import MixtureParameters, State
-from sklearn_keops_gmm.solvers._local import merge_best
-from sklearn_keops_gmm.solvers._moves import Search
+from sklearn_keops_gmm.solvers._moves import Search, ranked_pairs
+from sklearn_keops_gmm.solvers._positions import (
+    Move,
+    Position,
+    merge,
+    position_of,
+)
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
 
 # So often targets of covariances are renewed at most.
@@ -15,9 +22,11 @@ _RENEWALS = 30
 # So many mergers are tried, the best by their estimates, for so many EM steps: what
 # more of either gains is below what the next merger changes.
 _N_CANDIDATES, _TRIAL_STEPS = 2, 2
-# Of more components mergers are tried on the samples that they touch. A stretch of EM on
-# all samples follows when one in so many is gone.
-_FEW, _STRETCH = 16, 5
+# Where mergers are tried on a part of the mixture, all samples are looked at again when
+# one component in so many is gone; what is merged settles for so many steps before.
+_STRETCH, _LONGEST = 5, 3
+# A rival excludes the best merger, and may lose so many times as much.
+_RIVAL = 2.0
 
 
 def homotopy(
@@ -28,7 +37,8 @@ def homotopy(
     Of the best mergers of two components that which loses least likelihood in a few
     EM steps is the start of the next. Going down from too many components finds
     better optima than starting afresh with few: those that stay are where they are
-    needed. Targets of covariances are renewed at each mixture, and held in between.
+    needed. Targets of covariances are renewed where EM on all samples has converged,
+    and held in between.
 
     Parameters
     ----------
@@ -46,39 +56,48 @@ def homotopy(
         search.settle(chain, settings.tol)
         state = objective.renewed(chain[-1]) or chain[-1]
         yield state
-        locally = yield from _merge_locally(objective, state, settings)
-        if locally is not None:
-            chain = [locally]
-            continue
-        unions = search.unions(state, _N_CANDIDATES)
-        trials = search.trials(unions, n_steps=_TRIAL_STEPS)
-        if not trials:
+        position = position_of(objective, state)
+        if position.local:
+            merged = yield from _merge_some(search, position)
+        else:
+            merged = _merged(search, position)
+        if merged is None:
             return
-        chain = min(trials, key=lambda trial: trial[-1].cost)
+        chain = merged.on_all_samples()
 
 
-def _merge_locally(
-    objective: Objective, state: State, settings: SolverSettings
-) -> Generator[State, None, State | None]:
-    """Yield mixtures that mergers of few of many components lead to.
-
-    Returns
-    -------
-    state : State or None
-        The last of them, on all samples; None where nothing is to be gained by looking
-        at a part of them.
-    """
-    field = objective.edits.field(state) if state.n_components > _FEW else None
-    if field is None:
-        return None
-    for n_left in reversed(range(state.n_components // _STRETCH)):
-        merged = merge_best(field, settings)
+def _merge_some(
+    search: Search, position: Position
+) -> Generator[State, None, Position | None]:
+    """Yield mixtures that mergers of few of many components lead to, but the last."""
+    for n_left in reversed(range(position.state.n_components // _STRETCH)):
+        merged = _merged(search, position)
         if merged is None:
             return None
-        field = merged
+        position = merged.settled(search.settings.tol, _LONGEST)
         if n_left > 0:
-            yield field.state
-    return objective.evaluate(field.state.parameters)
+            yield position.state
+    return position
+
+
+def _merged(search: Search, position: Position) -> Position | None:
+    """Return what the best merger of two components leads to; None if all collapse."""
+    pairs, changes = ranked_pairs(position)
+    if position.local:
+        pairs = _rivals(pairs, changes)
+    moves = [Move(merge, tuple(pair)) for pair in pairs[:_N_CANDIDATES].tolist()]
+    n_steps = _TRIAL_STEPS if len(moves) > 1 or not position.local else 0
+    trials = search.trials(position, moves, n_steps=n_steps)
+    return min(trials, key=lambda trial: trial.cost, default=None)
+
+
+def _rivals(pairs: Tensor, changes: Tensor) -> Tensor:
+    """Return the best pair, and those not much worse that have a component of it.
+
+    Pairs that have none in common can both be merged, one after the other.
+    """
+    common = (pairs[:, :, None] == pairs[:1]).any(2).any(1)
+    return pairs[common & (changes <= _RIVAL * changes[0].clamp_min(0.0))]
 
 
 def refine(

@@ -128,6 +128,9 @@ class Edits(Protocol):
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
 
+    def n_weak(self, state: State) -> int:
+        """Count the components on too few samples to tell a covariance."""
+
     def field(self, state: State) -> Field | None:
         """Return a mixture as what can be changed in parts, if it can."""
 
