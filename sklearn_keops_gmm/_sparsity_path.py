@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from sklearn_keops_gmm._data import Data, as_source
+from sklearn_keops_gmm._data import Data, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
     build_problem,
     n_distinct_rows,
@@ -75,7 +76,7 @@ class Member:
         return self.evidence.log_likelihood / self.evidence.n_samples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SparsityPath:
     """What `sparsity_path` returns: K mixtures, that with most components first.
 
@@ -117,6 +118,13 @@ class SparsityPath:
     costs: np.ndarray
     scores: np.ndarray
     mixtures: tuple[KeOpsGaussianMixture, ...]
+
+    def __len__(self) -> int:
+        return len(self.mixtures)
+
+    def __repr__(self) -> str:
+        most, least = self.n_components[[0, -1]].tolist()
+        return f"SparsityPath({len(self)} mixtures, from {most} to {least} components)"
 
     def at(self, sparsity: float) -> KeOpsGaussianMixture:
         """Return the mixture that costs least at a sparsity.
@@ -197,8 +205,8 @@ def sparsity_path(
     >>> rng = np.random.default_rng(0)
     >>> X = np.concatenate([rng.normal(c, 1, (200, 2)) for c in (-8, 0, 8)])
     >>> path = sparsity_path(X, 5, random_state=0)
-    >>> path.n_components
-    array([5, 4, 3, 2, 1])
+    >>> path
+    SparsityPath(5 mixtures, from 5 to 1 components)
     >>> path.at(1.0).n_components_
     3
     """
@@ -229,6 +237,15 @@ def path_estimator(
     return mixture, tol
 
 
+# What follows the members of a path, and may end it.
+Watch = Callable[[Member], bool]
+
+
+def unwatched(member: Member) -> bool:
+    """Let a path go on."""
+    return False
+
+
 class Path:
     """The members of a path, found one after another.
 
@@ -239,10 +256,16 @@ class Path:
     tol : float or "auto"
         A member has converged when less is left to gain; "auto" is one nat over all
         samples, as what criteria compare are totals.
+    watch : callable
+        Receives each member as it is found; returns True to end the path there.
     """
 
-    def __init__(self, mixture: Any, data: Data, tol: float | str) -> None:
+    def __init__(
+        self, mixture: Any, data: Data, tol: float | str, watch: Watch = unwatched
+    ) -> None:
         self.mixture = mixture
+        self._watch = watch
+        self._ended = False  # whether that has ended it
         self.task = build_problem(mixture, data)
         if mixture.reg_covar == "auto":
             self.task = self.task.standardised()
@@ -268,7 +291,11 @@ class Path:
             So much may be left to gain for each before the next is sought.
         """
         for state in homotopy(self.task.objective, start, self._settings(tol)):
-            yield self._member(state)
+            member = self._member(state)
+            self._ended |= self._watch(member)
+            yield member
+            if self._ended:
+                return
 
     def converged(self) -> list[Member]:
         """Return all members, each where it converges."""
@@ -299,11 +326,12 @@ class Path:
         found = self._branch(self.start(), criterion)
         best = min(found, key=found.__getitem__)
         price = self._price(best, criterion)
-        improved = self._improved(best, price)
+        improved = best if self._ended else self._improved(best, price)
         if improved is not best:
             _insert(found, improved, criterion(improved.evidence))
         values = np.sort(list(found.values()))
-        if len(values) > 1 and values[1] < values[0] + _TIED * price:
+        tied = len(values) > 1 and values[1] < values[0] + _TIED * price
+        if tied and not self._ended:
             best = min(found, key=found.__getitem__)
             for member, value in self._branch(self._regrown(best), criterion).items():
                 _insert(found, member, value)
@@ -392,6 +420,12 @@ class Path:
         settings = self._settings(self.tol)
         return self._member(refine(self.task.objective, state, settings, target))
 
+    def has_converged(self, member: Member) -> bool:
+        """Tell whether another iteration would gain less than the tolerance."""
+        objective, state = self.task.objective, member.state
+        following = objective.evaluate(objective.maximize(state))
+        return state.cost - following.cost < self.tol
+
     def _settings(self, tol: float) -> SolverSettings:
         mixture = self.mixture
         return SolverSettings(tol, mixture.max_iter, mixture.learning_rate)
@@ -459,6 +493,20 @@ def _fitted(
     fitted.cost_ = sparsity * member.unit_penalty + member.state.cost
     fitted.lower_bound_ = member.log_likelihood
     return fitted
+
+
+def without_sparsity(mixture: KeOpsGaussianMixture) -> KeOpsGaussianMixture:
+    """Return a mixture of a path as one that was fitted with its own components.
+
+    It is a mixture of maximum likelihood. On the path the number of components is that
+    of the largest, and the sparsity the least at which this one is the best.
+    """
+    alone: KeOpsGaussianMixture = copy(mixture)
+    alone.n_components, alone.sparsity = alone.n_components_, 0.0
+    weights = torch.as_tensor(np.asarray(to_numpy(mixture.weights_), dtype=np.float64))
+    prior = SparsityPrior(mixture.sparsity, mixture.n_components)
+    alone.cost_ -= mixture.sparsity * float(prior.unit_value(weights))
+    return alone
 
 
 def lower_envelope(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_mode
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
 from sklearn_keops_gmm._data._imputation import impute, means_given
+from sklearn_keops_gmm._data._information import find_standard_errors
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
@@ -32,6 +33,7 @@ from sklearn_keops_gmm._data._query import (
     responsibilities_for,
 )
 from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
+from sklearn_keops_gmm._data._summary import summarise
 
 __all__ = [
     "SOURCES",
@@ -54,6 +56,7 @@ __all__ = [
     "check_values",
     "check_weighted_samples",
     "checked_samples",
+    "find_standard_errors",
     "fitted_model",
     "impute",
     "labels",
@@ -64,6 +67,7 @@ __all__ = [
     "resolve_init_size",
     "responsibilities",
     "responsibilities_for",
+    "summarise",
     "to_numpy",
     "to_tensor",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._warnings import warn_user
-from sklearn_keops_gmm._model import GaussianMixtureModel, PooledCovariances, Ridge
+from sklearn_keops_gmm._model import PooledCovariances, Ridge, say_weak
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # So many samples tell the variances of features, and on which lattice values lie; a
@@ -94,35 +94,10 @@ def n_distinct_rows(points: Tensor, enough: int) -> int:
     return min(enough, len(np.unique(rows, axis=0)))
 
 
-def weak_components(
-    model: GaussianMixtureModel, ridge: Ridge, sample_size: float
-) -> list[int]:
-    """Return the components that the data say too little about.
-
-    They hold fewer than D + 1 samples, or what is added to variances is most of one
-    of theirs.
-    """
-    few = model.parameters.weights * sample_size < model.n_features + 1
-    variances = torch.diagonal(model.matrices, dim1=-2, dim2=-1)
-    added = torch.from_numpy(ridge.array(model.n_features)).to(variances)
-    weak = few | (variances < 2.0 * added).any(1)
-    return [int(j) for j in weak.nonzero()[:, 0]] if model.n_components > 1 else []
-
-
 def warn_of_weak_components(weak: list[int], remedy: str) -> None:
     """Warn of components that the data say too little about, if there are any."""
     if weak:
-        warn_user(
-            f"Of the components found, {_listed(weak)} rest on fewer samples than "
-            "features plus one, or on values that are all but equal: they describe "
-            f"single samples rather than a cluster. {remedy}",
-        )
-
-
-def _listed(numbers: list[int]) -> str:
-    """Return numbers as words of a sentence, the first few of them."""
-    shown = ", ".join(map(str, numbers[:5]))
-    return shown if len(numbers) <= 5 else f"{shown} and {len(numbers) - 5} more"
+        warn_user(f"{say_weak(weak)} {remedy}")
 
 
 class Sample:

@@ -5,10 +5,25 @@ from sklearn_keops_gmm._model._conditionals import (
     Conditionals,
     conditionals_of,
 )
-from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
+from sklearn_keops_gmm._model._criteria import (
+    CRITERIA,
+    Evidence,
+    comparison_table,
+    tied_rows,
+)
+from sklearn_keops_gmm._model._errors import (
+    BootstrapResult,
+    StandardErrors,
+    matched,
+    standard_errors_of,
+)
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._information import (
+    ComponentCoordinates,
+    InformationSums,
+)
 from sklearn_keops_gmm._model._linkage import (
     LINKAGES,
     TileFunction,
@@ -51,11 +66,20 @@ from sklearn_keops_gmm._model._priors import (
 )
 from sklearn_keops_gmm._model._regression import Regression
 from sklearn_keops_gmm._model._state import State
+from sklearn_keops_gmm._model._summary import (
+    Comparison,
+    MixtureSummary,
+    SampleSummary,
+)
+from sklearn_keops_gmm._model._weak_components import say_weak, weak_components
 
 __all__ = [
     "CONDITIONALS",
     "CRITERIA",
     "LINKAGES",
+    "BootstrapResult",
+    "Comparison",
+    "ComponentCoordinates",
     "ComponentPrice",
     "Components",
     "Conditionals",
@@ -64,10 +88,12 @@ __all__ = [
     "Evidence",
     "Frame",
     "GaussianMixtureModel",
+    "InformationSums",
     "LazyParameters",
     "Leap",
     "MergeTree",
     "MixtureParameters",
+    "MixtureSummary",
     "Moments",
     "PooledCovariances",
     "Prior",
@@ -76,25 +102,33 @@ __all__ = [
     "Regression",
     "Ridge",
     "Rounding",
+    "SampleSummary",
     "SolverResult",
     "SparsityPrior",
+    "StandardErrors",
     "State",
     "Structure",
     "Targets",
     "TileFunction",
     "Unknowns",
     "UserPrior",
+    "comparison_table",
     "conditionals_of",
     "indicators",
     "label_shares",
+    "matched",
     "model_of",
     "neighbouring_pairs",
     "neighbouring_pairs_of",
     "power_of_two",
     "products",
     "reach_of_most",
+    "say_weak",
     "select_components",
     "split_component",
+    "standard_errors_of",
+    "tied_rows",
     "unit_of",
+    "weak_components",
     "without_components",
 ]

@@ -80,11 +80,13 @@ class NativeIncompleteRows(IncompleteRows):
     def _collected(self, sums: Tensor, components: Components) -> Moments:
         n_components, n_features = components.means.shape
         log_likelihood, missing = (float(number) for number in sums[-2:])
-        mass, first, second = (
-            sums[:-2].view(n_components, -1).tensor_split((1, 1 + n_features), 1)
+        # A matrix for each component, also where they share a covariance.
+        mass, first, second = NATIVE_STRUCTURES["full"].moments(
+            sums[:-2], n_components, n_features
         )
-        second = NATIVE_STRUCTURES[components.structure].second(second, n_features)
-        moments = Moments(mass[:, 0], first, second, log_likelihood, missing)
+        if components.structure == "tied":
+            second = second.sum(0)
+        moments = Moments(mass, first, second, log_likelihood, missing)
         return moments.from_frame(self._frame)
 
     @cached_property
