@@ -2,9 +2,12 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
+sys.path.insert(0, os.path.dirname(__file__))  # for _mathml
 
 import sklearn_keops_gmm
 
@@ -15,7 +18,8 @@ version = release = sklearn_keops_gmm.__version__
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "_mathml",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
@@ -30,11 +34,19 @@ numpydoc_class_members_toctree = False
 
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {
+    "navbar_center": ["navbar-nav"],
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": ["page-toc"],
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "show_prev_next": False,
 }
 html_title = project
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+# Pages without pages below them need no list of these.
+html_sidebars = {
+    name: [] for name in ("index", "api", "getting_started", "auto_examples/*")
+}
 html_show_sourcelink = html_copy_source = False
 
 _pictures = Path(__file__).parent / "_build" / "pictures"

@@ -29,6 +29,7 @@ from sklearn_keops_gmm._data import (
     as_source,
     fitted_model,
     log_density,
+    summarise,
     to_numpy,
 )
 from sklearn_keops_gmm._fit import warn_user
@@ -36,12 +37,14 @@ from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
 from sklearn_keops_gmm._model import (
     LINKAGES,
+    Comparison,
     GaussianMixtureModel,
     MergeTree,
+    MixtureSummary,
     indicators,
     label_shares,
 )
-from sklearn_keops_gmm._sparsity_path import sparsity_path
+from sklearn_keops_gmm._sparsity_path import sparsity_path, without_sparsity
 from sklearn_keops_gmm.backends import single_thread
 
 # Parameters that are handed on to what fits the mixture: a path, and a choice from it.
@@ -111,7 +114,7 @@ default='confusion'
         As in :class:`KeOpsGaussianMixtureCV`.
     max_iter : int, default=300
         The largest number of iterations from one mixture of the path to the next.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'merge'}, \
 default='kmeans'
         How the path starts.
     init_size : 'auto', int or None, default='auto'
@@ -136,6 +139,8 @@ default='kmeans'
         The cluster of each component of `mixture_`.
     mixture_ : KeOpsGaussianMixture
         The density.
+    results_ : dict of ndarrays of shape (n_compared,)
+        The mixtures that were compared, as in :class:`KeOpsGaussianMixtureCV`.
     children_ : ndarray of shape (n_components - 1, 2), int64
         What each merger joins: components, or results of earlier mergers, whose
         numbers are from n_components on.
@@ -209,7 +214,7 @@ default='kmeans'
         reg_covar: float | Literal["auto"] = "auto",
         max_iter: int = 300,
         init_params: Literal[
-            "kmeans", "k-means++", "random", "random_from_data"
+            "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: int | Literal["auto"] | None = "auto",
         backend: Literal["auto", "native", "torch", "keops"] = "auto",
@@ -270,6 +275,7 @@ default='kmeans'
         source = as_source(X, sample_weight)
         data = source.read(self, min_samples=2)
         self.mixture_ = self._fitted_mixture(X, sample_weight)
+        self._sample_size = float(data.sample_size)
         model = fitted_model(self.mixture_)
         means = GroupMeans(data, model, self.backend)
         tree = MergeTree.of(LINKAGES[self.linkage](model, means), model.n_components)
@@ -299,20 +305,21 @@ default='kmeans'
             max(self.n_components, least),
             **{name: getattr(self, name) for name in _OF_THE_CHOICE},
         ).fit(X, sample_weight=sample_weight)
-        path = selection.path_
+        path, self.results_ = selection.path_, selection.results_
         self.n_iter_ = len(path.mixtures)
         if selection.n_components_ >= least:
             return selection.mixture_
         enough = np.flatnonzero(path.n_components >= least)
         if len(enough):
             criterion = np.asarray(to_numpy(selection.criterion_))
-            return path.mixtures[enough[np.argmin(criterion[enough])]]
+            best = enough[np.argmin(criterion[enough])]
+            return without_sparsity(path.mixtures[best])
         # There are too few samples for a choice among so many components.
         settings = {name: getattr(self, name) for name in _OF_THE_PATH}
         settings["covariance_type"] = selection.covariance_type_
         path = sparsity_path(X, least, sample_weight=sample_weight, **settings)
         self.n_iter_ += len(path.mixtures)
-        found = path.mixtures[0]
+        found = without_sparsity(path.mixtures[0])
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(found, name, getattr(self, name))
@@ -352,6 +359,56 @@ default='kmeans'
             As in `fit`.
         """
         return self.fit(X, sample_weight=sample_weight).labels_
+
+    @single_thread()
+    def summary(
+        self, X: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> MixtureSummary:
+        """Return what was found as a table that can be read.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask, \
+default=None
+            With samples the summary has counts, the log-likelihood, AIC, BIC and ICL,
+            all of components.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples.
+
+        Returns
+        -------
+        summary : MixtureSummary
+            That of `mixture_`, with the cluster of each component.
+
+        Raises
+        ------
+        NotFittedError
+            If nothing was fitted yet.
+        ValueError
+            If `X` or `sample_weight` is unusable.
+        """
+        check_is_fitted(self)
+        clusters = np.asarray(to_numpy(self.component_labels_))
+        choice = None
+        # Attributes of older versions do not tell.
+        if hasattr(self, "results_"):
+            found = self.mixture_
+            choice = Comparison.among(
+                self.criterion,
+                self.results_,
+                found.n_components_,
+                found.covariance_type_,
+            )
+        size = getattr(self, "_sample_size", np.inf)
+        return summarise(
+            self,
+            self.mixture_,
+            X,
+            sample_weight,
+            sample_size=size,
+            choice=choice,
+            clusters=clusters,
+        )
 
     def cut_tree(
         self, n_clusters: int | None = None, distance_threshold: float | None = None

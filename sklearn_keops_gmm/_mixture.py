@@ -43,7 +43,7 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from sklearn_keops_gmm.backends import BACKENDS, single_thread
-from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS, evaluate
+from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 
 # One of the package's own types, or one that was registered.
 CovarianceType = (
@@ -61,11 +61,15 @@ def _has_steps(mixture: Any) -> bool:
     return True
 
 
-def _description(
+def description(
     task: FitProblem, data: Data, parameters: MixtureParameters
 ) -> dict[str, Any]:
     """Return the attributes of a mixture that was fitted to `data`."""
-    return attributes_of(task.model(parameters), data.kind, data.points.dtype)
+    kind, dtype = data.kind, data.points.dtype
+    return attributes_of(task.model(parameters), kind, dtype) | {
+        "reg_covar_": kind.wrap(task.ridge, dtype),
+        "covariance_pooling_": task.pooling,
+    }
 
 
 class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
@@ -99,10 +103,11 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         'em' is expectation-maximisation, penalised by majorising the prior; 'lbfgs'
         is quasi-Newton descent; 'adam' is gradient descent in the units of the data:
         scale them.
-    moves : bool, default=True
-        With `sparsity`, let 'em' continue after it has converged by merging, dropping
-        and splitting components as long as that lowers the cost. From hundreds of
-        components that takes many times as long as without.
+    moves : bool or 'auto', default='auto'
+        Let 'em' continue after it has converged: merge, drop and split components as
+        long as that lowers the cost. Without `sparsity` their number stays: two are
+        merged and another is split, as long as that raises the likelihood and leaves no
+        component on fewer samples than features plus one. 'auto' is with `sparsity`.
     acceleration : {'squarem'}, default=None
         Let 'em' extrapolate two of its steps wherever that lowers the cost: many times
         fewer iterations where components overlap and `tol` is small. Extrapolations
@@ -127,7 +132,7 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         sum.
     n_init : int, default=1
         The number of starts; the one with the lowest cost is kept.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'merge'}, \
 default='kmeans'
         How to start, as in scikit-learn.
     init_size : 'auto', int or None, default='auto'
@@ -231,7 +236,7 @@ default='kmeans'
         "sparsity": [Interval(Real, 0.0, None, closed="left")],
         "prior": [callable, Prior, None],
         "solver": [StrOptions(SOLVERS.keys())],
-        "moves": ["boolean"],
+        "moves": ["boolean", StrOptions({"auto"})],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
@@ -241,7 +246,7 @@ default='kmeans'
         ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(STARTS))],
+        "init_params": [StrOptions({*STARTS, "merge"})],
         "init_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -270,7 +275,7 @@ default='kmeans'
         sparsity: float = 0.0,
         prior: PriorFunction | Prior | None = None,
         solver: Literal["em", "adam", "lbfgs"] = "em",
-        moves: bool = True,
+        moves: bool | Literal["auto"] = "auto",
         acceleration: Literal["squarem"] | None = None,
         tol: float = 1e-3,
         reg_covar: float | Literal["auto"] = 1e-6,
@@ -278,7 +283,7 @@ default='kmeans'
         max_iter: int = 100,
         n_init: int = 1,
         init_params: Literal[
-            "kmeans", "k-means++", "random", "random_from_data"
+            "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: Literal["auto"] | int | None = "auto",
         weights_init: ArrayLike | None = None,
@@ -358,7 +363,9 @@ default='kmeans'
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), a sequence of them, or dask
-            float32 stays float32; anything else numeric is taken as float64. A
+            float32 stays float32; anything else numeric is taken as float64. NaN, None,
+            NA and masks stand for what was not observed: the likelihood is that of
+            what was, and samples of which nothing was do not count. A
             sequence, anything with a length and items, and a large `numpy.memmap`
             are read piece by piece, once for each step, and so are the partitions
             of a dask array or data frame, where they are: persist it if it fits the
@@ -407,8 +414,9 @@ default='kmeans'
             past = self._past(data.points.shape[1])
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
-            describe = partial(_description, task, data)
-            tasks.begin(X, y, sample_weight, source.length(data), describe)
+            describe = partial(description, task, data)
+            tasks.describe(describe)
+            tasks.begin(X, y, sample_weight, source.length(data))
             best = solve(self, task, past, tasks)
             self._set_result(best, task, data)
         tasks.end()
@@ -456,10 +464,8 @@ default='kmeans'
 
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
-        state = evaluate(task.objective, result.parameters)
-        self.__dict__.update(_description(task, data, result.parameters))
-        self.reg_covar_ = data.kind.wrap(task.ridge, data.points.dtype)
-        self.covariance_pooling_ = task.pooling
+        state = task.objective.evaluate(result.parameters)
+        self.__dict__.update(description(task, data, result.parameters))
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
@@ -551,11 +557,11 @@ default='kmeans'
         n_before = memory.get("n_samples", 0.0)
         task = build_problem(self, data, n_before)
         n_steps = memory.get("n_steps", 0) + 1
-        state = evaluate(task.objective, parameters)
+        state = task.objective.evaluate(parameters)
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
         running = self._running(parameters, memory)
         running = running.stepped(state.moments, task.objective, rate)
-        self.__dict__.update(_description(task, data, running.parameters))
+        self.__dict__.update(description(task, data, running.parameters))
         past = n_steps > 1
         bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
         self.lower_bounds_ = [*bounds, state.log_likelihood]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -12,10 +13,10 @@ import torch
 from joblib import Parallel, delayed
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
+from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,26 +25,32 @@ from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
     as_source,
-    to_numpy,
 )
 from sklearn_keops_gmm._fit import (
+    CallbackSupport,
+    Fold,
+    PathProgress,
+    PathReporter,
+    PathTasks,
     build_problem,
+    check_folds,
+    make_folds,
     n_distinct_rows,
+    rows_of,
+    rows_that_count,
     warn_of_weak_components,
     warn_user,
 )
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
-from sklearn_keops_gmm._model import CRITERIA
-from sklearn_keops_gmm._model.covariances import COVARIANCES
+from sklearn_keops_gmm._model import CRITERIA, Comparison, comparison_table, tied_rows
+from sklearn_keops_gmm._model.covariances import COVARIANCES, resolve_types
 from sklearn_keops_gmm._sparsity_path import (
     Member,
     Path,
     as_path,
+    without_sparsity,
 )
 from sklearn_keops_gmm.backends import single_thread
-
-# Indices of the rows to train on and to test on.
-Fold = tuple[np.ndarray, np.ndarray]
 
 # Parameters that are handed on to the mixtures of the path.
 _OF_THE_MIXTURE = (
@@ -59,7 +66,7 @@ _OF_THE_MIXTURE = (
 )
 
 
-class KeOpsGaussianMixtureCV(FittedMixture):
+class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
     """Gaussian mixture that finds its number of components.
 
     One path of mixtures is fitted, from `n_components` components down to one (see
@@ -99,7 +106,7 @@ class KeOpsGaussianMixtureCV(FittedMixture):
         on few samples pay. 'auto' is as in :class:`KeOpsGaussianMixture`.
     max_iter : int, default=300
         The largest number of iterations from one mixture of the path to the next.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'merge'}, \
 default='kmeans'
         How the path starts.
     init_size : 'auto', int or None, default='auto'
@@ -112,6 +119,8 @@ default='kmeans'
         How many folds of 'cv' to run in parallel, as in joblib.
     random_state : int, RandomState instance or None, default=None
         Seeds the starts, the folds, and `sample`.
+    verbose : int, default=0
+        1 prints paths, folds and the choice, 2 also each mixture.
 
     Attributes
     ----------
@@ -125,7 +134,16 @@ default='kmeans'
     weights_, means_, covariances_, precisions_, precisions_cholesky_ : ndarray
         Of the mixture found, as in :class:`KeOpsGaussianMixture`.
     mixture_ : KeOpsGaussianMixture
-        The mixture found.
+        The mixture found, as one of that many components without sparsity.
+    converged_ : bool
+        Whether one more iteration would gain less than `tol`.
+    n_iter_ : int
+        The number of mixtures of `path_`, each of which takes up to `max_iter`
+        iterations.
+    lower_bound_ : float
+        Mean log-likelihood of the samples.
+    cost_ : float
+        Minus that, with what pools covariances added.
     reg_covar_ : ndarray of shape (n_features,)
         What was added to the variance of each feature.
     covariance_pooling_ : float
@@ -137,6 +155,10 @@ default='kmeans'
         A row for each mixture of all types: 'covariance_type', 'n_components',
         'n_parameters', 'log_likelihood' (its sum over the samples), 'criterion' and
         'rank', 1 for the lowest criterion.
+    alternatives_ : dict of ndarrays of shape (n_alternatives,)
+        The other rows of `results_`, the best first, whose criterion is above the
+        lowest by at most 2, or 0.01 per sample: too little to tell them apart. Empty
+        with 'cv'.
     criterion_ : ndarray of shape (n_mixtures,)
         The criterion for each mixture of `path_`, the lower the better; with 'cv'
         minus the mean score.
@@ -181,6 +203,7 @@ default='kmeans'
         "one_standard_error": ["boolean"],
         "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -198,13 +221,14 @@ default='kmeans'
         covariance_pooling: float | Literal["auto"] = "auto",
         max_iter: int = 300,
         init_params: Literal[
-            "kmeans", "k-means++", "random", "random_from_data"
+            "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: int | Literal["auto"] | None = "auto",
         backend: Literal["auto", "native", "torch", "keops"] = "auto",
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
         random_state: int | RandomState | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -221,6 +245,7 @@ default='kmeans'
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     @single_thread()
@@ -251,10 +276,17 @@ default='kmeans'
             collapses.
         """
         with all_or_nothing(self):
-            self._fit(X, sample_weight)
+            progress = self._fit(X, y, sample_weight)
+        progress.tasks.end()
+        if not self.converged_:
+            warn_user(
+                "The mixture found has not converged. Increase max_iter or tol, or "
+                "check for degenerate data.",
+                ConvergenceWarning,
+            )
         return self
 
-    def _fit(self, X: Any, sample_weight: Any) -> None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> PathProgress:
         source = as_source(X, sample_weight)
         if self.criterion == "cv" and source.parts is not None:
             able = ", ".join(f"criterion={name!r}" for name in CRITERIA)
@@ -265,42 +297,58 @@ default='kmeans'
         data = source.read(self, min_samples=2)
         folds: list[Fold] = []
         if self.criterion == "cv":
-            folds = _positions(self._folds(source.length(data)), sample_weight)
+            folds = self._folds(source.length(data), data.counts)
         n_most = int(data.sample_size) // (2 * (data.points.shape[1] + 1))
         n_most = n_distinct_rows(data.points, max(1, min(self.n_components, n_most)))
-        choices = [self._choose(name, n_most, data, folds) for name in self._types()]
+        types = resolve_types(self.covariance_type)
+        tasks = PathTasks(self, len(types), len(folds))
+        tasks.begin(X, y, sample_weight, source.length(data))
+        progress = PathProgress(tasks, PathReporter(self.verbose), self.criterion)
+        choices = []
+        for covariance_type in types:
+            choices.append(self._choose(covariance_type, n_most, data, folds, progress))
+            if progress.stopped:
+                break
         best = min(choices, key=lambda choice: choice.criterion.min())
-        self.results_ = _table(choices)
+        self.results_ = comparison_table(
+            [
+                (choice.path.mixture.covariance_type, member.evidence)
+                for choice in choices
+                for member in choice.members
+            ],
+            np.concatenate([choice.criterion for choice in choices]),
+        )
+        self.alternatives_ = tied_rows(self.results_, data.sample_size, bool(folds))
         self._set_result(best, data)
-
-    def _types(self) -> list[str]:
-        """Return the covariance types that are compared."""
-        given: Any = self.covariance_type
-        if isinstance(given, str):
-            return list(COVARIANCES) if given == "auto" else [given]
-        unknown = [name for name in given if name not in COVARIANCES]
-        if unknown or not given:
-            raise ValueError(
-                "'covariance_type' must be 'auto', a covariance type or a list of "
-                f"them, of {', '.join(map(repr, COVARIANCES))}; got {given!r}."
-            )
-        return list(dict.fromkeys(given))
+        value = float(best.criterion[best.chosen])
+        progress.reporter.choice(self.n_components_, self.covariance_type_, value)
+        return progress
 
     def _choose(
-        self, covariance_type: str, n_most: int, data: Data, folds: list[Fold]
+        self,
+        covariance_type: str,
+        n_most: int,
+        data: Data,
+        folds: list[Fold],
+        progress: PathProgress,
     ) -> Choice:
         """Follow the path of one covariance type, and choose from it."""
         settings = {name: getattr(self, name) for name in _OF_THE_MIXTURE}
         settings["covariance_type"] = covariance_type
         mixture = KeOpsGaussianMixture(n_most, **settings)
-        path = Path(mixture, data, self.tol)
+        path = Path(mixture, data, self.tol, progress.member)
+        progress.begin(covariance_type, n_most, partial(_attributes, path, data))
         if self.criterion != "cv":
             members, criterion = path.searched(CRITERIA[self.criterion])
-            return Choice(path, members, criterion, int(np.argmin(criterion)))
-        _check_folds(folds, mixture.n_components)
+            chosen = int(np.argmin(criterion))
+            progress.end(members[chosen])
+            return Choice(path, members, criterion, chosen)
+        check_folds(folds, mixture.n_components)
         members = path.converged()
-        scores = self._held_out_scores(mixture, data, members, folds)
+        progress.end(members[0])
+        scores = self._held_out_scores(path, data, members, folds, progress)
         chosen = self._chosen(scores)
+        progress.end(members[chosen])
         return Choice(path, members, -scores.mean(axis=1), chosen, scores)
 
     def _set_result(self, choice: Choice, data: Data) -> None:
@@ -313,30 +361,41 @@ default='kmeans'
         if choice.scores is not None:
             self.scores_ = data.kind.wrap(torch.from_numpy(choice.scores))
         self.path_ = as_path(choice.path, data, choice.members)
-        self.mixture_ = self.path_.mixtures[choice.chosen]
+        self.mixture_ = without_sparsity(self.path_.mixtures[choice.chosen])
         self.sparsity_ = float(self.path_.sparsities[choice.chosen, 0])
         for name in ("reg_covar_", "covariance_pooling_"):
             setattr(self, name, getattr(self.mixture_, name))
-        found = choice.members[choice.chosen].parameters
-        model = task.model(found)
+        member = choice.members[choice.chosen]
+        self.converged_ = self.mixture_.converged_ = choice.path.has_converged(member)
+        self.n_iter_ = len(choice.members)
+        self.lower_bound_, self.cost_ = self.mixture_.lower_bound_, self.mixture_.cost_
+        model = task.model(member.parameters)
         self.__dict__.update(attributes_of(model, data.kind, data.points.dtype))
-        self._warn(task.weak_components(found), mixture.n_components)
+        self._sample_size = float(data.sample_size)
+        self._warn(task.weak_components(member.parameters))
 
-    def _warn(self, weak: list[int], most: int) -> None:
+    def _warn(self, weak: list[int]) -> None:
         """Warn where the answer rests on few samples, or on the upper bound."""
         warn_of_weak_components(
             weak, "Fit fewer features or another covariance_type, or give more samples."
         )
-        if self.n_components_ == most > 1:
-            remedy = (
-                "increase n_components"
-                if most == self.n_components
-                else "give more samples, each has 2 (n_features + 1) of its own"
-            )
-            warn_user(
-                f"The number of components found, {most}, is the largest that was "
-                f"tried: more may be better. To try more, {remedy}.",
-            )
+        if bound := self._of_upper_bound():
+            warn_user(bound)
+
+    def _of_upper_bound(self) -> str:
+        """Return what there is to say if the largest number tried was the best."""
+        most = int(self.path_.n_components[0])
+        if not self.n_components_ == most > 1:
+            return ""
+        remedy = (
+            "increase n_components"
+            if most == self.n_components
+            else "give more samples, each has 2 (n_features + 1) of its own"
+        )
+        return (
+            f"The number of components found, {most}, is the largest that was tried: "
+            f"more may be better. To try more, {remedy}."
+        )
 
     # -- what is about the mixture found, and not about the choice -------------------
 
@@ -360,40 +419,42 @@ default='kmeans'
     def _template(self) -> KeOpsGaussianMixture:
         return self.mixture_
 
+    def _beside(self) -> dict[str, Any]:
+        bound = self._of_upper_bound()
+        known: dict[str, Any] = {"warnings": (bound,) if bound else ()}
+        # Attributes of older versions do not tell.
+        if hasattr(self, "results_"):
+            known["choice"] = Comparison.among(
+                self.criterion, self.results_, self.n_components_, self.covariance_type_
+            )
+        if hasattr(self, "_sample_size"):
+            known["sample_size"] = self._sample_size
+        return known
+
     # -- cross-validation ----------------------------------------------------------
 
-    def _folds(self, n_samples: int) -> list[Fold]:
-        """Return the rows to train on and to test on, of all that were given."""
-        cv = self.cv
-        if cv is None or isinstance(cv, Integral):
-            # Rows often come grouped: folds of neighbours would miss components.
-            n_folds = 5 if cv is None else int(cv)
-            cv = KFold(n_folds, shuffle=True, random_state=self.random_state)
-        try:
-            folds = list(check_cv(cv).split(np.arange(n_samples)))
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"cv={self.cv!r} cannot split {n_samples} samples without targets or "
-                f"groups: {error}"
-            ) from error
-        if self.one_standard_error and len(folds) < 2:
-            raise ValueError(
-                "one_standard_error=True needs two folds or more, to tell the error of "
-                f"their mean; cv={self.cv!r} makes {len(folds)}."
-            )
-        return folds
+    def _folds(self, n_samples: int, counts: torch.Tensor | None) -> list[Fold]:
+        """Return the rows to train on and to test on, of those that count."""
+        least = 2 if self.one_standard_error else 1
+        folds = make_folds(self.cv, n_samples, self.random_state, least)
+        return rows_that_count(folds, counts)
 
     def _held_out_scores(
         self,
-        mixture: KeOpsGaussianMixture,
+        path: Path,
         data: Data,
         members: list[Member],
         folds: list[Fold],
+        progress: PathProgress,
     ) -> np.ndarray:
         """Return mean log-likelihoods, (n_members, n_folds), of held-out samples."""
-        columns = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fold_scores)(mixture, data, fold, self.tol) for fold in folds
-        )
+        progress.tasks.begin_folds()
+        columns = []
+        for column in Parallel(n_jobs=self.n_jobs, return_as="generator")(
+            delayed(_fold_scores)(path.mixture, data, fold, self.tol) for fold in folds
+        ):
+            columns.append(column)
+            progress.fold(len(columns) - 1, len(folds))
         counts = [member.n_components for member in members]
         return np.array([[column[k] for column in columns] for k in counts])
 
@@ -428,44 +489,12 @@ class Choice:
     scores: np.ndarray | None = None
 
 
-def _table(choices: list[Choice]) -> dict[str, np.ndarray]:
-    """Return a row for each mixture that was compared, as columns."""
-    evidence = [member.evidence for choice in choices for member in choice.members]
-    criterion = np.concatenate([choice.criterion for choice in choices])
-    return {
-        "covariance_type": np.repeat(
-            [choice.path.mixture.covariance_type for choice in choices],
-            [len(choice.members) for choice in choices],
-        ),
-        "n_components": np.array([e.n_components for e in evidence]),
-        "n_parameters": np.array([e.n_parameters for e in evidence]),
-        "log_likelihood": np.array([e.log_likelihood for e in evidence]),
-        "criterion": criterion,
-        "rank": rankdata(criterion, method="min").astype(int),
-    }
-
-
-def _positions(folds: list[Fold], sample_weight: ArrayLike | None) -> list[Fold]:
-    """Return the folds as positions among the rows that have a weight."""
-    if sample_weight is None:
-        return folds
-    held = np.asarray(to_numpy(sample_weight)) > 0
-    positions = np.cumsum(held) - 1
-    return [
-        (positions[train[held[train]]], positions[test[held[test]]])
-        for train, test in folds
-    ]
-
-
-def _check_folds(folds: list[Fold], n_components: int) -> None:
-    """Raise ValueError if a fold has too few rows."""
-    for i, (train, test) in enumerate(folds):
-        for name, rows, least in (("train", train, n_components), ("test", test, 1)):
-            if len(rows) < least:
-                raise ValueError(
-                    f"Fold {i} of cv has {len(rows)} rows of positive weight to {name} "
-                    f"on; with n_components={n_components} it needs {least} or more."
-                )
+def _attributes(path: Path, data: Data, member: Member) -> dict[str, Any]:
+    """Return the attributes of a choice that has found a mixture."""
+    model = path.task.model(member.parameters)
+    (mixture,) = as_path(path, data, [member]).mixtures
+    found = attributes_of(model, data.kind, data.points.dtype)
+    return found | {"mixture_": without_sparsity(mixture)}
 
 
 def _fold_scores(
@@ -474,18 +503,8 @@ def _fold_scores(
     """Return the mean log-likelihood of `test` for each number of components."""
     with single_thread():
         train, test = fold
-        objective = build_problem(mixture, _rows(data, test)).objective
+        objective = build_problem(mixture, rows_of(data, test)).objective
         return {
             member.n_components: objective.score(member.parameters)
-            for member in Path(mixture, _rows(data, train), tol).converged()
+            for member in Path(mixture, rows_of(data, train), tol).converged()
         }
-
-
-def _rows(data: Data, rows: np.ndarray) -> Data:
-    index = torch.as_tensor(rows, device=data.points.device)
-    weights = data.sample_weight
-    return replace(
-        data,
-        points=data.points[index],
-        sample_weight=None if weights is None else weights[index],
-    )

@@ -8,28 +8,32 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from sklearn_keops_gmm._base import attributes_of
-from sklearn_keops_gmm._data import Data, as_source
+from sklearn_keops_gmm._data import Data, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
     build_problem,
     n_distinct_rows,
     starting_point,
 )
-from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
+from sklearn_keops_gmm._mixture import KeOpsGaussianMixture, description
 from sklearn_keops_gmm._model import (
     Evidence,
     MixtureParameters,
     SparsityPrior,
+    State,
 )
 from sklearn_keops_gmm.backends import single_thread
-from sklearn_keops_gmm.solvers import SolverSettings, State, homotopy, refine
+from sklearn_keops_gmm.solvers import Search, SolverSettings, homotopy, refine
 
 # So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
 # path; and no member gains so many times as much when it converges.
 _LOOSE, _HOPE = 1e-3, 10.0
+# Members are tied if their criteria differ by less than this part of the price of one
+# component.
+_TIED = 0.1
 # What a path takes instead of the defaults of a mixture.
 PATH_DEFAULTS: dict[str, Any] = {
     "tol": "auto",
@@ -39,7 +43,7 @@ PATH_DEFAULTS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Member:
     """A mixture on the path, without its data.
 
@@ -72,7 +76,7 @@ class Member:
         return self.evidence.log_likelihood / self.evidence.n_samples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SparsityPath:
     """What `sparsity_path` returns: K mixtures, that with most components first.
 
@@ -114,6 +118,13 @@ class SparsityPath:
     costs: np.ndarray
     scores: np.ndarray
     mixtures: tuple[KeOpsGaussianMixture, ...]
+
+    def __len__(self) -> int:
+        return len(self.mixtures)
+
+    def __repr__(self) -> str:
+        most, least = self.n_components[[0, -1]].tolist()
+        return f"SparsityPath({len(self)} mixtures, from {most} to {least} components)"
 
     def at(self, sparsity: float) -> KeOpsGaussianMixture:
         """Return the mixture that costs least at a sparsity.
@@ -194,8 +205,8 @@ def sparsity_path(
     >>> rng = np.random.default_rng(0)
     >>> X = np.concatenate([rng.normal(c, 1, (200, 2)) for c in (-8, 0, 8)])
     >>> path = sparsity_path(X, 5, random_state=0)
-    >>> path.n_components
-    array([5, 4, 3, 2, 1])
+    >>> path
+    SparsityPath(5 mixtures, from 5 to 1 components)
     >>> path.at(1.0).n_components_
     3
     """
@@ -226,6 +237,15 @@ def path_estimator(
     return mixture, tol
 
 
+# What follows the members of a path, and may end it.
+Watch = Callable[[Member], bool]
+
+
+def unwatched(member: Member) -> bool:
+    """Let a path go on."""
+    return False
+
+
 class Path:
     """The members of a path, found one after another.
 
@@ -236,44 +256,61 @@ class Path:
     tol : float or "auto"
         A member has converged when less is left to gain; "auto" is one nat over all
         samples, as what criteria compare are totals.
+    watch : callable
+        Receives each member as it is found; returns True to end the path there.
     """
 
-    def __init__(self, mixture: Any, data: Data, tol: float | str) -> None:
+    def __init__(
+        self, mixture: Any, data: Data, tol: float | str, watch: Watch = unwatched
+    ) -> None:
         self.mixture = mixture
+        self._watch = watch
+        self._ended = False  # whether that has ended it
         self.task = build_problem(mixture, data)
         if mixture.reg_covar == "auto":
             self.task = self.task.standardised()
         self.sample_size = self.task.sample_size
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)
 
-    def members(self, tol: float) -> Iterator[Member]:
+    def start(self) -> MixtureParameters:
+        """Return where the path starts."""
+        random_state = check_random_state(self.mixture.random_state)
+        start = starting_point(self.mixture, self.task, random_state)
+        total = float(start.weights.sum())
+        if abs(total - 1.0) > 1e-9:  # scikit-learn's starts at single samples
+            start = replace(start, weights=start.weights / total)
+        return start
+
+    def members(self, start: MixtureParameters, tol: float) -> Iterator[Member]:
         """Yield the members, that with the most components first.
 
         Parameters
         ----------
+        start : MixtureParameters
         tol : float
             So much may be left to gain for each before the next is sought.
         """
-        mixture, task = self.mixture, self.task
-        random_state = check_random_state(mixture.random_state)
-        start = starting_point(mixture, task, random_state)
-        total = float(start.weights.sum())
-        if abs(total - 1.0) > 1e-9:  # scikit-learn's starts at single samples
-            start = replace(start, weights=start.weights / total)
-        for state in homotopy(task.objective, start, self._settings(tol)):
-            yield self._member(state)
+        for state in homotopy(self.task.objective, start, self._settings(tol)):
+            member = self._member(state)
+            self._ended |= self._watch(member)
+            yield member
+            if self._ended:
+                return
 
     def converged(self) -> list[Member]:
         """Return all members, each where it converges."""
-        return [self.refined(member) for member in self.members(self.tol)]
+        members = self.members(self.start(), self.tol)
+        return [self.refined(member) for member in members]
 
     def searched(
         self, criterion: Callable[[Evidence], float]
     ) -> tuple[list[Member], np.ndarray]:
         """Return the members and their criterion, the best of them converged.
 
-        On the way down they converge loosely. From the best on, each then converges
-        wholly, unless it is too far behind or shows that it will not be better.
+        The path goes down from its start. From the best of it on, moves to more and to
+        fewer components follow where they lower the criterion. Where members are as
+        good as tied, a second path starts from the best with all components split: in
+        all, each number of components has the better of two mixtures.
 
         Parameters
         ----------
@@ -286,20 +323,74 @@ class Path:
             Without those that have too few components to be better.
         values : ndarray of shape (n_members,)
         """
+        found = self._branch(self.start(), criterion)
+        best = min(found, key=found.__getitem__)
+        price = self._price(best, criterion)
+        improved = best if self._ended else self._improved(best, price)
+        if improved is not best:
+            _insert(found, improved, criterion(improved.evidence))
+        values = np.sort(list(found.values()))
+        tied = len(values) > 1 and values[1] < values[0] + _TIED * price
+        if tied and not self._ended:
+            best = min(found, key=found.__getitem__)
+            for member, value in self._branch(self._regrown(best), criterion).items():
+                _insert(found, member, value)
+        members = sorted(found, key=lambda member: -member.n_components)
+        return members, np.array([found[member] for member in members])
+
+    def _branch(
+        self, start: MixtureParameters, criterion: Callable[[Evidence], float]
+    ) -> dict[Member, float]:
+        """Return the members of a path, with their criterion.
+
+        On the way down they converge loosely. From the best on, each then converges
+        wholly, unless it is too far behind or shows that it will not be better.
+        """
         loose = max(_LOOSE, self.tol)
-        members = list(self._useful_members(criterion, loose))
-        values = np.array([criterion(member.evidence) for member in members])
+        found = {}
         least = np.inf
+        loosely = list(self._useful_members(start, criterion, loose))
+        values = np.array([criterion(member.evidence) for member in loosely])
         for i in np.argsort(values):
-            behind = (values[i] - least) / (2.0 * self.sample_size)
+            member, value = loosely[i], values[i]
+            behind = (value - least) / (2.0 * self.sample_size)
             if behind < _HOPE * loose:
-                members[i] = self.refined(members[i], max(behind, 0.0))
-                values[i] = criterion(members[i].evidence)
-                least = min(least, values[i])
-        return members, values
+                member = self.refined(member, max(behind, 0.0))
+                value = criterion(member.evidence)
+                least = min(least, value)
+            found[member] = float(value)
+        return found
+
+    def _price(self, member: Member, criterion: Callable[[Evidence], float]) -> float:
+        """Return what a criterion charges for one more component."""
+        more = replace(member.evidence, n_components=member.n_components + 1)
+        return criterion(more) - criterion(member.evidence)
+
+    def _improved(self, member: Member, price: float) -> Member:
+        """Return where moves lead, at a price for each component."""
+        objective = self.task.objective.priced(price / (2.0 * self.sample_size))
+        settings = replace(self._settings(self.tol), nat=1.0 / self.sample_size)
+        chain = [objective.evaluate(member.parameters)]
+        Search(objective, settings).improve(chain, converged=True)
+        if len(chain) == 1:
+            return member
+        state = self.task.objective.evaluate(chain[-1].parameters)
+        return self.refined(self._member(state))
+
+    def _regrown(self, member: Member) -> MixtureParameters:
+        """Return a mixture with its components split, or the heaviest of them."""
+        edits, parameters = self.task.objective.edits, member.parameters
+        n_more = max(0, edits.n_components - member.n_components)
+        heaviest = parameters.weights.argsort(descending=True)
+        for j in heaviest[:n_more].tolist():
+            parameters = edits.split(parameters, j)
+        return parameters
 
     def _useful_members(
-        self, criterion: Callable[[Evidence], float], tol: float
+        self,
+        start: MixtureParameters,
+        criterion: Callable[[Evidence], float],
+        tol: float,
     ) -> Iterator[Member]:
         """Yield members until none with fewer components can be better.
 
@@ -307,7 +398,7 @@ class Path:
         they can do is to fit as well, at the price of one.
         """
         least = np.inf
-        for member in self.members(tol):
+        for member in self.members(start, tol):
             yield member
             least = min(least, criterion(member.evidence))
             one = replace(member.evidence, n_components=1, entropy=0.0)
@@ -328,6 +419,12 @@ class Path:
         target = state.cost - gain if gain > 0 else np.inf
         settings = self._settings(self.tol)
         return self._member(refine(self.task.objective, state, settings, target))
+
+    def has_converged(self, member: Member) -> bool:
+        """Tell whether another iteration would gain less than the tolerance."""
+        objective, state = self.task.objective, member.state
+        following = objective.evaluate(objective.maximize(state))
+        return state.cost - following.cost < self.tol
 
     def _settings(self, tol: float) -> SolverSettings:
         mixture = self.mixture
@@ -351,6 +448,16 @@ class Path:
         prior = SparsityPrior(1.0, objective.n_components)
         unit_penalty = float(prior.unit_value(state.parameters.weights))
         return Member(state, unit_penalty, evidence)
+
+
+def _insert(found: dict[Member, float], member: Member, value: float) -> None:
+    """Add a member, unless there is one as large that is not worse."""
+    for other in list(found):
+        if other.n_components == member.n_components:
+            if found[other] <= value:
+                return
+            del found[other]
+    found[member] = value
 
 
 def as_path(path: Path, data: Data, members: list[Member]) -> SparsityPath:
@@ -380,15 +487,26 @@ def _fitted(
     # A copy, as a clone takes longer than the fit of a small mixture.
     fitted: KeOpsGaussianMixture = copy(path.mixture)
     fitted.sparsity = sparsity
-    model, dtype = path.task.model(member.parameters), data.points.dtype
-    fitted.__dict__.update(attributes_of(model, data.kind, dtype))
-    fitted.reg_covar_ = data.kind.wrap(path.task.ridge, dtype)
-    fitted.covariance_pooling_ = path.task.pooling
+    fitted.__dict__.update(description(path.task, data, member.parameters))
     fitted.converged_, fitted.n_iter_ = True, 0
     fitted.costs_, fitted.lower_bounds_ = [], []
     fitted.cost_ = sparsity * member.unit_penalty + member.state.cost
     fitted.lower_bound_ = member.log_likelihood
     return fitted
+
+
+def without_sparsity(mixture: KeOpsGaussianMixture) -> KeOpsGaussianMixture:
+    """Return a mixture of a path as one that was fitted with its own components.
+
+    It is a mixture of maximum likelihood. On the path the number of components is that
+    of the largest, and the sparsity the least at which this one is the best.
+    """
+    alone: KeOpsGaussianMixture = copy(mixture)
+    alone.n_components, alone.sparsity = alone.n_components_, 0.0
+    weights = torch.as_tensor(np.asarray(to_numpy(mixture.weights_), dtype=np.float64))
+    prior = SparsityPrior(mixture.sparsity, mixture.n_components)
+    alone.cost_ -= mixture.sparsity * float(prior.unit_value(weights))
+    return alone
 
 
 def lower_envelope(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:

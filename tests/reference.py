@@ -193,7 +193,12 @@ def em_step(points, structure, mixture, *, sample_weight=None, reg_covar=0.0):
     _, offsets, means, factors = components_of(structure, mixture)
     matrices = as_matrices(structure, factors, means)
     sums = moments(points, sample_weight, "full", offsets, means, matrices)
-    total, n_features = sums.mass.sum(), points.shape[1]
+    return m_step(structure, sums, means, reg_covar)
+
+
+def m_step(structure, sums, means, reg_covar):
+    """Return the `Mixture` that full `Sums` about some means define."""
+    total, n_features = sums.mass.sum(), means.shape[1]
     shifts = sums.first / sums.mass[:, None]
     scatter = sums.second - np.einsum("j,ja,jb->jab", sums.mass, shifts, shifts)
     if structure in ("full", "diag", "spherical"):

@@ -20,17 +20,20 @@ from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
+from sklearn_keops_gmm._data._imputation import impute, means_given
+from sklearn_keops_gmm._data._information import find_standard_errors
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
-    conditional_means,
     labels,
     log_density,
+    observed,
     responsibilities,
     responsibilities_for,
 )
 from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
+from sklearn_keops_gmm._data._summary import summarise
 
 __all__ = [
     "SOURCES",
@@ -53,14 +56,18 @@ __all__ = [
     "check_values",
     "check_weighted_samples",
     "checked_samples",
-    "conditional_means",
+    "find_standard_errors",
     "fitted_model",
+    "impute",
     "labels",
     "log_density",
+    "means_given",
+    "observed",
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
     "responsibilities_for",
+    "summarise",
     "to_numpy",
     "to_tensor",
 ]

@@ -8,9 +8,14 @@ from typing import Any, ClassVar
 from sklearn.utils.validation import _num_samples
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
-from sklearn_keops_gmm._data._checks import check_weighted_samples
+from sklearn_keops_gmm._data._checks import (
+    check_observed,
+    check_weighted_samples,
+    samples_that_count,
+)
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_samples, checked_weights
 from sklearn_keops_gmm._data._query import SampleFunction
 
@@ -44,10 +49,12 @@ class ArraySource:
         if self.sample_weight is not None:
             checked = checked_weights(self.sample_weight, array, dtype=array.dtype)
             weights = to_tensor(checked, device)
-        points, weights = check_weighted_samples(
-            to_tensor(array, device), weights, min_samples
-        )
-        return Data(kind, points, weights)
+        points = to_tensor(array, device)
+        counts = samples_that_count(points, weights)
+        points, weights = check_weighted_samples(points, weights, min_samples)
+        if reset:
+            check_observed(Extent.of(points).observed, estimator)
+        return Data(kind, points, weights, counts=counts)
 
     def length(self, data: Data) -> int:
         """Return the number of samples, those without weight included."""

@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import to_numpy
+from sklearn_keops_gmm.backends import has_missing
 
 # What a fit sets beside attributes whose names end in an underscore.
 _PRIVATE = {"_memory"}
@@ -31,17 +32,52 @@ def check_weighted_samples(
     Raises
     ------
     ValueError
-        If there are fewer samples of positive weight than components.
+        If fewer samples count than there are components.
     """
-    if sample_weight is not None and bool((sample_weight == 0).any()):
-        counts = sample_weight > 0
-        points, sample_weight = points[counts], sample_weight[counts]
+    counts = samples_that_count(points, sample_weight)
+    if counts is not None:
+        points = points[counts]
+        sample_weight = None if sample_weight is None else sample_weight[counts]
     if len(points) < n_components:
+        left_out = (
+            ": samples without weight, or of which nothing is observed, do not count"
+        )
         raise ValueError(
             "Expected n_samples >= n_components but got "
             f"n_components = {n_components}, n_samples = {len(points)}"
+            f"{'' if counts is None else left_out}"
         )
     return points, sample_weight
+
+
+def samples_that_count(points: Tensor, sample_weight: Tensor | None) -> Tensor | None:
+    """Tell which samples have a weight, and a feature that is observed, (N,) bool.
+
+    Returns
+    -------
+    counts : Tensor of shape (N,) or None
+        None if all do.
+    """
+    counts: Tensor | None = None
+    if sample_weight is not None and bool((sample_weight == 0).any()):
+        counts = sample_weight > 0
+    if has_missing(points):
+        empty = points.isnan().all(1)
+        if bool(empty.any()):
+            counts = ~empty if counts is None else counts & ~empty
+    return counts
+
+
+def check_observed(observed: Tensor, estimator: Any) -> None:
+    """Raise ValueError unless each feature, (D,) bool, is observed in some sample."""
+    unknown = (~observed).nonzero()[:, 0].tolist()
+    if unknown:
+        names = getattr(estimator, "feature_names_in_", range(len(observed)))
+        listed = ", ".join(repr(names[i]) for i in unknown[:5])
+        raise ValueError(
+            f"X has features of which no value is observed: {listed}"
+            f"{', ...' * (len(unknown) > 5)}. Leave them out."
+        )
 
 
 def check_representable(attributes: dict[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind
-from sklearn_keops_gmm._data._checks import check_weighted_samples
+from sklearn_keops_gmm._data._checks import check_observed, check_weighted_samples
 from sklearn_keops_gmm._data._chunked import (
     PartedData,
     Reader,
@@ -93,7 +93,9 @@ class ChunkSource:
         assert summary is not None
         points, weights = cast(reservoir.rows(), summary.dtype)
         check_weighted_samples(points, weights, min_samples)
-        parts = ReadChunks(reader, summary.dtype, self)
+        if reset:
+            check_observed(summary.extent.observed, estimator)
+        parts = ReadChunks(reader, summary.dtype, self, summary.incomplete)
         return PartedData(reader.kind, points, weights, parts, summary)
 
     def length(self, data: Data) -> int:
@@ -137,11 +139,21 @@ def _filled(answers: Iterator[Any], length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ReadChunks:
-    """Chunks that are known to be sound, in one dtype: the parts of their samples."""
+    """Chunks that are known to be sound, in one dtype: the parts of their samples.
+
+    Attributes
+    ----------
+    reader : Reader
+    dtype : torch.dtype
+    source : ChunkSource
+    incomplete : bool
+        Whether some of them miss a feature.
+    """
 
     reader: Reader
     dtype: torch.dtype
     source: ChunkSource
+    incomplete: bool
 
     def each(self, function: Callable[[Tensor, Tensor | None], Result]) -> list[Result]:
         """Return what `function` returns of the samples and weights of each chunk."""
@@ -172,7 +184,7 @@ class ReadChunks:
             low, high = torch.searchsorted(rows, bounds)
             some = (rows[low:high] - start).to(points.device)
             start += len(points)
-            check_still_finite(points[some])
+            check_still_finite(points[some], incomplete=self.incomplete)
             return points[some], None if weights is None else weights[some]
 
         return joined_rows(self.each(inside))

@@ -29,7 +29,13 @@ from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_weights
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
-from sklearn_keops_gmm.backends import Backend, Reductions, ReductionsFactory
+from sklearn_keops_gmm.backends import (
+    Backend,
+    IncompleteBackend,
+    Reductions,
+    ReductionsFactory,
+    has_missing,
+)
 
 # A part may have no weight at all; scikit-learn < 1.9 does not ask about that.
 _ZERO_WEIGHTS = (
@@ -66,19 +72,22 @@ class Summary:
     weighing : Weighing
     single : bool
         Whether all are float32.
+    incomplete : bool
+        Whether some miss a feature.
     """
 
     n_samples: int
     extent: Extent
     weighing: Weighing
     single: bool
+    incomplete: bool
 
     @classmethod
     def of(cls, points: Tensor, weights: Tensor | None) -> Summary:
         """Return the summary of one or more samples."""
         n, single = len(points), points.dtype == torch.float32
         weighing = Weighing.of_ones(n) if weights is None else Weighing.of(weights)
-        return cls(n, Extent.of(points), weighing, single)
+        return cls(n, Extent.of(points), weighing, single, has_missing(points))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -91,6 +100,7 @@ class Summary:
             self.extent + other.extent,
             self.weighing + other.weighing,
             self.single and other.single,
+            self.incomplete or other.incomplete,
         )
 
 
@@ -128,6 +138,8 @@ class PartedData(Data):
 
     def bind(self, backend: Backend, frame: Frame) -> Reductions:
         """Return the sums over all pairs."""
+        if self.summary.incomplete:
+            backend = IncompleteBackend(backend)
         part = backend(self.points, self.sample_weight, frame)
         return PartedReductions(part, self)
 
@@ -146,6 +158,9 @@ class PartedReductions:
     data : PartedData
     """
 
+    in_memory = False
+    sample_weight = None
+
     def __init__(self, some: Reductions, data: PartedData) -> None:
         self._some = some
         self._data = data
@@ -163,6 +178,10 @@ class PartedReductions:
         # These coordinates do for components of any structure.
         factory = self._some.factory("full")
         return factory(points[back], None if weights is None else weights[back])
+
+    def reweighted(self, weights: Tensor) -> Reductions:
+        """Raise: the rows are read anew each time, with weights of their own."""
+        raise NotImplementedError("Rows that are not held have no other weights.")
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return how to make reductions over other points, computed alike."""
@@ -191,13 +210,16 @@ class PartedReductions:
     def _asking(
         self, method: str, components: Components
     ) -> Callable[[Tensor, Tensor | None], Any]:
-        return partial(_ask, method, self.factory(components.structure), components)
+        factory = self.factory(components.structure)
+        incomplete = self._data.summary.incomplete
+        return partial(_ask, method, factory, components, incomplete)
 
 
 def _ask(
     method: str,
     factory: ReductionsFactory,
     components: Components,
+    incomplete: bool,
     points: Tensor,
     weights: Tensor | None,
 ) -> Any:
@@ -205,13 +227,19 @@ def _ask(
     answer = getattr(factory(points, weights), method)(components.to(points.device))
     # They were finite when the fit began. To look each time would take longer.
     if isinstance(answer, Moments) and not math.isfinite(answer.log_likelihood):
-        check_still_finite(points)
+        check_still_finite(points, incomplete=incomplete)
     return answer.to(components.means.device)
 
 
-def check_still_finite(points: Tensor) -> None:
-    """Raise ValueError if samples that were finite at first are not any more."""
-    if not bool(torch.isfinite(points).all()):
+def check_still_finite(points: Tensor, *, incomplete: bool) -> None:
+    """Raise ValueError if samples that were finite at first are not any more.
+
+    NaN is no change if some were `incomplete`.
+    """
+    finite = torch.isfinite(points)
+    if incomplete:
+        finite = finite | points.isnan()
+    if not bool(finite.all()):
         raise ValueError(
             "its samples have changed since the fit began: there is a NaN or infinity "
             "now. They are read again for each step, and have to stay as they are."
@@ -262,7 +290,7 @@ class Reader:
             chunk.array,
             dtype=self.kind.float_dtypes,
             order="C",
-            ensure_all_finite=not checked,
+            ensure_all_finite=False if checked else "allow-nan",
             **how,
         )
         weights = None

@@ -153,6 +153,13 @@ def like(X: Any) -> Any:
     return X._meta if is_frame(X) else np.empty((0, X.shape[1]), X.dtype)
 
 
+def stacked(arrays: Sequence[Any]) -> Any:
+    """Return arrays of the same samples, (N, D), as one, (n_arrays, N, D)."""
+    from dask.array import stack
+
+    return stack(arrays, allow_unknown_chunksizes=True)
+
+
 # -- tasks ----------------------------------------------------------------------------
 
 

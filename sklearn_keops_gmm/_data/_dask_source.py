@@ -15,7 +15,7 @@ from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind
-from sklearn_keops_gmm._data._checks import check_weighted_samples
+from sklearn_keops_gmm._data._checks import check_observed, check_weighted_samples
 from sklearn_keops_gmm._data._chunked import (
     PartedData,
     Reader,
@@ -84,6 +84,8 @@ class DaskSource:
         summaries = [summary for summary in found if summary is not None]
         check_any(summaries)
         summary = sum(summaries[1:], summaries[0])
+        if reset:
+            check_observed(summary.extent.observed, estimator)
         read = ReadPartitions(
             partitions.only([summary is not None for summary in found]),
             reader,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_keops_gmm._data._arrays import ArrayKind
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._model import Frame
-from sklearn_keops_gmm.backends import Backend, Reductions
+from sklearn_keops_gmm.backends import Backend, Reductions, suited_to
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,16 @@ class Data:
     kind : ArrayKind
         Of the array that was given.
     points : Tensor of shape (N, D)
+        NaN where a feature is missing.
     sample_weight : Tensor of shape (N,) or None
+    counts : Tensor of shape (n_given,), bool, or None
+        Which of the samples that were given these are; None for all.
     """
 
     kind: ArrayKind
     points: Tensor
     sample_weight: Tensor | None
+    counts: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def n_samples(self) -> int:
@@ -110,6 +114,7 @@ class Data:
 
     def bind(self, backend: Backend, frame: Frame) -> Reductions:
         """Return the sums over all pairs."""
+        backend = suited_to(self.points, backend)
         return backend(self.points, self.sample_weight, frame)
 
     def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:

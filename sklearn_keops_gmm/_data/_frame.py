@@ -21,7 +21,8 @@ class Extent:
     Attributes
     ----------
     low, high : Tensor of shape (D,), float64
-        Their least and their greatest coordinates.
+        Their least and their greatest coordinates; infinity and minus infinity where
+        none is observed.
     """
 
     low: Tensor
@@ -30,7 +31,16 @@ class Extent:
     @classmethod
     def of(cls, points: Tensor) -> Extent:
         """Return the extent of (N, D) `points`."""
-        return cls(points.amin(0).double(), points.amax(0).double())
+        low, high = points.amin(0), points.amax(0)
+        if bool(low.isnan().any()):
+            low = points.nan_to_num(nan=torch.inf).amin(0)
+            high = points.nan_to_num(nan=-torch.inf).amax(0)
+        return cls(low.double(), high.double())
+
+    @property
+    def observed(self) -> Tensor:
+        """Which features are observed at all, (D,) bool."""
+        return self.low <= self.high
 
     def __add__(self, other: Extent) -> Extent:
         return Extent(
@@ -43,8 +53,11 @@ class Extent:
         Its unit is about how far the points reach, those far from most excepted.
         """
         sample = some[:: -(-len(some) // _SAMPLE)]
-        centre = sample.median(0).values.double()
-        distances = (sample.double() - centre).abs().amax(1)
+        centre = sample.nanmedian(0).values.double()
+        if bool(centre.isnan().any()):
+            middle = torch.where(self.observed, 0.5 * self.low + 0.5 * self.high, 0.0)
+            centre = torch.where(centre.isnan(), middle, centre)
+        distances = (sample.double() - centre).abs().nan_to_num().amax(1)
         most = reach_of_most(distances, (distances > 0).double())
         return Frame(centre, unit_of(self.reach(centre), most, some.dtype))
 

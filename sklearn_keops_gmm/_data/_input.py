@@ -18,17 +18,19 @@ _ACCEPTED = (
 def checked_samples(estimator: Any, X: Any, **how: Any) -> Any:
     """Return samples as an array of numbers, as `validate_data` does.
 
+    What is missing is NaN: masked values, None, and NA of pandas too.
+
     Raises
     ------
     TypeError
         If X is no array-like, and can be read but once, say.
     ValueError
-        If its values are masked, or no numbers, or unusable otherwise.
+        If its values are no numbers, or infinite, or unusable otherwise.
     """
     _refuse_other_types(X)
-    _refuse_masks(X, "X")
     _refuse_dates(X)
-    return validate_data(estimator, X, **how)
+    how = {"ensure_all_finite": "allow-nan"} | how
+    return validate_data(estimator, _with_nan(X), **how)
 
 
 def checked_weights(sample_weight: Any, array: Any, **how: Any) -> Any:
@@ -39,7 +41,7 @@ def checked_weights(sample_weight: Any, array: Any, **how: Any) -> Any:
     ValueError
         If they are masked, or unusable otherwise.
     """
-    _refuse_masks(sample_weight, "sample_weight")
+    _refuse_masks(sample_weight)
     return _check_sample_weight(sample_weight, array, ensure_non_negative=True, **how)
 
 
@@ -54,15 +56,37 @@ def _refuse_other_types(X: Any) -> None:
         raise TypeError(f"X is a {type(X).__name__}. {_ACCEPTED}.")
 
 
-def _refuse_masks(array: Any, name: str) -> None:
-    """Raise ValueError if some values are masked: they would be taken for others."""
-    parts = array if isinstance(array, (list, tuple)) else [array]
-    if any(
-        isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts
-    ):
+def _with_nan(X: Any) -> Any:
+    """Return samples with NaN in place of what numpy or pandas calls missing."""
+    if isinstance(X, (list, tuple)):
+        return [_with_nan(row) for row in X] if _has_masks(X) else X
+    if _is_masked(X):
+        dtype = X.dtype if X.dtype.kind == "f" else np.float64
+        return X.astype(dtype).filled(np.nan)
+    # scikit-learn converts NA of columns of numbers, but not among objects.
+    if hasattr(X, "notna") and any(kind.kind == "O" for kind in X.dtypes):
+        return X.where(X.notna(), np.nan)
+    if isinstance(X, np.ndarray) and X.dtype == object:
+        unknown = [type(value).__name__ == "NAType" for value in X.flat]
+        return np.where(np.reshape(unknown, X.shape), np.nan, X) if any(unknown) else X
+    return X
+
+
+def _is_masked(array: Any) -> bool:
+    return isinstance(array, np.ma.MaskedArray) and bool(np.ma.is_masked(array))
+
+
+def _has_masks(rows: Any) -> bool:
+    return any(_is_masked(row) for row in rows)
+
+
+def _refuse_masks(weights: Any) -> None:
+    """Raise ValueError if some weights are masked: they would be taken for others."""
+    parts = weights if isinstance(weights, (list, tuple)) else [weights]
+    if _has_masks(parts):
         raise ValueError(
-            f"{name} has masked values, and missing values are not accepted. Leave "
-            "out the rows that have some, or fill them."
+            "sample_weight has masked values, and every sample needs a weight. Leave "
+            "out the rows that have none, or fill them: with 0, say."
         )
 
 

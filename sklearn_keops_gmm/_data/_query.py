@@ -18,6 +18,7 @@ from sklearn_keops_gmm.backends import (
     Reductions,
     choose_backend,
     get_backend,
+    suited_to,
 )
 
 # Responsibilities held at once: 32 MiB of them, but not too few rows for a tile.
@@ -87,10 +88,12 @@ class SampleFunction:
         array = self.checks.samples(X, kind.float_dtypes)
         device = self.placement.device_for(array)
         structure = self.model.covariance.structure
+        points = to_tensor(array, device)
+        name = choose_backend(self.placement.backend, device, structure)
         return Bound(
             kind,
-            to_tensor(array, device),
-            get_backend(choose_backend(self.placement.backend, device, structure)),
+            points,
+            suited_to(points, get_backend(name)),
             self.model.frame.to(device),
             self.model.components.to(device),
         )
@@ -117,6 +120,11 @@ class SampleFunction:
 def log_density(bound: Bound) -> Tensor:
     """Return the log-likelihoods, (N,)."""
     return bound.reductions.log_density(bound.components)
+
+
+def observed(bound: Bound) -> Tensor:
+    """Return 1 for samples that have a feature that is observed, 0 for others, (N,)."""
+    return (~bound.points.isnan()).any(1).to(bound.points)
 
 
 def labels(bound: Bound) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._display._style import axes_for, style
+from sklearn_keops_gmm._display._style import axes_for, last_step, style
 
 # The first steps of a fit do most of the work: after so many, the axis of
 # iterations has to be logarithmic to show them.
@@ -64,7 +64,7 @@ class CostDisplay:
         Parameters
         ----------
         estimator : KeOpsGaussianMixture
-            Fitted.
+            Fitted, or a pipeline that ends in one.
         name : str, default=None
             The label of the curve; None is the name of the class and its solver.
         ax : matplotlib Axes, default=None
@@ -86,6 +86,7 @@ class CostDisplay:
             If matplotlib is missing.
         """
         ax = axes_for(ax, f"{cls.__name__}.from_estimator")
+        estimator = last_step(estimator)
         check_is_fitted(estimator)
         if not getattr(estimator, "costs_", None):
             raise ValueError(

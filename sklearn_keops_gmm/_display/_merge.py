@@ -9,9 +9,15 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_keops_gmm._data import to_numpy
-from sklearn_keops_gmm._display._style import Style, axes_for, cluster_colours, style
+from sklearn_keops_gmm._display._style import (
+    Style,
+    axes_for,
+    cluster_colours,
+    last_step,
+    style,
+)
 
-_ABOVE, _CUT = "0.35", "#c1272d"
+_ABOVE, _CUT = "0.35", "#d55e00"
 # Of the largest distance: how far above the last merger the picture goes.
 _HEADROOM = 0.06
 
@@ -80,7 +86,7 @@ class MergeDisplay:
         Parameters
         ----------
         estimator : MixtureClustering
-            Fitted.
+            Fitted, or a pipeline that ends in one.
         n_clusters : int, default=None
             Where to cut; as fitted if this and `distance_threshold` are None.
         distance_threshold : float, default=None
@@ -105,10 +111,11 @@ class MergeDisplay:
         ImportError
             If matplotlib is missing.
         """
+        estimator = last_step(estimator)
         if not hasattr(estimator, "cut_tree"):
             raise TypeError(
                 f"'estimator' of {cls.__name__} must be a fitted MixtureClustering; "
-                f"got {type(estimator).__name__}. Of a pipeline, give the last step."
+                f"got {type(estimator).__name__}."
             )
         check_is_fitted(estimator)
         labels = estimator.component_labels_

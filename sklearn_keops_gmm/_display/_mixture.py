@@ -10,29 +10,27 @@ import numpy as np
 import sklearn
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._data import (
-    checked_samples,
-    fitted_model,
-    resolve_features,
-    to_numpy,
-)
+from sklearn_keops_gmm._data import fitted_model
+from sklearn_keops_gmm._display._one_feature import bin_edges, curve_ticks
 from sklearn_keops_gmm._display._style import Style, axes_for, cluster_colours, style
+from sklearn_keops_gmm._display._subject import Subject, subject_of
 from sklearn_keops_gmm.backends import single_thread
 
 _MARGIN = 0.06
-_DATA, _DENSITY, _COMPONENTS = "#3b3b3b", "#1f5f99", "#c1272d"
+_DATA, _DENSITY, _COMPONENTS = "#3b3b3b", "#0072b2", "#d55e00"
+# More numbers, or entries of a legend, would hide what they are about.
+_MOST_NUMBERS, _MOST_IN_LEGEND = 20, 10
 
 
 class MixtureDisplay:
     """Density, sample and components of a mixture over one or two features.
 
     Two features: the density as a heat map, contours of its logarithm, the sample,
-    and the components, each an ellipse with a dot whose area is its weight. Colours
-    go with the square root of the density, so that broad components show beside
-    narrow ones. One feature: a histogram of the sample, the density, and its
-    components.
+    and the components, each an ellipse with its number and a dot whose area is its
+    weight. Colours go with the square root of the density, so that broad components
+    show beside narrow ones. One feature: a histogram of the sample, the density, and
+    its components.
 
     It is recommended to use :meth:`from_estimator` to create one. All parameters
     are stored as attributes.
@@ -53,7 +51,11 @@ class MixtureDisplay:
     component_labels : ndarray of shape (n_components,), default=None
         The cluster of each component, which gives it its colour.
     sample_labels : ndarray of shape (n_samples,), default=None
-        The cluster of each sample drawn, of two features; -1 is grey.
+        The label of each sample drawn, of two features; -1 is grey.
+    label_names : sequence of str, default=None
+        What the legend calls the labels.
+    sample_values : ndarray of shape (n_samples,), default=None
+        Numbers, instead of labels, that colour the samples.
 
     Attributes
     ----------
@@ -69,9 +71,14 @@ class MixtureDisplay:
     dots_ : matplotlib PathCollection
     histogram_ : matplotlib StepPatch
         Of one feature only.
+    numbers_ : list of matplotlib Text
+        Of the components; empty where they are not numbered.
+    legend_ : matplotlib Legend or None
+    colorbar_ : matplotlib Colorbar or None
 
     See Also
     --------
+    PairsDisplay : All pairs of some features.
     CostDisplay : The cost along a fit.
 
     Examples
@@ -97,6 +104,8 @@ class MixtureDisplay:
         feature_names: Sequence[str],
         component_labels: np.ndarray | None = None,
         sample_labels: np.ndarray | None = None,
+        label_names: Sequence[str] | None = None,
+        sample_values: np.ndarray | None = None,
     ) -> None:
         self.ticks = ticks
         self.log_density = log_density
@@ -107,6 +116,8 @@ class MixtureDisplay:
         self.feature_names = feature_names
         self.component_labels = component_labels
         self.sample_labels = sample_labels
+        self.label_names = label_names
+        self.sample_values = sample_values
 
     @classmethod
     @single_thread()
@@ -118,6 +129,7 @@ class MixtureDisplay:
         features: Any = None,
         grid_resolution: int = 200,
         subsample: int | None = 2000,
+        color_by: Any = None,
         ax: Any = None,
         **plot_kw: Any,
     ) -> Self:
@@ -125,9 +137,9 @@ class MixtureDisplay:
 
         Parameters
         ----------
-        estimator : KeOpsGaussianMixture or MixtureClustering
-            Fitted. Over more features than are drawn it is marginalised. Components
-            and samples of a clustering are coloured by cluster.
+        estimator : KeOpsGaussianMixture, KeOpsGaussianMixtureCV or MixtureClustering
+            Fitted, or a pipeline that ends in one: then what the steps before it make
+            of `X` is drawn. Over more features than are drawn it is marginalised.
         X : array-like of shape (n_samples, n_features)
             The sample, with all features of the fit.
         features : int, str, or sequence of one or two of them, default=None
@@ -138,6 +150,11 @@ class MixtureDisplay:
         subsample : int or None, default=2000
             Of two features no more points than this are drawn, from rows at
             regular distances; None draws all.
+        color_by : {'component', 'uncertainty'} or array-like of shape (n_samples,), \
+default=None
+            What samples are coloured by: their most probable component, the
+            probability that they are of another one, or labels of one's own. None is
+            the cluster, of a clustering.
         ax : matplotlib Axes, default=None
             None makes new ones.
         **plot_kw
@@ -154,37 +171,16 @@ class MixtureDisplay:
         NotFittedError
             If it is not fitted.
         ValueError
-            If `features` are unknown, or more than two, or a number is too small.
+            If `features` are unknown, or more than two, or a number is too small; or
+            if there is not a label for each sample.
         ImportError
             If matplotlib is missing.
         """
         ax = axes_for(ax, f"{cls.__name__}.from_estimator")
-        whole = _mixture_of(cls, estimator)
         _check_sizes(grid_resolution, subsample)
-        chosen, names = _features_to_draw(whole, features)
-        # Pictures are drawn from numpy arrays, whatever the arrays of the user.
-        with sklearn.config_context(array_api_dispatch=False):
-            samples = checked_samples(
-                whole, to_numpy(X), reset=False, dtype=[np.float64, np.float32]
-            )[:, chosen]
-            rows = _rows_to_draw(samples, subsample)
-            mixture = whole.marginal(chosen)
-            vars(mixture).pop("feature_names_in_", None)  # a grid has none
-            ticks = tuple(_ticks(column, grid_resolution) for column in samples.T)
-            grid = np.stack(np.meshgrid(*ticks), axis=-1)
-            log_density = mixture.score_samples(grid.reshape(-1, len(chosen)))
-            clusters = _clusters_of(estimator, X, rows)
-        model = fitted_model(mixture)
-        display = cls(
-            ticks=ticks,
-            log_density=log_density.reshape(grid.shape[:-1]),
-            samples=samples[rows],
-            weights=model.parameters.weights.numpy().copy(),
-            means=model.parameters.means.numpy().copy(),
-            covariances=model.matrices.numpy().copy(),
-            feature_names=names,
-            **clusters,
-        )
+        subject = subject_of(cls.__name__, estimator, X, color_by)
+        chosen = subject.features(features, 2, "one feature or two")
+        display = cls(**data_of(subject, chosen, grid_resolution, subsample))
         return display.plot(ax, **plot_kw)
 
     def plot(
@@ -193,6 +189,9 @@ class MixtureDisplay:
         *,
         n_std: float = 2.0,
         bins: Any = "auto",
+        legend: bool = True,
+        numbers: bool | None = None,
+        colorbar: bool = False,
         density_kw: Style = None,
         contour_kw: Style = None,
         sample_kw: Style = None,
@@ -209,7 +208,16 @@ class MixtureDisplay:
             Ellipses hold the points within so many standard deviations, 86 % of a
             component for 2.
         bins : int, sequence or str, default="auto"
-            Of the histogram, as in :func:`numpy.histogram_bin_edges`.
+            Of the histogram, as in :func:`numpy.histogram_bin_edges`. 'auto' makes 200
+            at most, and of values such as integers bins of as many values each.
+        legend : bool, default=True
+            Whether to say what is what.
+        numbers : bool, default=None
+            Whether to number the components, of two features; None does where there
+            are no more than 20.
+        colorbar : bool, default=False
+            Whether to add the scale of the density, of two features. That of
+            uncertainties is always there.
         density_kw : dict, default=None
             Passed on to ``ax.imshow``, or ``ax.plot`` for one feature.
         contour_kw : dict, default=None
@@ -235,6 +243,8 @@ class MixtureDisplay:
         check_scalar(n_std, "n_std", Real, min_val=0, include_boundaries="neither")
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
+        self.numbers_: list[Any] = []
+        self.legend_ = self.colorbar_ = None
         if len(self.ticks) == 1:
             self._plot_histogram(bins, sample_kw)
             self._plot_curves(density_kw, component_kw)
@@ -242,12 +252,23 @@ class MixtureDisplay:
             self._plot_density(density_kw, contour_kw)
             self._plot_samples(sample_kw)
             self._plot_ellipses(n_std, component_kw, dot_kw)
+            if numbers or (numbers is None and len(self.means) <= _MOST_NUMBERS):
+                self._plot_numbers()
+            self._plot_colorbar(colorbar)
+        if legend:
+            self._plot_legend(n_std)
         return self
+
+    @property
+    def _coloured(self) -> bool:
+        """Whether samples have colours, beside which others would not show."""
+        return self.sample_labels is not None or self.sample_values is not None
 
     def _colours(self) -> Any:
         """Return the colour of all components, or that of each."""
-        labels = self.component_labels
-        return _COMPONENTS if labels is None else cluster_colours(labels)
+        if self.component_labels is not None:
+            return cluster_colours(self.component_labels)
+        return "black" if self._coloured and len(self.ticks) == 2 else _COMPONENTS
 
     # -- one feature -----------------------------------------------------------------
 
@@ -255,7 +276,7 @@ class MixtureDisplay:
         from matplotlib.patches import StepPatch
 
         (ticks,), sample = self.ticks, self.samples[:, 0]
-        heights, edges = np.histogram(sample, bins)
+        heights, edges = np.histogram(sample, bin_edges(sample, bins))
         heights = heights / (len(sample) * np.diff(edges))
         look = style(StepPatch, {"fill": True, "facecolor": "0.87"}, given)
         self.histogram_ = self.ax_.stairs(heights, edges, **look)
@@ -291,8 +312,7 @@ class MixtureDisplay:
         extent = x[0] - half[0], x[-1] + half[0], y[0] - half[1], y[-1] + half[1]
         given = density_kw or {}
         default: dict[str, Any] = {"cmap": "Oranges", "interpolation": "bilinear"}
-        if self.component_labels is not None:
-            # So that the colours of clusters show.
+        if self._coloured:
             default.update(cmap="Greys", alpha=0.45)
         if not {"norm", "vmin", "vmax"} & given.keys():
             default["norm"] = PowerNorm(0.5)
@@ -316,10 +336,14 @@ class MixtureDisplay:
         from matplotlib.collections import PathCollection
 
         labels = self.sample_labels
-        colour = _DATA if labels is None else cluster_colours(labels)
-        look = style(
-            PathCollection, {"color": colour, "linewidths": 0, "alpha": 0.7}, given
-        )
+        default: dict[str, Any] = {"linewidths": 0, "alpha": 0.7}
+        if self.sample_values is not None:
+            # Those of highest value last: they are few, and to be seen.
+            default |= {"c": self.sample_values, "cmap": "cividis_r"}
+            default |= {"alpha": 0.9}
+        else:
+            default["color"] = _DATA if labels is None else cluster_colours(labels)
+        look = style(PathCollection, default, given)
         look.setdefault("s", float(np.clip(6000 / len(self.samples), 2.5, 12)))
         self.samples_ = self.ax_.scatter(*self.samples.T, **look)
 
@@ -341,47 +365,113 @@ class MixtureDisplay:
         look.setdefault("s", 450 * self.weights)
         self.dots_ = self.ax_.scatter(*self.means.T, **look)
 
+    def _plot_numbers(self) -> None:
+        from matplotlib.patheffects import withStroke
 
-def _mixture_of(cls: type, estimator: Any) -> Any:
-    """Return a fitted mixture: the estimator, or that of a clustering."""
-    if not (hasattr(estimator, "marginal") or hasattr(estimator, "cut_tree")):
-        raise TypeError(
-            f"'estimator' of {cls.__name__} must be a fitted KeOpsGaussianMixture; "
-            f"got {type(estimator).__name__}. KeOpsGaussianMixture.from_sklearn "
-            "converts scikit-learn's mixture; of a pipeline, give the last step and "
-            "the data as transformed by the others."
-        )
-    check_is_fitted(estimator)
-    return estimator if hasattr(estimator, "marginal") else estimator.mixture_
+        for j, place in enumerate(self.means):
+            number = self.ax_.annotate(
+                str(j),
+                place,
+                xytext=(4, 4),
+                textcoords="offset points",
+                fontsize=9,
+                fontweight="bold",
+                path_effects=[withStroke(linewidth=2.0, foreground="white")],
+                annotation_clip=True,
+                zorder=4,
+            )
+            self.numbers_.append(number)
+
+    # -- what is what ----------------------------------------------------------------
+
+    def _plot_colorbar(self, density: bool) -> None:
+        if self.sample_values is not None:
+            self.colorbar_ = self.figure_.colorbar(
+                self.samples_, ax=self.ax_, label="uncertainty"
+            )
+        elif density:
+            self.colorbar_ = self.figure_.colorbar(
+                self.density_, ax=self.ax_, label="density"
+            )
+
+    def _plot_legend(self, n_std: float) -> None:
+        handles, texts = self.legend_entries(n_std)
+        if 0 < len(handles) <= _MOST_IN_LEGEND:
+            self.legend_ = self.ax_.legend(handles, texts, fontsize="small")
+
+    def legend_entries(self, n_std: float = 2.0) -> tuple[list[Any], list[str]]:
+        """Return what the legend shows, and what it says, once it is drawn."""
+        from matplotlib.lines import Line2D
+
+        alone, labels = len(self.ticks) == 1, self.sample_labels
+        if alone:
+            labels = self.component_labels
+        point: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5}
+        components = "components" if alone else f"components, {n_std:g} std"
+        handles: list[Any] = []
+        texts: list[str] = []
+        if alone:
+            handles, texts = [self.histogram_, self.density_], ["sample", "density"]
+        elif labels is None and self.sample_values is None:
+            handles, texts = [Line2D([], [], color=_DATA, **point)], ["sample"]
+        if labels is not None:
+            names, shown = self._names(labels)
+            look = {"linewidth": 1.0} if alone else point
+            colours = cluster_colours(shown)
+            return (
+                handles + [Line2D([], [], color=one, **look) for one in colours],
+                texts + names,
+            )
+        line = Line2D([], [], color=self._colours(), linewidth=1.0 if alone else 1.6)
+        return [*handles, line], [*texts, components]
+
+    def _names(self, labels: np.ndarray) -> tuple[list[str], np.ndarray]:
+        """Return what labels are called, and one of each: their number gives colours.
+
+        Labels of which no sample is drawn are among them.
+        """
+        names = list(self.label_names or map(str, range(int(labels.max()) + 1)))
+        shown = np.arange(len(names))
+        if (labels < 0).any():
+            return [*names, "none"], np.append(shown, -1)
+        return names, shown
 
 
-def _clusters_of(estimator: Any, X: Any, rows: Any) -> dict[str, np.ndarray]:
-    """Return the clusters of components and of samples to draw, if there are some."""
-    if not hasattr(estimator, "cut_tree"):
-        return {}
-    labels = estimator.component_labels_, estimator.predict(to_numpy(X))
-    components, samples = (np.array(to_numpy(some)) for some in labels)
-    return {"component_labels": components, "sample_labels": samples[rows]}
+def data_of(
+    subject: Subject,
+    chosen: list[int],
+    grid_resolution: int,
+    subsample: int | None,
+) -> dict[str, Any]:
+    """Return the parameters of a display of some features, by their indices."""
+    samples = subject.samples[:, chosen]
+    rows = _rows_to_draw(samples, subsample)
+    with sklearn.config_context(array_api_dispatch=False):
+        mixture = subject.mixture.marginal(chosen)
+        vars(mixture).pop("feature_names_in_", None)  # a grid has none
+        model = fitted_model(mixture)
+        means, matrices = model.parameters.means.numpy(), model.matrices.numpy()
+        ticks = tuple(_ticks(column, grid_resolution) for column in samples.T)
+        if len(ticks) == 1:
+            ticks = (curve_ticks(ticks[0], means[:, 0], matrices[:, 0, 0]),)
+        grid = np.stack(np.meshgrid(*ticks), axis=-1)
+        log_density = mixture.score_samples(grid.reshape(-1, len(chosen)))
+    return {
+        "ticks": ticks,
+        "log_density": log_density.reshape(grid.shape[:-1]),
+        "samples": samples[rows],
+        "weights": model.parameters.weights.numpy().copy(),
+        "means": means.copy(),
+        "covariances": matrices.copy(),
+        "feature_names": [subject.names[i] for i in chosen],
+        **subject.colouring.of_rows(rows),
+    }
 
 
 def _check_sizes(grid_resolution: int, subsample: int | None) -> None:
     check_scalar(grid_resolution, "grid_resolution", Integral, min_val=2)
     if subsample is not None:
         check_scalar(subsample, "subsample", Integral, min_val=1)
-
-
-def _features_to_draw(estimator: Any, features: Any) -> tuple[list[int], list[str]]:
-    """Return the indices of one feature or two, and what axes call them."""
-    n_features = estimator.means_.shape[1]
-    names = getattr(estimator, "feature_names_in_", None)
-    if features is None:
-        features = list(range(min(2, n_features)))
-    chosen = resolve_features(features, n_features, names)
-    if len(chosen) > 2:
-        raise ValueError(
-            f"'features' must be one feature or two; got {len(chosen)}: {features!r}."
-        )
-    return chosen, [f"feature {i}" if names is None else str(names[i]) for i in chosen]
 
 
 def _rows_to_draw(samples: np.ndarray, most: int | None) -> Any:

@@ -7,9 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_keops_gmm._display._style import Style, axes_for, style
+from sklearn_keops_gmm._display._style import Style, axes_for, last_step, style
 
-_COUNTS, _SCORES = "#1f5f99", "#c1272d"
+_COUNTS, _SCORES, _CHOSEN = "#0072b2", "#d55e00", "0.9"
 
 
 class SparsityPathDisplay:
@@ -31,6 +31,8 @@ class SparsityPathDisplay:
         Kept with the rest, not drawn.
     score_name : str, default="mean log-likelihood"
         The label of the right-hand axis.
+    chosen : int, default=None
+        The number of components that was chosen, which is marked.
 
     Attributes
     ----------
@@ -41,6 +43,9 @@ class SparsityPathDisplay:
     figure_ : matplotlib Figure
     components_ : matplotlib StepPatch
     score_ : matplotlib Line2D
+    chosen_ : matplotlib Artist or None
+        The sparsities of the mixture that was chosen as a band; where it costs least
+        at none, its number as a line.
 
     See Also
     --------
@@ -64,12 +69,14 @@ class SparsityPathDisplay:
         scores: ArrayLike,
         costs: ArrayLike | None = None,
         score_name: str = "mean log-likelihood",
+        chosen: int | None = None,
     ) -> None:
         self.sparsities = sparsities
         self.n_components = n_components
         self.scores = scores
         self.costs = costs
         self.score_name = score_name
+        self.chosen = chosen
 
     @classmethod
     def from_path(cls, path: Any, *, ax: Any = None, **plot_kw: Any) -> Self:
@@ -77,8 +84,9 @@ class SparsityPathDisplay:
 
         Parameters
         ----------
-        path : SparsityPath
-            Mixtures that cost least at no sparsity are left out.
+        path : SparsityPath or KeOpsGaussianMixtureCV
+            Mixtures that cost least at no sparsity are left out. Of an estimator, or a
+            pipeline that ends in one, the mixture that was chosen is marked.
         ax : matplotlib Axes, default=None
             None makes new ones.
         **plot_kw
@@ -95,11 +103,15 @@ class SparsityPathDisplay:
         ImportError
             If matplotlib is missing.
         """
-        if not hasattr(path, "sparsities"):
+        found = last_step(path)
+        chosen = getattr(found, "n_components_", None)
+        found = getattr(found, "path_", found)
+        if not hasattr(found, "sparsities"):
             raise TypeError(
-                f"'path' must be a SparsityPath, of sparsity_path or the attribute "
-                f"path_ of a KeOpsGaussianMixtureCV; got {type(path).__name__}."
+                "'path' must be a SparsityPath or a fitted KeOpsGaussianMixtureCV; got "
+                f"{type(path).__name__}."
             )
+        path = found
         starts = np.asarray(path.sparsities)[:, 0]
         seen = np.flatnonzero(np.isfinite(starts))
         display = cls(
@@ -107,8 +119,35 @@ class SparsityPathDisplay:
             n_components=path.n_components[seen],
             scores=path.scores[seen],
             costs=path.costs[seen],
+            chosen=chosen,
         )
         return display.plot(ax, **plot_kw)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None, **plot_kw: Any) -> Self:
+        """Draw the path of an estimator, and mark what was chosen.
+
+        Parameters
+        ----------
+        estimator : KeOpsGaussianMixtureCV
+            Fitted, or a pipeline that ends in one.
+        ax : matplotlib Axes, default=None
+            None makes new ones.
+        **plot_kw
+            Passed on to :meth:`plot`.
+
+        Returns
+        -------
+        display : SparsityPathDisplay
+
+        Raises
+        ------
+        TypeError
+            If `estimator` has no path.
+        ImportError
+            If matplotlib is missing.
+        """
+        return cls.from_path(estimator, ax=ax, **plot_kw)
 
     def plot(
         self, ax: Any = None, *, component_kw: Style = None, score_kw: Style = None
@@ -153,6 +192,7 @@ class SparsityPathDisplay:
             threshold = 10 ** np.floor(np.log10(positive[0]))
             self.ax_.set_xscale("symlog", linthresh=threshold, linscale=0.5)
             self.ax_.xaxis.set_major_formatter("{x:g}")
+        self.chosen_ = None if self.chosen is None else self._plot_chosen(edges)
         self.score_ax_ = self.ax_.twinx()
         default = {"color": _SCORES, "linewidth": 1.4, "drawstyle": "steps-post"}
         look = style(Line2D, default, score_kw)
@@ -160,3 +200,18 @@ class SparsityPathDisplay:
         (self.score_,) = self.score_ax_.plot(edges, scores, **look)
         self.score_ax_.set_ylabel(self.score_name, color=_SCORES)
         return self
+
+    def _plot_chosen(self, edges: np.ndarray) -> Any:
+        """Mark the mixture that was chosen, and return the mark."""
+        (at,) = np.nonzero(np.asarray(self.n_components) == self.chosen)
+        said = f"chosen: {self.chosen}"
+        if len(at):
+            mark = self.ax_.axvspan(
+                edges[at[0]], edges[at[0] + 1], color=_CHOSEN, zorder=0, label=said
+            )
+        else:
+            mark = self.ax_.axhline(
+                self.chosen, color="0.5", linestyle=":", zorder=0, label=said
+            )
+        self.ax_.legend(loc="upper right")
+        return mark

@@ -57,3 +57,9 @@ def cluster_colours(labels: np.ndarray) -> list[Any]:
 
         colours = list(mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n_clusters)))
     return [colours[label] if label >= 0 else "0.6" for label in labels]
+
+
+def last_step(estimator: Any) -> Any:
+    """Return the last step of a pipeline, or what is none as it is."""
+    steps = getattr(estimator, "steps", None)
+    return estimator if steps is None else steps[-1][1]

@@ -1,14 +1,23 @@
 """A fit: the objective, where it starts, and how it runs."""
 
-from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks
+from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks, PathTasks
+from sklearn_keops_gmm._fit._folds import (
+    Fold,
+    check_folds,
+    make_folds,
+    rows_of,
+    rows_that_count,
+)
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import Running, about
+from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
     warn_of_large_ridge,
     warn_of_weak_components,
 )
+from sklearn_keops_gmm._fit._resampling import bootstrap
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
     WarmStart,
@@ -17,6 +26,7 @@ from sklearn_keops_gmm._fit._run import (
     solve,
     starting_point,
 )
+from sklearn_keops_gmm._fit._verbose import PathReporter
 from sklearn_keops_gmm._fit._warnings import warn_user
 
 __all__ = [
@@ -24,13 +34,22 @@ __all__ = [
     "CallbackSupport",
     "FitProblem",
     "FitTasks",
+    "Fold",
     "MixtureObjective",
+    "PathProgress",
+    "PathReporter",
+    "PathTasks",
     "Running",
     "WarmStart",
     "about",
+    "bootstrap",
     "build_problem",
+    "check_folds",
+    "make_folds",
     "makes_moves",
     "n_distinct_rows",
+    "rows_of",
+    "rows_that_count",
     "solve",
     "starting_point",
     "warn_of_large_ridge",

@@ -11,6 +11,7 @@ from torch import Tensor
 from sklearn_keops_gmm._model import (
     CostTerms,
     Evaluation,
+    Leap,
     MixtureParameters,
     Targets,
 )
@@ -121,6 +122,7 @@ class WhitenedChart:
         self, objective: DifferentiableObjective, centre: MixtureParameters
     ) -> None:
         self._objective = objective
+        self._centre = centre
         self._targets = centre.targets
         self._coordinates = coordinates = _Coordinates(objective.covariance, centre)
         roots, self._sizes = coordinates.roots, coordinates.sizes
@@ -165,6 +167,17 @@ class WhitenedChart:
         vector = torch.tensor(packed, device=self._scales.device)
         unknowns = self._unknowns(vector)
         return self._objective.parameters(*unknowns, self._targets)
+
+    def leap(
+        self, middle: MixtureParameters, end: MixtureParameters, longest: float
+    ) -> Leap | None:
+        """Return where two steps from the centre point, if beyond the second."""
+        track = self._centre, middle, end
+        found = extrapolate(self._objective.covariance, track, longest)
+        if found is None:
+            return None
+        parameters = self._objective.parameters(*found.unknowns, end.targets)
+        return Leap(parameters, found.length)
 
     def _unknowns(self, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-weights, means and triangular factors, differentiable."""

@@ -5,6 +5,8 @@ scikit-learn and lands on the same parameters, which includes some quirks of its
 own: one point per component is divided by a mass a little above one, and the tied
 covariance of such a start is that of all the data.
 
+Features that are missing are drawn first: starts see samples without gaps.
+
 Of more than ``init_size`` samples k-means and k-means++ see so many, drawn at random;
 nothing is drawn where there are no more.
 """
@@ -19,6 +21,7 @@ from numpy.random import RandomState
 from sklearn.cluster import KMeans, kmeans_plusplus
 from torch import Tensor
 
+from sklearn_keops_gmm._fit._filling import filled
 from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_init_params
@@ -63,6 +66,7 @@ def initialize(
     )
     if weights is None or means is None or precisions is None:
         check_init_params(covariance, init_params)
+        problem = filled(problem, random_state)
         about, moments = STARTS[init_params](problem, random_state)
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))

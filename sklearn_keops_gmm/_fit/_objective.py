@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,21 +12,23 @@ from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._autograd import LogLikelihood
-from sklearn_keops_gmm._fit._chart import WhitenedChart, extrapolate
+from sklearn_keops_gmm._fit._chart import WhitenedChart
+from sklearn_keops_gmm._fit._edits import MixtureEdits
+from sklearn_keops_gmm._fit._local import NOTHING_HELD, Held
 from sklearn_keops_gmm._model import (
+    ComponentPrice,
     Components,
     CostTerms,
-    Leap,
     MixtureParameters,
     Moments,
     Prior,
+    Priors,
     Ridge,
     Rounding,
+    State,
     Targets,
     Unknowns,
-    neighbouring_pairs,
     select_components,
-    split_component,
     without_components,
 )
 from sklearn_keops_gmm._model.covariances import (
@@ -34,7 +37,8 @@ from sklearn_keops_gmm._model.covariances import (
     CovarianceStructure,
     above_mass_floor,
 )
-from sklearn_keops_gmm.backends import Reductions
+from sklearn_keops_gmm.backends import Beside, Reductions
+from sklearn_keops_gmm.solvers import check_finite
 
 # A variance that, beside that of the whole mixture, is none.
 _COLLAPSED = 1e-24
@@ -65,6 +69,8 @@ class MixtureObjective:
         Of the samples: with a prior under which components leave, but without a
         ridge, no variance is below it. Otherwise a component of one sample is
         scikit-learn's.
+    share : float
+        What the weights sum to: less than 1 where other components are held.
     """
 
     reductions: Reductions
@@ -74,11 +80,7 @@ class MixtureObjective:
     prior: Prior
     ridge: Ridge
     rounding: Rounding | None = None
-
-    @property
-    def least_penalty(self) -> float:
-        """The prior's term of the cost of a single component."""
-        return self.prior.least
+    held: Held = NOTHING_HELD
 
     # -- values ------------------------------------------------------------------
 
@@ -100,11 +102,11 @@ class MixtureObjective:
             parameters.precisions_cholesky,
             parameters.targets,
         )
-        return float(self.prior.value(unknowns))
+        return float(self.prior.value(unknowns)) + self.held.penalty
 
     def log_likelihood(self, moments: Moments) -> float:
         """Return the mean log-likelihood of the parameters that made `moments`."""
-        return moments.log_likelihood / self.total_weight
+        return (moments.log_likelihood + self.held.log_likelihood) / self.total_weight
 
     def cost(self, parameters: MixtureParameters) -> float:
         """Return the penalised cost of `parameters`."""
@@ -118,17 +120,48 @@ class MixtureObjective:
         """Return the entropy of the responsibilities, summed over the samples.
 
         It is what the log-likelihood exceeds that of the complete data by, whose
-        expectation the moments give.
+        expectation the moments give; of features that are missing nothing counts.
         """
         components = self.components(parameters)
         _, gradient = self.covariance.quadratic_gradient(components.factors, moments)
         distances = -(components.factors * gradient).sum()
         complete = moments.mass @ components.offsets - 0.5 * distances
+        complete = complete - moments.missing
         return moments.log_likelihood - float(complete)
 
     # -- expectation-maximisation -----------------------------------------------
 
-    def maximize(
+    def evaluate(self, parameters: MixtureParameters) -> State:
+        """Make the E-step.
+
+        Raises
+        ------
+        ValueError
+            If the cost is not finite.
+        """
+        moments = self.moments(parameters)
+        log_likelihood = self.log_likelihood(moments)
+        state = State(parameters, moments, log_likelihood, self.penalty(parameters))
+        check_finite(state.cost)
+        return state
+
+    def maximize(self, state: State) -> MixtureParameters:
+        """Make the M-step.
+
+        Components that the prior extinguishes leave unless that raises the cost, as it
+        can where a weight of nearly nothing is all that explains some samples.
+        """
+        moments, parameters = state.moments, state.parameters
+        found = self.m_step(moments, parameters)
+        if len(found.weights) == state.n_components:
+            return found
+        cost = self.cost(found)
+        if cost <= state.cost:
+            return found
+        kept = self.m_step(moments, parameters, extinguish=False)
+        return found if cost <= self.cost(kept) else kept
+
+    def m_step(
         self,
         moments: Moments,
         parameters: MixtureParameters,
@@ -148,10 +181,11 @@ class MixtureObjective:
             If a covariance is not positive definite, as in scikit-learn.
         """
         moments, fractions = self._above_mass_floor(moments)
-        weights = self.prior.maximize_weights(fractions, parameters.weights)
+        share = self.held.share
+        weights = self.prior.maximize_weights(fractions, parameters.weights, share)
         alive = self.prior.alive(weights) if extinguish else weights > 0
         if not bool(alive.all()):
-            weights = weights[alive] / weights[alive].sum()
+            weights = share * weights[alive] / weights[alive].sum()
             fractions = fractions[alive]
             parameters = select_components(self.covariance, parameters, alive)
             moments = self.covariance.select_moments(moments, alive)
@@ -173,7 +207,10 @@ class MixtureObjective:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
         mean_weight = self.total_weight / self.reductions.n_samples
         moments = above_mass_floor(moments, mean_weight)
-        return moments, moments.mass / moments.mass.sum()
+        if self.held.share == 1.0:
+            return moments, moments.mass / moments.mass.sum()
+        unit = max(1.0, mean_weight) * self.reductions.n_samples
+        return moments, moments.mass / unit
 
     def _rounding(self, means: Tensor) -> Tensor | None:
         """Return how coordinates near means are rounded, where that matters."""
@@ -181,30 +218,38 @@ class MixtureObjective:
             return None
         return self.rounding.near(means)
 
-    def renewed(
-        self, parameters: MixtureParameters, moments: Moments | None = None
+    def hold(self, parameters: MixtureParameters) -> MixtureParameters | None:
+        """Return a start with the targets that its own covariances make.
+
+        None if there are none.
+        """
+        targets = self.prior.renewed(parameters.covariances, parameters.weights)
+        return None if targets is None else replace(parameters, targets=targets)
+
+    def renewed(self, state: State) -> State | None:
+        """Return the state with the targets that the data now make.
+
+        None if there are none, or they would hardly move.
+        """
+        parameters = self.with_targets(state.parameters, state.moments)
+        if parameters is None:
+            return None
+        penalty = self.penalty(parameters)
+        return replace(state, parameters=parameters, penalty=penalty)
+
+    def with_targets(
+        self, parameters: MixtureParameters, moments: Moments
     ) -> MixtureParameters | None:
-        """Return the parameters with the targets that the data now make.
+        """Return the parameters with the targets that moments about their means make.
 
-        Parameters
-        ----------
-        parameters : MixtureParameters
-        moments : Moments, default=None
-            About their means. Without them the covariances are taken as they are.
-
-        Returns
-        -------
-        parameters : MixtureParameters or None
-            None if there are no targets, or they would hardly move.
+        None if there are none, or they would hardly move.
         """
         if not self.prior.pools:
             return None
-        scatter, fractions = parameters.covariances, parameters.weights
-        if moments is not None:
-            moments, fractions = self._above_mass_floor(moments)
-            _, scatter = self.covariance.m_step(
-                moments, parameters.means, self.ridge.amounts
-            )
+        moments, fractions = self._above_mass_floor(moments)
+        _, scatter = self.covariance.m_step(
+            moments, parameters.means, self.ridge.amounts
+        )
         targets, held = self.prior.renewed(scatter, fractions), parameters.targets
         if targets is None or (held and targets.distance(held) < _HARDLY):
             return None
@@ -219,52 +264,17 @@ class MixtureObjective:
 
     # -- other numbers of components -----------------------------------------------
 
-    def merger_estimates(
-        self, moments: Moments, parameters: MixtureParameters
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Estimate what the mergers of two neighbours change.
-
-        Returns
-        -------
-        pairs : Tensor of shape (P, 2), int64
-        losses : Tensor of shape (P,)
-            A bound on the mean log-likelihood that is lost.
-        penalty_decreases : Tensor of shape (P,)
-            Of the prior's term of the cost.
-        """
-        fractions = moments.mass / moments.mass.sum()
-        means, covariances = parameters.means, parameters.covariances
-        pairs = neighbouring_pairs(means)
-        losses = self.covariance.merge_losses(fractions, means, covariances, pairs)
-        return pairs, losses, self.prior.decreases(parameters.weights, pairs)
-
-    def merged(
-        self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
-    ) -> MixtureParameters:
-        """Return the M-step in which each of disjoint `pairs`, (P, 2), is one."""
-        n_components = len(parameters.weights)
-        labels = torch.arange(n_components, device=pairs.device)
-        labels[pairs[:, 1]] = pairs[:, 0]
-        kept, labels = labels.unique(return_inverse=True)
-        moments, means = self.covariance.merge(
-            moments, parameters.means, labels, len(kept)
-        )
-        weights = means.new_zeros(len(kept)).index_add_(0, labels, parameters.weights)
-        unions = select_components(self.covariance, parameters, kept)
-        unions = replace(unions, weights=weights, means=means)
-        union = torch.zeros(len(kept), dtype=torch.bool, device=pairs.device)
-        union[labels[pairs[:, 0]]] = True
-        return self.maximize(moments, unions, merged=union)
+    @property
+    def edits(self) -> MixtureEdits:
+        """What makes mixtures of other components."""
+        return MixtureEdits(self)
 
     def without(
         self, parameters: MixtureParameters, dropped: Tensor
     ) -> MixtureParameters:
         """Return the mixture of all components but those `dropped`, (M,) bool."""
-        return without_components(self.covariance, parameters, dropped)
-
-    def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
-        """Return the mixture with component `j` as two halves side by side."""
-        return split_component(self.covariance, parameters, j)
+        kept = without_components(self.covariance, parameters, dropped)
+        return replace(kept, weights=self.held.share * kept.weights)
 
     # -- gradients ---------------------------------------------------------------
 
@@ -311,18 +321,15 @@ class MixtureObjective:
         cost = self.prior.value(unknowns) - log_likelihood
         return CostTerms(cost, raised, log_likelihood, found)
 
-    def leap(
-        self,
-        origin: MixtureParameters,
-        middle: MixtureParameters,
-        end: MixtureParameters,
-        longest: float,
-    ) -> Leap | None:
-        """Return where two steps from `origin` point, if further than to their end."""
-        found = extrapolate(self.covariance, (origin, middle, end), longest)
-        if found is None:
-            return None
-        return Leap(self.parameters(*found.unknowns, end.targets), found.length)
+    def priced(self, price: float) -> MixtureObjective:
+        """Return the cost with a price for each component."""
+        priors = Priors(self.prior, ComponentPrice(price))
+        return replace(self, prior=priors)
+
+    def beside(self, reductions: Beside, held: Held) -> MixtureObjective:
+        """Return the same cost with other components held, on samples of one's own."""
+        # What is asked of the reductions of a part is moments.
+        return replace(self, reductions=cast(Reductions, reductions), held=held)
 
     def near(self, parameters: MixtureParameters) -> WhitenedChart:
         """Return the cost on the mixtures around `parameters`, well scaled."""
@@ -330,8 +337,8 @@ class MixtureObjective:
 
     def batches(
         self, batch_size: int | None, random_state: RandomState
-    ) -> Iterator[MixtureObjective]:
-        """Yield objectives on parts of the data that together are all of it.
+    ) -> Iterator[tuple[float, MixtureObjective]]:
+        """Yield objectives on parts of the data, each with its share of all of it.
 
         The rows are shuffled and split into the fewest parts of at most
         `batch_size` rows, their sizes as even as can be. Each estimates the whole
@@ -340,15 +347,17 @@ class MixtureObjective:
         """
         n_samples = self.reductions.n_samples
         if batch_size is None or batch_size >= n_samples:
-            yield self
+            yield 1.0, self
             return
         n_batches = -(-n_samples // batch_size)
         for rows in np.array_split(random_state.permutation(n_samples), n_batches):
-            yield replace(
+            share = len(rows) / n_samples
+            batch = replace(
                 self,
                 reductions=self.reductions.of_rows(torch.from_numpy(rows)),
-                total_weight=self.total_weight * (len(rows) / n_samples),
+                total_weight=self.total_weight * share,
             )
+            yield share, batch
 
     def parameters(
         self,

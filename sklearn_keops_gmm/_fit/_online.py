@@ -77,8 +77,8 @@ class Running(NamedTuple):
         moments = old.scaled(1 - rate) + batch.scaled(share)
         # The running moments end in no maximum: components leave by their weights only.
         objective = replace(objective, rounding=None)
-        held = objective.renewed(self.parameters, moments)
-        parameters = objective.maximize(moments, held or self.parameters)
+        held = objective.with_targets(self.parameters, moments)
+        parameters = objective.m_step(moments, held or self.parameters)
         fractions = moments.mass / _TOTAL
         alive = prior.alive(prior.maximize_weights(fractions, self.parameters.weights))
         # What dies would take very many batches to fade away.

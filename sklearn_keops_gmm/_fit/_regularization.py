@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._warnings import warn_user
-from sklearn_keops_gmm._model import GaussianMixtureModel, PooledCovariances, Ridge
+from sklearn_keops_gmm._model import PooledCovariances, Ridge, say_weak
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # So many samples tell the variances of features, and on which lattice values lie; a
@@ -83,42 +83,21 @@ def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:
 
 
 def n_distinct_rows(points: Tensor, enough: int) -> int:
-    """Return the number of distinct rows, or `enough` if there are as many."""
+    """Return the number of distinct rows, or `enough` if there are as many.
+
+    What is missing is as a value of its own.
+    """
     rows = points[:: -(-len(points) // _SAMPLE)].cpu().numpy()
+    rows = np.where(np.isnan(rows), np.inf, rows)
     if max(len(np.unique(column)) for column in rows.T) >= enough:
         return enough
     return min(enough, len(np.unique(rows, axis=0)))
 
 
-def weak_components(
-    model: GaussianMixtureModel, ridge: Ridge, sample_size: float
-) -> list[int]:
-    """Return the components that the data say too little about.
-
-    They hold fewer than D + 1 samples, or what is added to variances is most of one
-    of theirs.
-    """
-    few = model.parameters.weights * sample_size < model.n_features + 1
-    variances = torch.diagonal(model.matrices, dim1=-2, dim2=-1)
-    added = torch.from_numpy(ridge.array(model.n_features)).to(variances)
-    weak = few | (variances < 2.0 * added).any(1)
-    return [int(j) for j in weak.nonzero()[:, 0]] if model.n_components > 1 else []
-
-
 def warn_of_weak_components(weak: list[int], remedy: str) -> None:
     """Warn of components that the data say too little about, if there are any."""
     if weak:
-        warn_user(
-            f"Of the components found, {_listed(weak)} rest on fewer samples than "
-            "features plus one, or on values that are all but equal: they describe "
-            f"single samples rather than a cluster. {remedy}",
-        )
-
-
-def _listed(numbers: list[int]) -> str:
-    """Return numbers as words of a sentence, the first few of them."""
-    shown = ", ".join(map(str, numbers[:5]))
-    return shown if len(numbers) <= 5 else f"{shown} and {len(numbers) - 5} more"
+        warn_user(f"{say_weak(weak)} {remedy}")
 
 
 class Sample:
@@ -139,10 +118,10 @@ class Sample:
 
     def variances(self) -> np.ndarray:
         """Return the variances of the features, (D,)."""
-        means = np.average(self._points, axis=0, weights=self._weights)
+        means = _average(self._points, self._weights)
         with np.errstate(over="ignore"):
             squares = (self._points - means) ** 2
-            variances = np.average(squares, axis=0, weights=self._weights)
+            variances = _average(squares, self._weights)
         return np.minimum(variances, np.finfo(float).max)
 
     def positive_variances(self) -> np.ndarray:
@@ -159,13 +138,23 @@ class Sample:
         per_row : float
             How many samples a row stands for.
         """
-        few = _DISTINCT * per_row * len(self._points)
         steps = np.zeros(self._points.shape[1])
         for d, column in enumerate(self._points.T):
-            values = np.unique(column)
-            if 1 < len(values) <= few:
+            observed = column[~np.isnan(column)]
+            values = np.unique(observed)
+            if 1 < len(values) <= _DISTINCT * per_row * len(observed):
                 steps[d] = _step(values)
         return steps
+
+
+def _average(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted means of columns, without what is missing; 0 of nothing."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return np.average(values, axis=0, weights=weights)
+    total = ~missing.T @ weights
+    sums = np.where(missing, 0.0, values).T @ weights
+    return np.where(total > 0, sums / np.where(total > 0, total, 1.0), 0.0)
 
 
 def _step(values: np.ndarray) -> float:

@@ -17,17 +17,17 @@ from sklearn_keops_gmm._data import (
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._initialization import initialize
+from sklearn_keops_gmm._fit._merged_start import merged_start
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._regularization import (
     Sample,
     find_ridge,
     pooled_covariances,
-    weak_components,
 )
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_solver
 from sklearn_keops_gmm._fit._user_start import check_start
-from sklearn_keops_gmm._fit._verbose import Reporter
+from sklearn_keops_gmm._fit._verbose import Reporter, SparseReporter
 from sklearn_keops_gmm._model import (
     GaussianMixtureModel,
     LazyParameters,
@@ -39,6 +39,7 @@ from sklearn_keops_gmm._model import (
     SolverResult,
     SparsityPrior,
     UserPrior,
+    weak_components,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure, make_covariance
 from sklearn_keops_gmm.backends import choose_backend, get_backend
@@ -70,7 +71,7 @@ class Parameters(Protocol):
     precisions_init: ArrayLike | None
     learning_rate: float
     batch_size: int | None
-    moves: bool
+    moves: bool | str
     acceleration: str | None
     backend: str
     device: str | torch.device
@@ -118,8 +119,7 @@ class FitProblem:
 
     def weak_components(self, parameters: MixtureParameters) -> list[int]:
         """Return the components that the data say too little about."""
-        ridge = self.objective.ridge
-        return weak_components(self.model(parameters), ridge, self.sample_size)
+        return weak_components(self.model(parameters), self.ridge, self.sample_size)
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,8 @@ def _acceleration(mixture: Parameters) -> str | None:
 
 def makes_moves(mixture: Parameters) -> bool:
     """Return whether EM is followed by moves, whose sum max_iter does not bound."""
-    able = mixture.solver == "em" and mixture.max_iter > 0
-    return able and mixture.moves and mixture.sparsity > 0
+    wanted = mixture.sparsity > 0 if mixture.moves == "auto" else mixture.moves
+    return bool(wanted) and mixture.solver == "em" and mixture.max_iter > 0
 
 
 def starting_point(
@@ -216,9 +216,12 @@ def starting_point(
         problem.n_components,
         problem.points.shape[1],
     )
-    start = initialize(
-        problem, mixture.init_params, user, task.objective.ridge.amounts, random_state
-    )
+    init_params = mixture.init_params
+    if init_params == "merge":
+        found = merged_start(task, random_state)
+        user, init_params = user.completed(found, problem.covariance), "kmeans"
+    ridge = task.objective.ridge.amounts
+    start = initialize(problem, init_params, user, ridge, random_state)
     if mixture.sparsity == 0:
         return start
     # A prior on weights that do not sum to 1, as scikit-learn's can, would mislead.
@@ -230,7 +233,7 @@ def solve(
 ) -> SolverResult:
     """Solve from each start and keep the lowest cost; or continue from the `past`."""
     random_state = check_random_state(mixture.random_state)
-    reporter = Reporter(mixture.verbose, mixture.verbose_interval)
+    reporter = _reporter(mixture, task.objective)
     settings = SolverSettings(
         mixture.tol,
         mixture.max_iter,
@@ -246,7 +249,7 @@ def solve(
     def on_step(
         n_iter: int, fall: float, parameters: LazyParameters, done: bool
     ) -> bool:
-        reporter.step(n_iter, fall)
+        reporter.step(n_iter, fall, parameters)
         return tasks.iterate(parameters, done)
 
     descend = holding(SOLVERS[mixture.solver])
@@ -257,16 +260,31 @@ def solve(
             start = starting_point(mixture, task, random_state)
         else:
             start = past.parameters.to(task.problem.points.device)
+        reporter.started(len(start.weights))
         tasks.begin_start(start)
         result = descend(task.objective, start, settings, on_step)
         if mixture.max_iter > 0:
-            reporter.end(result.log_likelihoods[-1], result.converged)
+            reporter.end(result)
         if best is None or _is_lower(result, best, task.problem.points.dtype):
             best = result
         if tasks.end_start(result.parameters):
             break
     assert best is not None
     return best
+
+
+def _reporter(mixture: Parameters, objective: MixtureObjective) -> Reporter:
+    """Return what prints the progress: scikit-learn's lines where it has such a fit."""
+    if mixture.sparsity == 0:
+        return Reporter(mixture.verbose, mixture.verbose_interval)
+    return SparseReporter(
+        mixture.verbose,
+        mixture.verbose_interval,
+        makes_moves(mixture),
+        mixture.tol,
+        mixture.max_iter,
+        objective.cost,
+    )
 
 
 def _is_lower(result: SolverResult, best: SolverResult, dtype: torch.dtype) -> bool:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from sklearn_keops_gmm._data import to_numpy
+from sklearn_keops_gmm._model import MixtureParameters
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 
@@ -26,6 +27,20 @@ class UserStart:
     weights: np.ndarray | None
     means: np.ndarray | None
     precisions: np.ndarray | None
+
+    def completed(
+        self, found: MixtureParameters, covariance: CovarianceStructure
+    ) -> UserStart:
+        """Return the same with what was `found` where nothing is given."""
+        arrays = (self.weights, self.means, self.precisions)
+        precisions = covariance.precisions(found.precisions_cholesky)
+        tensors = (found.weights, found.means, precisions)
+        return UserStart(
+            *(
+                tensor.cpu().numpy() if array is None else array
+                for array, tensor in zip(arrays, tensors, strict=True)
+            )
+        )
 
 
 def check_start(

@@ -1,9 +1,29 @@
 """Values: parameters of mixtures, covariances, priors, criteria."""
 
-from sklearn_keops_gmm._model._criteria import CRITERIA, Evidence
+from sklearn_keops_gmm._model._conditionals import (
+    CONDITIONALS,
+    Conditionals,
+    conditionals_of,
+)
+from sklearn_keops_gmm._model._criteria import (
+    CRITERIA,
+    Evidence,
+    comparison_table,
+    tied_rows,
+)
+from sklearn_keops_gmm._model._errors import (
+    BootstrapResult,
+    StandardErrors,
+    matched,
+    standard_errors_of,
+)
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._information import (
+    ComponentCoordinates,
+    InformationSums,
+)
 from sklearn_keops_gmm._model._linkage import (
     LINKAGES,
     TileFunction,
@@ -14,6 +34,7 @@ from sklearn_keops_gmm._model._linkage import (
 from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
     neighbouring_pairs,
+    neighbouring_pairs_of,
     select_components,
     split_component,
     without_components,
@@ -34,6 +55,7 @@ from sklearn_keops_gmm._model._parameters import (
     Targets,
 )
 from sklearn_keops_gmm._model._priors import (
+    ComponentPrice,
     PooledCovariances,
     Prior,
     PriorFunction,
@@ -43,20 +65,35 @@ from sklearn_keops_gmm._model._priors import (
     UserPrior,
 )
 from sklearn_keops_gmm._model._regression import Regression
+from sklearn_keops_gmm._model._state import State
+from sklearn_keops_gmm._model._summary import (
+    Comparison,
+    MixtureSummary,
+    SampleSummary,
+)
+from sklearn_keops_gmm._model._weak_components import say_weak, weak_components
 
 __all__ = [
+    "CONDITIONALS",
     "CRITERIA",
     "LINKAGES",
+    "BootstrapResult",
+    "Comparison",
+    "ComponentCoordinates",
+    "ComponentPrice",
     "Components",
+    "Conditionals",
     "CostTerms",
     "Evaluation",
     "Evidence",
     "Frame",
     "GaussianMixtureModel",
+    "InformationSums",
     "LazyParameters",
     "Leap",
     "MergeTree",
     "MixtureParameters",
+    "MixtureSummary",
     "Moments",
     "PooledCovariances",
     "Prior",
@@ -65,22 +102,33 @@ __all__ = [
     "Regression",
     "Ridge",
     "Rounding",
+    "SampleSummary",
     "SolverResult",
     "SparsityPrior",
+    "StandardErrors",
+    "State",
     "Structure",
     "Targets",
     "TileFunction",
     "Unknowns",
     "UserPrior",
+    "comparison_table",
+    "conditionals_of",
     "indicators",
     "label_shares",
+    "matched",
     "model_of",
     "neighbouring_pairs",
+    "neighbouring_pairs_of",
     "power_of_two",
     "products",
     "reach_of_most",
+    "say_weak",
     "select_components",
     "split_component",
+    "standard_errors_of",
+    "tied_rows",
     "unit_of",
+    "weak_components",
     "without_components",
 ]

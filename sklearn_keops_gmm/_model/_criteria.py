@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.stats import rankdata
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -69,3 +72,43 @@ def lic(evidence: Evidence) -> float:
 
 
 CRITERIA: dict[str, Callable[[Evidence], float]] = {"lic": lic, "bic": bic, "icl": icl}
+
+
+def comparison_table(
+    compared: list[tuple[str, Evidence]], criterion: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return a row for each mixture that was compared, as columns.
+
+    Parameters
+    ----------
+    compared : list of (str, Evidence)
+        Covariance types, and what was found with them.
+    criterion : ndarray of shape (n_compared,)
+        The lower the better.
+    """
+    types, evidence = zip(*compared, strict=True)
+    return {
+        "covariance_type": np.array(types),
+        "n_components": np.array([e.n_components for e in evidence]),
+        "n_parameters": np.array([e.n_parameters for e in evidence]),
+        "log_likelihood": np.array([e.log_likelihood for e in evidence]),
+        "criterion": criterion,
+        "rank": rankdata(criterion, method="min").astype(int),
+    }
+
+
+def tied_rows(
+    table: dict[str, np.ndarray], n_samples: float, scored: bool
+) -> dict[str, np.ndarray]:
+    """Return the rows whose criterion is as low as the lowest, best first.
+
+    A difference of 2 in BIC is "not worth more than a bare mention" (Kass and Raftery,
+    "Bayes factors", Journal of the American Statistical Association 90, 1995), and .005
+    nats per sample is less than two starts of EM differ by.
+    """
+    values = table["criterion"]
+    within = max(2.0, 0.01 * n_samples)
+    order = np.argsort(values, kind="stable")
+    behind = values[order] - values[order[0]]
+    chosen = order[:0] if scored else order[(behind <= within) & (behind > 0)]
+    return {name: column[chosen] for name, column in table.items()}

@@ -13,6 +13,8 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 # All pairs of so many components are looked at, of more those of near means.
 _ALL_PAIRS = 64
 _NEAR = 16
+# So many standard deviations a half lies from the mean of the whole.
+_SHIFT = 0.85
 
 
 def select_components(
@@ -44,17 +46,23 @@ def split_component(
 ) -> MixtureParameters:
     """Return the mixture with component `j` as two halves side by side.
 
-    They lie half a standard deviation to either side of its mean, along its
-    longest axis, and are as wide as it was.
+    They lie to either side of its mean, along its longest axis, and are narrower there,
+    so that together they have its mean and its covariance (Richardson and Green, "On
+    Bayesian analysis of mixtures with an unknown number of components", Journal of the
+    Royal Statistical Society B 59, 1997); as wide as it where all share a covariance.
     """
     own = covariance.of_one(parameters.covariances, j)
-    step = 0.5 * covariance.longest_axis(own, parameters.means.shape[1])
+    step = _SHIFT * covariance.longest_axis(own, parameters.means.shape[1])
     twice = torch.arange(len(parameters.weights) + 1, device=step.device)
     twice[-1] = j
     halves = select_components(covariance, parameters, twice)
     halves.weights[[j, -1]] *= 0.5
     halves.means[j] -= step
     halves.means[-1] += step
+    if not covariance.shared:
+        narrow = own[None] - covariance.spread(step[None])
+        halves.covariances[[j, -1]] = narrow
+        halves.precisions_cholesky[[j, -1]] = covariance.factors(narrow)
     return halves
 
 
@@ -63,10 +71,17 @@ def neighbouring_pairs(means: Tensor) -> Tensor:
     n_components = len(means)
     if n_components <= _ALL_PAIRS:
         return torch.combinations(torch.arange(n_components, device=means.device))
+    return neighbouring_pairs_of(torch.arange(n_components, device=means.device), means)
+
+
+def neighbouring_pairs_of(chosen: Tensor, means: Tensor) -> Tensor:
+    """Return pairs of some components, (K,), and the means close to them, (P, 2)."""
     spread = means.std(0).clamp_min(torch.finfo(means.dtype).tiny)
-    distances = torch.cdist(means / spread, means / spread)
-    near = distances.topk(_NEAR + 1, largest=False).indices[:, 1:]  # (M, near)
-    rows = torch.arange(n_components, device=means.device)[:, None].expand_as(near)
-    pairs = torch.stack((rows, near), -1).reshape(-1, 2).sort(1).values
+    scaled = means / spread
+    distances = torch.cdist(scaled[chosen], scaled)
+    n_near = min(_NEAR + 1, len(means))
+    near = distances.topk(n_near, largest=False).indices[:, 1:]  # (K, near)
+    pairs = torch.stack((chosen[:, None].expand_as(near), near), -1)
+    pairs = pairs.reshape(-1, 2).sort(1).values
     # Where means coincide the nearest need not be the component itself.
     return pairs[pairs[:, 0] < pairs[:, 1]].unique(dim=0)

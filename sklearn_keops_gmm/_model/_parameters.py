@@ -167,12 +167,16 @@ class Moments:
         for "spherical".
     log_likelihood : float
         ``sum_i v_i log p(x_i)``.
+    missing : float, default=0.0
+        ``sum_ij v_i g_ij E log p(y_i | x_i, j)`` of features y_i that are missing;
+        moments are then expectations given those that are not, x_i.
     """
 
     mass: Tensor
     first: Tensor
     second: Tensor
     log_likelihood: float
+    missing: float = 0.0
 
     def to(self, device: torch.device) -> Moments:
         """Return the same moments on another device."""
@@ -211,6 +215,7 @@ class Moments:
             self.first + other.first,
             self.second + other.second,
             self.log_likelihood + other.log_likelihood,
+            self.missing + other.missing,
         )
 
 

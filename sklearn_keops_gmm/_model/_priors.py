@@ -53,17 +53,21 @@ class Prior:
         """Return the term of the cost, a differentiable scalar."""
         return 0.0
 
-    def maximize_weights(self, fractions: Tensor, weights: Tensor) -> Tensor:
+    def maximize_weights(
+        self, fractions: Tensor, weights: Tensor, share: float = 1.0
+    ) -> Tensor:
         """Return the weights that the M-step makes of mass fractions, (M,).
 
         Parameters
         ----------
         fractions : Tensor of shape (M,)
-            Masses r_j, summing to 1.
+            Masses r_j as parts of that of all samples.
         weights : Tensor of shape (M,)
             Those before.
+        share : float, default=1.0
+            What weights sum to: less than 1 where other components are held.
         """
-        return fractions
+        return fractions if share == 1.0 else share * fractions / fractions.sum()
 
     def alive(self, weights: Tensor) -> Tensor:
         """Tell, (M,) bool, which components the prior has not extinguished."""
@@ -111,9 +115,11 @@ class Priors(Prior):
         terms = [prior.value(unknowns) for prior in self.priors]
         return torch.as_tensor(sum(terms), dtype=torch.float64)
 
-    def maximize_weights(self, fractions: Tensor, weights: Tensor) -> Tensor:
+    def maximize_weights(
+        self, fractions: Tensor, weights: Tensor, share: float = 1.0
+    ) -> Tensor:
         for prior in self.priors:
-            fractions = prior.maximize_weights(fractions, weights)
+            fractions = prior.maximize_weights(fractions, weights, share)
         return fractions
 
     def alive(self, weights: Tensor) -> Tensor:
@@ -179,7 +185,9 @@ class SparsityPrior(Prior):
         roots = weights.clamp_min(tiny).sqrt()
         return roots.sum() / self.n_components
 
-    def maximize_weights(self, fractions: Tensor, weights: Tensor) -> Tensor:
+    def maximize_weights(
+        self, fractions: Tensor, weights: Tensor, share: float = 1.0
+    ) -> Tensor:
         """Return the weights that the M-step makes of mass fractions.
 
         Minimises ``-sum_j r_j log W_j + (s / M) sum_j sqrt(W_j)`` over the simplex:
@@ -190,22 +198,29 @@ class SparsityPrior(Prior):
         Parameters
         ----------
         fractions : Tensor of shape (M,)
-            Masses r_j, summing to 1.
+            Masses r_j as parts of that of all samples.
         weights : Tensor of shape (M,)
             Where the majorisation starts.
+        share : float, default=1.0
+            What the weights sum to.
         """
         if self.sparsity == 0:
-            return fractions
+            return super().maximize_weights(fractions, weights, share)
         # A few numbers and many small steps: numpy takes them fastest.
-        r = fractions.cpu().numpy()
+        r, price = fractions.cpu().numpy(), self.price
+        if share != 1.0:
+            # In weights and fractions that sum to 1 it is the same problem, but for
+            # the price of a root.
+            price *= np.sqrt(share) / r.sum()
+            r = r / r.sum()
         held = r > 0
         result = np.zeros_like(r)
-        if 2 * np.sqrt(r @ r) >= self.price:
-            result[held] = _convex_minimum(r[held], self.price)
+        if 2 * np.sqrt(r @ r) >= price:
+            result[held] = _convex_minimum(r[held], price)
         else:
             start = weights.cpu().numpy()[held]
-            result[held] = _minimum_by_tangents(r[held], start, self.price)
-        return torch.from_numpy(result).to(fractions)
+            result[held] = _minimum_by_tangents(r[held], start, price)
+        return share * torch.from_numpy(result).to(fractions)
 
     def alive(self, weights: Tensor) -> Tensor:
         if self.sparsity == 0:
@@ -218,6 +233,25 @@ class SparsityPrior(Prior):
     def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:
         both = weights[pairs].sum(1).sqrt()
         return self.price * (weights.sqrt()[pairs].sum(1) - both)
+
+
+class ComponentPrice(Prior):
+    """A price for each component, as criteria for their number have it.
+
+    Parameters
+    ----------
+    price : float
+        In nats per sample.
+    """
+
+    def __init__(self, price: float) -> None:
+        self.price = self.least = price
+
+    def value(self, unknowns: Unknowns) -> float:
+        return self.price * len(unknowns.weights)
+
+    def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:
+        return weights.new_full((len(pairs),), self.price)
 
 
 class PooledCovariances(Prior):

@@ -6,17 +6,29 @@ matrices tile by tile and works everywhere; ``"keops"`` compiles one kernel per
 formula, number of features and dtype.
 """
 
+from sklearn_keops_gmm.backends._beside import Beside
 from sklearn_keops_gmm.backends._choice import BACKENDS, choose_backend, get_backend
+from sklearn_keops_gmm.backends._incomplete import (
+    IncompleteBackend,
+    IncompleteReductions,
+    has_missing,
+    suited_to,
+)
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
 __all__ = [
     "BACKENDS",
     "Backend",
+    "Beside",
+    "IncompleteBackend",
+    "IncompleteReductions",
     "Reductions",
     "ReductionsFactory",
     "choose_backend",
     "get_backend",
+    "has_missing",
     "openmp_of_others",
     "single_thread",
+    "suited_to",
 ]

@@ -21,6 +21,14 @@ class Reductions(Protocol):
     def n_samples(self) -> int:
         """The number of rows N."""
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether rows are in memory: some of them are then asked about at once."""
+
+    @property
+    def sample_weight(self) -> Tensor | None:
+        """The weights of the rows, (N,), if they are in memory and have some."""
+
     def of_rows(self, rows: Tensor) -> Reductions:
         """Return the reductions over some rows of the data, in the same frame.
 
@@ -29,6 +37,9 @@ class Reductions(Protocol):
         rows : Tensor of shape (n,), int64
             On any device.
         """
+
+    def reweighted(self, weights: Tensor) -> Reductions:
+        """Return the reductions over the same rows with other weights, (N,)."""
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return a picklable factory that binds other points in the same coordinates.

@@ -6,11 +6,12 @@ never learns which backend, device or covariance structure answers.
 """
 
 from sklearn_keops_gmm.solvers._adam import adam
-from sklearn_keops_gmm.solvers._descent import State, check_finite, evaluate
+from sklearn_keops_gmm.solvers._descent import check_finite
 from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
 from sklearn_keops_gmm.solvers._holding import holding
 from sklearn_keops_gmm.solvers._homotopy import homotopy, refine
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
+from sklearn_keops_gmm.solvers._moves import Search
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
 
 SOLVERS: dict[str, Solver] = {"em": em, "adam": adam, "lbfgs": lbfgs}
@@ -23,13 +24,12 @@ __all__ = [
     "GRADIENT_SOLVERS",
     "SOLVERS",
     "OnStep",
+    "Search",
     "Solver",
     "SolverSettings",
-    "State",
     "adam",
     "check_finite",
     "em",
-    "evaluate",
     "holding",
     "homotopy",
     "lbfgs",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import MixtureParameters, SolverResult, Targets
+from sklearn_keops_gmm.solvers._iterate import Iteration, iterate
 from sklearn_keops_gmm.solvers._protocol import Objective, OnStep, SolverSettings
 
 # Adam's cost goes up and down: windows of this many steps are compared.
@@ -36,6 +38,16 @@ def adam(
         If the cost is no longer finite: the learning rate is too large. Or if with
         ``reg_covar=0`` a component has collapsed.
     """
+    steps = _steps(objective, start, settings)
+    result, _ = iterate(start, steps, settings, on_step)
+    objective.check_not_collapsed(result.parameters, start)
+    return result
+
+
+def _steps(
+    objective: Objective, start: MixtureParameters, settings: SolverSettings
+) -> Iterator[Iteration]:
+    """Pass through the data again and again."""
     logits, means, factors = unknowns = tuple(
         unknown.detach().clone().requires_grad_()
         for unknown in (start.weights.log(), start.means, start.precisions_cholesky)
@@ -43,27 +55,20 @@ def adam(
     targets = start.targets
     optimizer = torch.optim.Adam(unknowns, lr=settings.learning_rate)
     costs: list[float] = []
-    log_likelihoods: list[float] = []
-    converged = False
     previous = settings.previous_cost
-    for n_iter in range(1, settings.max_iter + 1):
+    while True:
         cost, log_likelihood = _pass(objective, unknowns, targets, optimizer, settings)
         costs.append(cost)
-        log_likelihoods.append(log_likelihood)
         if not math.isfinite(cost):
             raise ValueError(
-                f"solver='adam' diverged at iteration {n_iter}: the cost is {cost}. "
-                f"Decrease learning_rate (got {settings.learning_rate}) or scale the "
-                "input data."
+                f"solver='adam' diverged at iteration {len(costs)}: the cost is "
+                f"{cost}. Decrease learning_rate (got {settings.learning_rate}) or "
+                "scale the input data."
             )
         fall, previous = previous - cost, cost
-        converged = _has_converged(costs, settings.tol)
         reached = partial(objective.parameters, logits, means, factors, targets)
-        if on_step(n_iter, fall, reached, converged) or converged:
-            break
-    parameters = objective.parameters(logits, means, factors, targets)
-    objective.check_not_collapsed(parameters, start)
-    return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
+        converged = _has_converged(costs, settings.tol)
+        yield Iteration((cost, log_likelihood), fall, reached, converged)
 
 
 def _pass(
@@ -76,10 +81,10 @@ def _pass(
     """Step on each batch; return the means of cost and log-likelihood over them."""
     logits, means, factors = unknowns
     cost = log_likelihood = 0.0
-    for batch in objective.batches(settings.batch_size, settings.random_state):
+    batches = objective.batches(settings.batch_size, settings.random_state)
+    for share, batch in batches:
         optimizer.zero_grad()
         terms = batch.differentiable_cost(logits, means, factors, targets=targets)
-        share = batch.total_weight / objective.total_weight
         cost += share * terms.cost.item()
         log_likelihood += share * terms.log_likelihood.item()
         if not math.isfinite(cost):

@@ -3,43 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 
-from sklearn_keops_gmm._model import MixtureParameters, Moments
+from sklearn_keops_gmm._model import State
 from sklearn_keops_gmm.solvers._protocol import Objective
 
 # By this part of itself a cost that has converged goes up and down.
 _ROUNDING = 1e-13
-
-
-@dataclass(frozen=True)
-class State:
-    """A mixture with its moments: what an E-step leaves."""
-
-    parameters: MixtureParameters
-    moments: Moments
-    log_likelihood: float
-    cost: float
-
-    @property
-    def n_components(self) -> int:
-        """The number of components alive."""
-        return len(self.parameters.weights)
-
-
-def evaluate(objective: Objective, parameters: MixtureParameters) -> State:
-    """Make the E-step.
-
-    Raises
-    ------
-    ValueError
-        If the cost is not finite.
-    """
-    moments = objective.moments(parameters)
-    log_likelihood = objective.log_likelihood(moments)
-    cost = objective.penalty(parameters) - log_likelihood
-    check_finite(cost)
-    return State(parameters, moments, log_likelihood, cost)
 
 
 def check_finite(cost: float) -> None:
@@ -53,35 +22,9 @@ def check_finite(cost: float) -> None:
         )
 
 
-def maximize(objective: Objective, state: State) -> MixtureParameters:
-    """Make the M-step.
-
-    Components that the prior extinguishes leave unless that raises the cost, as it
-    can where a weight of nearly nothing is all that explains some samples.
-    """
-    moments, parameters = state.moments, state.parameters
-    found = objective.maximize(moments, parameters)
-    if len(found.weights) == state.n_components:
-        return found
-    cost = objective.cost(found)
-    if cost <= state.cost:
-        return found
-    kept = objective.maximize(moments, parameters, extinguish=False)
-    return found if cost <= objective.cost(kept) else kept
-
-
 def advance(objective: Objective, state: State) -> State:
     """Make an M-step and the next E-step."""
-    return evaluate(objective, maximize(objective, state))
-
-
-def renewed(objective: Objective, state: State) -> State | None:
-    """Return a state with the targets that the data now make, if they move."""
-    parameters = objective.renewed(state.parameters, state.moments)
-    if parameters is None:
-        return None
-    cost = objective.penalty(parameters) - state.log_likelihood
-    return replace(state, parameters=parameters, cost=cost)
+    return objective.evaluate(objective.maximize(state))
 
 
 def rises(before: State, after: State) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sklearn_keops_gmm._model import MixtureParameters, SolverResult
-from sklearn_keops_gmm.solvers._descent import evaluate, maximize
+from sklearn_keops_gmm.solvers._iterate import Iteration, iterate
 from sklearn_keops_gmm.solvers._moves import improve
 from sklearn_keops_gmm.solvers._protocol import (
     Objective,
@@ -24,43 +26,30 @@ def em(
 
     With a prior moves to fewer components follow, if they are asked for.
     """
-    descend = ACCELERATIONS[settings.acceleration]
-    result, stopped = descend(objective, start, settings, on_step)
+    steps = ACCELERATIONS[settings.acceleration](objective, start, settings)
+    result, stopped = iterate(start, steps, settings, on_step)
     if stopped or not settings.moves:
         return result
     return improve(objective, result, settings, on_step)
 
 
 def alternate(
-    objective: Objective,
-    start: MixtureParameters,
-    settings: SolverSettings,
-    on_step: OnStep,
-) -> tuple[SolverResult, bool]:
-    """Descend by plain EM; return the result, and whether `on_step` stopped it.
+    objective: Objective, start: MixtureParameters, settings: SolverSettings
+) -> Iterator[Iteration]:
+    """Make steps of plain EM.
 
     Without a prior these are the steps, the order and the stopping rule of
     scikit-learn: the cost that is compared is that before the M-step.
     """
     parameters = start
     previous = settings.previous_cost
-    costs: list[float] = []
-    log_likelihoods: list[float] = []
-    converged = stop = False
-    for n_iter in range(1, settings.max_iter + 1):
-        state = evaluate(objective, parameters)
-        log_likelihoods.append(state.log_likelihood)
-        costs.append(state.cost)
-        parameters = maximize(objective, state)
-        fall = previous - state.cost
+    while True:
+        state = objective.evaluate(parameters)
+        parameters = objective.maximize(state)
+        fall, previous = previous - state.cost, state.cost
         converged = abs(fall) < settings.tol
-        done = converged and not settings.moves
-        stop = on_step(n_iter, fall, computed(parameters), done)
-        if stop or converged:
-            break
-        previous = state.cost
-    result = SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
-    return result, stop
+        costs = state.cost, state.log_likelihood
+        yield Iteration(costs, fall, computed(parameters), converged)
 
 
 ACCELERATIONS = {None: alternate, "squarem": squarem}

@@ -29,7 +29,7 @@ def holding(solver: Solver) -> Solver:
         settings: SolverSettings,
         on_step: OnStep,
     ) -> SolverResult:
-        held = objective.renewed(start)
+        held = objective.hold(start)
         if held is None or settings.max_iter == 0:
             return solver(objective, start, settings, on_step)
         result = SolverResult(held, (), (), False)
@@ -45,11 +45,10 @@ def holding(solver: Solver) -> Solver:
             full = len(result.costs) >= settings.max_iter
             if step.stopped or full or not found.converged:
                 return result
-            moments = objective.moments(found.parameters)
-            renewed = objective.renewed(found.parameters, moments)
+            renewed = objective.renewed(objective.evaluate(found.parameters))
             if renewed is None:
                 return result
-            held = renewed
+            held = renewed.parameters
         return replace(result, converged=False)
 
     return solve

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
-from sklearn_keops_gmm._model import MixtureParameters
-from sklearn_keops_gmm.solvers._descent import State, evaluate, renewed
-from sklearn_keops_gmm.solvers._moves import Search
+from torch import Tensor
+
+from sklearn_keops_gmm._model import MixtureParameters, State
+from sklearn_keops_gmm.solvers._moves import Search, ranked_pairs
+from sklearn_keops_gmm.solvers._positions import (
+    Move,
+    Position,
+    merge,
+    position_of,
+)
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
 
 # So often targets of covariances are renewed at most.
@@ -15,6 +22,11 @@ _RENEWALS = 30
 # So many mergers are tried, the best by their estimates, for so many EM steps: what
 # more of either gains is below what the next merger changes.
 _N_CANDIDATES, _TRIAL_STEPS = 2, 2
+# Where mergers are tried on a part of the mixture, all samples are looked at again when
+# one component in so many is gone; what is merged settles for so many steps before.
+_STRETCH, _LONGEST = 5, 3
+# A rival excludes the best merger, and may lose so many times as much.
+_RIVAL = 2.0
 
 
 def homotopy(
@@ -25,7 +37,8 @@ def homotopy(
     Of the best mergers of two components that which loses least likelihood in a few
     EM steps is the start of the next. Going down from too many components finds
     better optima than starting afresh with few: those that stay are where they are
-    needed. Targets of covariances are renewed at each mixture, and held in between.
+    needed. Targets of covariances are renewed where EM on all samples has converged,
+    and held in between.
 
     Parameters
     ----------
@@ -38,16 +51,53 @@ def homotopy(
         is left to gain.
     """
     search = Search(objective, settings)
-    chain = [evaluate(objective, objective.renewed(start) or start)]
+    chain = [objective.evaluate(objective.hold(start) or start)]
     while True:
         search.settle(chain, settings.tol)
-        state = renewed(objective, chain[-1]) or chain[-1]
+        state = objective.renewed(chain[-1]) or chain[-1]
         yield state
-        unions = search.unions(state, _N_CANDIDATES)
-        trials = search.trials(unions, n_steps=_TRIAL_STEPS)
-        if not trials:
+        position = position_of(objective, state)
+        if position.local:
+            merged = yield from _merge_some(search, position)
+        else:
+            merged = _merged(search, position)
+        if merged is None:
             return
-        chain = min(trials, key=lambda trial: trial[-1].cost)
+        chain = merged.on_all_samples()
+
+
+def _merge_some(
+    search: Search, position: Position
+) -> Generator[State, None, Position | None]:
+    """Yield mixtures that mergers of few of many components lead to, but the last."""
+    for n_left in reversed(range(position.state.n_components // _STRETCH)):
+        merged = _merged(search, position)
+        if merged is None:
+            return None
+        position = merged.settled(search.settings.tol, _LONGEST)
+        if n_left > 0:
+            yield position.state
+    return position
+
+
+def _merged(search: Search, position: Position) -> Position | None:
+    """Return what the best merger of two components leads to; None if all collapse."""
+    pairs, changes = ranked_pairs(position)
+    if position.local:
+        pairs = _rivals(pairs, changes)
+    moves = [Move(merge, tuple(pair)) for pair in pairs[:_N_CANDIDATES].tolist()]
+    n_steps = _TRIAL_STEPS if len(moves) > 1 or not position.local else 0
+    trials = search.trials(position, moves, n_steps=n_steps)
+    return min(trials, key=lambda trial: trial.cost, default=None)
+
+
+def _rivals(pairs: Tensor, changes: Tensor) -> Tensor:
+    """Return the best pair, and those not much worse that have a component of it.
+
+    Pairs that have none in common can both be merged, one after the other.
+    """
+    common = (pairs[:, :, None] == pairs[:1]).any(2).any(1)
+    return pairs[common & (changes <= _RIVAL * changes[0].clamp_min(0.0))]
 
 
 def refine(
@@ -71,7 +121,7 @@ def refine(
     chain = [state]
     for _ in range(_RENEWALS):
         converged = search.settle(chain, settings.tol, target)
-        following = renewed(objective, chain[-1]) if converged else None
+        following = objective.renewed(chain[-1]) if converged else None
         if following is None:
             break
         chain = [following]

@@ -10,21 +10,23 @@ they promise, and one is kept only if its cost is lower.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import MixtureParameters, SolverResult
-from sklearn_keops_gmm.solvers._descent import (
-    State,
-    advance,
-    evaluate,
-    rises,
-    settle,
+from sklearn_keops_gmm._model import MixtureParameters, SolverResult, State
+from sklearn_keops_gmm.solvers._descent import rises, settle
+from sklearn_keops_gmm.solvers._positions import (
+    Move,
+    Position,
+    WholePosition,
+    drop,
+    merge,
+    position_of,
+    split,
 )
 from sklearn_keops_gmm.solvers._protocol import (
     Objective,
@@ -35,16 +37,21 @@ from sklearn_keops_gmm.solvers._protocol import (
 
 # So many EM steps show what a candidate promises.
 _TRIAL_STEPS = 3
-# So many of a kind are tried, the best by their estimates.
-_N_CANDIDATES = 3
+# So many of a kind are tried, the best by their estimates; of splits so many where each
+# takes but a part of the mixture.
+_N_CANDIDATES, _N_LOCAL_SPLITS = 3, 32
+# So many splits, of so many mixtures with two merged: after a path, which has looked
+# for both already, and where moves are all that leads out of an optimum.
+_N_SPLITS, _N_UNIONS = (3, 16), (1, 3)
 # So many reductions in a row are tried before one of them pays.
 _DEPTH = 3
-# At most so many times the number of components is a split accepted.
+# One in so many components is merged before all samples are looked at again.
+_STRETCH = 5
+# At most so many times the number of components is a split accepted, or a descent
+# continued.
 _ROUNDS = 2
 # A mixture has converged when this part of tol is left to gain.
 _CONVERGED = 0.01
-
-Candidate = Callable[[], MixtureParameters]
 
 
 def improve(
@@ -61,14 +68,9 @@ def improve(
     if settings.max_iter == 0:
         return result
     search = Search(objective, settings)
-    chain = [evaluate(objective, result.parameters)]
+    chain = [objective.evaluate(result.parameters)]
     converged = search.descend(chain)
-    for _ in range(_ROUNDS * objective.n_components):
-        better = search.try_splits(chain[-1]) if converged else []
-        if not better:
-            break
-        chain += better
-        converged = search.descend(chain)
+    converged = search.improve(chain, converged)
     return _continued(result, chain, converged, on_step)
 
 
@@ -79,57 +81,35 @@ class Search:
     objective: Objective
     settings: SolverSettings
 
+    @property
+    def _swaps(self) -> bool:
+        """Whether fewer components are no cheaper."""
+        return self.objective.edits.least_penalty == 0
+
+    def improve(self, chain: list[State], converged: bool) -> bool:
+        """Extend a chain that reductions do not lower by moves until none does.
+
+        Returns
+        -------
+        converged : bool
+        """
+        for _ in range(_ROUNDS * self.objective.edits.n_components):
+            better = self.try_splits(chain[-1])
+            if not better:
+                break
+            chain += better
+            converged = self.descend(chain)
+        return converged
+
     # -- which mixtures to try ------------------------------------------------------
 
-    def mergers(self, state: State) -> Iterator[Candidate]:
-        """Merge all disjoint pairs whose union pays.
-
-        The penalty then decreases by more than likelihood can be lost.
-        """
-        pairs, changes = self._ranked_pairs(state)
-        paying = _disjoint(pairs[changes < 0])
-        if len(paying) > 1:
-            yield partial(self._merged, state, paying)
-
-    def unions(self, state: State, n_candidates: int) -> Iterator[Candidate]:
-        """Merge one of the best pairs."""
-        for pair in self._ranked_pairs(state)[0][:n_candidates]:
-            yield partial(self._merged, state, pair[None])
-
-    def reductions(self, state: State) -> Iterator[Candidate]:
+    def reductions(self, position: Position) -> Iterator[Move]:
         """Merge one of the best pairs, or drop one of their members."""
-        pairs = self._ranked_pairs(state)[0][:_N_CANDIDATES]
-        for pair in pairs:
-            yield partial(self._merged, state, pair[None])
+        pairs = ranked_pairs(position)[0][:_N_CANDIDATES]
+        for pair in pairs.tolist():
+            yield Move(merge, tuple(pair))
         for j in pairs.unique().tolist():
-            yield partial(self._without, state, j)
-
-    def splits(self, state: State) -> Iterator[Candidate]:
-        """Split one of the heaviest components, after merging the best pair or not."""
-        wholes = [merged for merged in map(_made, self.unions(state, 1)) if merged]
-        if state.n_components < self.objective.n_components:
-            wholes.append(state.parameters)
-        for whole in wholes:
-            for j in whole.weights.argsort(descending=True)[:_N_CANDIDATES].tolist():
-                yield partial(self.objective.split, whole, j)
-
-    def _ranked_pairs(self, state: State) -> tuple[Tensor, Tensor]:
-        """Return pairs of components, (P, 2), and what merging changes, (P,)."""
-        if state.n_components == 1:
-            return torch.empty((0, 2), dtype=torch.int64), torch.empty(0)
-        pairs, losses, decreases = self.objective.merger_estimates(
-            state.moments, state.parameters
-        )
-        changes, order = (losses - decreases).sort(stable=True)
-        return pairs[order], changes
-
-    def _merged(self, state: State, pairs: Tensor) -> MixtureParameters:
-        return self.objective.merged(state.moments, state.parameters, pairs)
-
-    def _without(self, state: State, j: int) -> MixtureParameters:
-        dropped = torch.zeros_like(state.parameters.weights, dtype=torch.bool)
-        dropped[j] = True
-        return self.objective.without(state.parameters, dropped)
+            yield Move(drop, (j,))
 
     # -- what comes of them -----------------------------------------------------------
 
@@ -143,24 +123,41 @@ class Search:
         # Moves compare totals: over many samples a small mean is a large one.
         tol = min(self.settings.tol, self.settings.nat)
         rest = min(_CONVERGED * self.settings.tol, self.settings.nat)
-        while True:
+        for _ in range(_ROUNDS * self.objective.edits.n_components):
             while better := self._fewer(chain[-1]):
                 chain += better
             before, length = chain[-1].cost, len(chain)
             converged = self.settle(chain, rest)
             while len(chain) > length and rises(chain[length - 1], chain[-1]):
                 chain.pop()
-            if not converged or before - chain[-1].cost <= tol:
+            if before - chain[-1].cost <= tol:
                 return converged
+        return False
 
     def _fewer(self, state: State) -> list[State]:
         """Return the states below `state` that moves to fewer components lead to."""
+        if state.n_components == 1 or self._swaps:
+            return []
         return self.merge_all_paying(state) or self.try_reductions(state)
 
     def merge_all_paying(self, state: State) -> list[State]:
-        """Return the states below `state` that merging all pairs that pay leads to."""
-        target = self._below(state)
-        return self._winner(self.trials(self.mergers(state), target), target)
+        """Return the states below `state` that merging all pairs that pay leads to.
+
+        Those pay whose penalty decreases by more than likelihood can be lost.
+        """
+        position, target = WholePosition(self.objective, [state]), self._below(state)
+        pairs, changes = ranked_pairs(position)
+        paying = _disjoint(pairs[changes < 0])
+        if len(paying) < 2:
+            return []
+
+        def merge_all(
+            objective: Objective, whole: State, _: Sequence[int]
+        ) -> MixtureParameters:
+            return objective.edits.merged(whole, paying)
+
+        trials = self.trials(position, [Move(merge_all, ())], target)
+        return self._winner(trials, target)
 
     def try_reductions(self, state: State) -> list[State]:
         """Return the states below `state` that reductions, one or a few, lead to.
@@ -169,21 +166,97 @@ class Search:
         components less than the first of two.
         """
         target = self._below(state)
+        position = position_of(self.objective, state)
         for _ in range(_DEPTH):
-            trials = self.trials(self.reductions(state), target)
+            trials = self.trials(position, self.reductions(position), target)
+            if not trials:
+                return []
+            position = min(trials, key=lambda trial: trial.cost)
+            if position.local and position.cost < target:
+                trials = [self._reduced(position)]
             better = self._winner(trials, target)
-            if better or not trials:
+            if better:
                 return better
-            state = min((trial[-1] for trial in trials), key=lambda state: state.cost)
-            penalty = self.objective.penalty(state.parameters)
-            if state.cost - penalty + self.objective.least_penalty >= target:
+            least = self.objective.edits.least_penalty
+            if least - position.state.log_likelihood >= target:
                 break
         return []
 
+    def _reduced(self, position: Position) -> Position:
+        """Return where further reductions lead, each of which pays by itself."""
+        for _ in range(position.state.n_components // _STRETCH):
+            target = self._below(position.state)
+            trials = self.trials(position, self.reductions(position), target)
+            best = min(trials, key=lambda trial: trial.cost, default=position)
+            if best.cost >= target:
+                break
+            position = best
+        return position
+
     def try_splits(self, state: State) -> list[State]:
-        """Return the states below `state` that splitting a component leads to."""
+        """Return the states below `state` that splitting components leads to.
+
+        None that has gained by leaving a component on a few samples: there the
+        likelihood has no maximum.
+        """
+        found = self._best_split(state)
+        weak = self.objective.edits.n_weak
+        return found if found and weak(found[-1]) <= weak(state) else []
+
+    def _best_split(self, state: State) -> list[State]:
+        """Return the states below `state` that splitting components leads to.
+
+        Where there may be no more of them, or none pays, two others are merged before.
+        """
         target = self._below(state)
-        return self._winner(self.trials(self.splits(state), target), target)
+        position = position_of(self.objective, state)
+        if state.n_components < self.objective.edits.n_components:
+            better = self._split(position, target)
+            if better:
+                return better
+        pairs, _ = ranked_pairs(position)
+        for pair in pairs[: _N_UNIONS[self.settings.moves]].tolist():
+            union = Move(merge, tuple(pair))
+            for merged in self.trials(position, [union], n_steps=0):
+                better = self._split(merged, target)
+                if better:
+                    return better
+        return []
+
+    def _split(self, position: Position, target: float) -> list[State]:
+        """Return the states below a target that splitting components leads to."""
+        if position.local:
+            found = self._split_some(position, target)
+            return self._winner([found], target) if found else []
+        heaviest = position.state.parameters.weights.argsort(descending=True)
+        moves = [
+            Move(split, (j,))
+            for j in heaviest[: _N_SPLITS[self.settings.moves]].tolist()
+        ]
+        return self._winner(self.trials(position, moves, target), target)
+
+    def _split_some(self, position: Position, target: float) -> Position | None:
+        """Split the heaviest components one after another, where that pays.
+
+        Parameters
+        ----------
+        position : Position
+        target : float
+            The cost from which the first split pays.
+        """
+        most = self.objective.edits.n_components
+        seen: set[bytes] = set()
+        found = None
+        for _ in range(_N_LOCAL_SPLITS):
+            move = _next_split(position.state, seen)
+            if move is None or position.state.n_components >= most:
+                break
+            for trial in self.trials(position, [move], target):
+                here = trial.towards(target, self.settings)
+                if here.cost < target:
+                    position = found = here
+                    target = self._below(position.state)
+        return found
 
     def _below(self, state: State) -> float:
         """Return the cost from which a candidate of `state` has won."""
@@ -192,30 +265,29 @@ class Search:
 
     def trials(
         self,
-        candidates: Iterator[Candidate],
+        position: Position,
+        moves: Iterable[Move],
         target: float = -math.inf,
         n_steps: int = _TRIAL_STEPS,
-    ) -> list[list[State]]:
-        """Return the first steps of each candidate that does not collapse."""
-        trials = (self._trial(candidate, target, n_steps) for candidate in candidates)
-        return [trial for trial in trials if trial]
+    ) -> list[Position]:
+        """Return where moves lead at first, without those that collapse."""
+        found = []
+        for move in moves:
+            try:
+                found.append(position.attempt(move, target, n_steps))
+            except ValueError:
+                continue
+        return found
 
-    def _trial(self, candidate: Candidate, target: float, n_steps: int) -> list[State]:
-        try:
-            chain = [evaluate(self.objective, candidate())]
-            while len(chain) <= n_steps and chain[-1].cost >= target:
-                chain.append(advance(self.objective, chain[-1]))
-        except ValueError:
-            return []
-        return chain
-
-    def _winner(self, trials: list[list[State]], target: float) -> list[State]:
-        """Continue the best trials until one is below `target` or none can be."""
-        for trial in sorted(trials, key=lambda trial: trial[-1].cost):
-            if trial[-1].cost >= target:
-                self.settle(trial, self.settings.tol, target)
-            if trial[-1].cost < target:
-                return [state for state in trial if state.cost < target]
+    def _winner(self, trials: list[Position], target: float) -> list[State]:
+        """Follow the best trials until one is below `target` or none can be."""
+        for trial in sorted(trials, key=lambda trial: trial.cost):
+            try:
+                below = trial.follow(self.settings, target)
+            except ValueError:
+                continue
+            if below:
+                return below
         return []
 
     def settle(self, chain: list[State], tol: float, target: float = math.inf) -> bool:
@@ -226,12 +298,24 @@ class Search:
             return False
 
 
-def _made(candidate: Candidate) -> MixtureParameters | None:
-    """Return the mixture to try, or None if a component of it is singular."""
-    try:
-        return candidate()
-    except ValueError:
-        return None
+def ranked_pairs(position: Position) -> tuple[Tensor, Tensor]:
+    """Return pairs of components, (P, 2), and what merging changes, best first."""
+    if position.state.n_components == 1:
+        return torch.empty((0, 2), dtype=torch.int64), torch.empty(0)
+    pairs, losses, decreases = position.merger_estimates()
+    changes, order = (losses - decreases).sort(stable=True)
+    return pairs[order], changes
+
+
+def _next_split(state: State, seen: set[bytes]) -> Move | None:
+    """Return the split of the heaviest component that was not seen, and note it."""
+    means = state.parameters.means.cpu().numpy()
+    for j in state.parameters.weights.argsort(descending=True).tolist():
+        name = means[j].tobytes()
+        if name not in seen:
+            seen.add(name)
+            return Move(split, (j,))
+    return None
 
 
 def _disjoint(pairs: Tensor) -> Tensor:

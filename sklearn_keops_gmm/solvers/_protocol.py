@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import RandomState
@@ -16,8 +16,8 @@ from sklearn_keops_gmm._model import (
     LazyParameters,
     Leap,
     MixtureParameters,
-    Moments,
     SolverResult,
+    State,
     Targets,
 )
 
@@ -65,13 +65,43 @@ class Chart(Protocol):
     def parameters(self, packed: np.ndarray) -> MixtureParameters:
         """Return the mixture at a vector."""
 
+    def leap(
+        self, middle: MixtureParameters, end: MixtureParameters, longest: float
+    ) -> Leap | None:
+        """Return where two steps from the origin point, if beyond the second."""
 
-class Objective(Protocol):
-    """The part of the cost that solvers see."""
+
+class Part(Protocol):
+    """Some components of a mixture, to be changed while all others are held."""
 
     @property
-    def total_weight(self) -> float:
-        """The sum of the sample weights."""
+    def objective(self) -> Objective:
+        """Of these components. Costs are those of the whole mixture."""
+
+    @property
+    def state(self) -> State:
+        """These components as they are."""
+
+
+class Field(Protocol):
+    """A mixture that can be changed in parts."""
+
+    @property
+    def state(self) -> State:
+        """The whole mixture."""
+
+    def merger_estimates(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pairs of components, and what their mergers change, as `Edits` do."""
+
+    def part(self, chosen: Tensor) -> Any:
+        """Return the `Part` of some components, (K,) int64."""
+
+    def replaced(self, part: Any, state: State) -> Field:
+        """Return the field with a part in another state, whose components are last."""
+
+
+class Edits(Protocol):
+    """Mixtures of other components than one has."""
 
     @property
     def n_components(self) -> int:
@@ -81,41 +111,13 @@ class Objective(Protocol):
     def least_penalty(self) -> float:
         """The prior's term of the cost of a single component."""
 
-    def moments(self, parameters: MixtureParameters) -> Moments:
-        """Return the moments about the means of `parameters`."""
-
-    def penalty(self, parameters: MixtureParameters) -> float:
-        """Return the prior's term of the cost."""
-
-    def cost(self, parameters: MixtureParameters) -> float:
-        """Return the penalised cost."""
-
-    def log_likelihood(self, moments: Moments) -> float:
-        """Return the mean log-likelihood of the parameters that made `moments`."""
-
-    def maximize(
-        self,
-        moments: Moments,
-        parameters: MixtureParameters,
-        *,
-        extinguish: bool = True,
-    ) -> MixtureParameters:
-        """Return the M-step from `moments` about `parameters`.
-
-        Without `extinguish` only components of weight zero are left out.
-        """
-
-    def merger_estimates(
-        self, moments: Moments, parameters: MixtureParameters
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def merger_estimates(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
         """Return pairs of components, and what their mergers change.
 
         That is the likelihood that each loses, and by how much the penalty decreases.
         """
 
-    def merged(
-        self, moments: Moments, parameters: MixtureParameters, pairs: Tensor
-    ) -> MixtureParameters:
+    def merged(self, state: State, pairs: Tensor) -> MixtureParameters:
         """Return the M-step in which each of disjoint `pairs`, (P, 2), is one."""
 
     def without(
@@ -126,13 +128,43 @@ class Objective(Protocol):
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
 
-    def renewed(
-        self, parameters: MixtureParameters, moments: Moments | None = None
-    ) -> MixtureParameters | None:
-        """Return the parameters with the targets that the data now make.
+    def n_weak(self, state: State) -> int:
+        """Count the components on too few samples to tell a covariance."""
 
-        None if there are no targets, or they would hardly move.
+    def field(self, state: State) -> Field | None:
+        """Return a mixture as what can be changed in parts, if it can."""
+
+
+class Objective(Protocol):
+    """The part of the cost that solvers see."""
+
+    def evaluate(self, parameters: MixtureParameters) -> State:
+        """Make the E-step.
+
+        Raises ValueError if the cost is not finite.
         """
+
+    def maximize(self, state: State) -> MixtureParameters:
+        """Make the M-step, which leaves out components that the prior extinguishes."""
+
+    def hold(self, parameters: MixtureParameters) -> MixtureParameters | None:
+        """Return a start with the hyperparameters that are held from there on.
+
+        None if there are none.
+        """
+
+    def renewed(self, state: State) -> State | None:
+        """Return the state with the hyperparameters that the data now make.
+
+        None if there are none, or they would hardly move.
+        """
+
+    @property
+    def edits(self) -> Edits:
+        """What makes mixtures of other components."""
+
+    def near(self, parameters: MixtureParameters) -> Chart:
+        """Return the objective on the mixtures around `parameters`."""
 
     def differentiable_cost(
         self,
@@ -144,23 +176,6 @@ class Objective(Protocol):
     ) -> CostTerms:
         """Return the terms of the cost of unconstrained parameters."""
 
-    def batches(
-        self, batch_size: int | None, random_state: RandomState
-    ) -> Iterator[Objective]:
-        """Yield objectives on parts of the data that together are all of it."""
-
-    def leap(
-        self,
-        origin: MixtureParameters,
-        middle: MixtureParameters,
-        end: MixtureParameters,
-        longest: float,
-    ) -> Leap | None:
-        """Return where two steps from `origin` point, if further than to their end."""
-
-    def near(self, parameters: MixtureParameters) -> Chart:
-        """Return the objective on the mixtures around `parameters`."""
-
     def parameters(
         self,
         logits: Tensor,
@@ -169,6 +184,11 @@ class Objective(Protocol):
         targets: Targets | None = None,
     ) -> MixtureParameters:
         """Return the mixture that unconstrained parameters describe."""
+
+    def batches(
+        self, batch_size: int | None, random_state: RandomState
+    ) -> Iterator[tuple[float, Objective]]:
+        """Yield objectives on parts of the data, each with its share of all of it."""
 
     def check_not_collapsed(
         self, parameters: MixtureParameters, start: MixtureParameters

@@ -54,6 +54,7 @@ QUESTIONS = {
     "sample": lambda m: m.sample(N_SAMPLES)[0],
     "marginal": lambda m: m.marginal(GIVEN).covariances_,
     "condition": lambda m: m.condition(GIVEN, X[0, GIVEN]).means_,
+    "impute": lambda m: m.impute(np.where(X > 0, X, np.nan)),
     "conditional_mean": lambda m: m.conditional_mean(GIVEN, X[:, GIVEN]),
 }
 # What changes a mixture, so that a copy is asked; these return mixtures.

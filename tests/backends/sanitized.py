@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._model._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
-from sklearn_keops_gmm.backends._native import _modules, _reductions
+from sklearn_keops_gmm.backends._native import _incomplete, _modules, _reductions
 from tests import reference
 from tests.backends.arguments import (
     ANY_BYTES,
@@ -32,6 +32,10 @@ from tests.backends.arguments import (
     reduction_arguments,
     wrong_mixtures,
     wrong_reductions,
+)
+from tests.backends.incomplete_arguments import (
+    incomplete_arguments,
+    wrong_incomplete_arguments,
 )
 
 TOLERANCES = {np.float64: 1e-10, np.float32: 1e-3}
@@ -192,6 +196,29 @@ def check_arguments(module):
     refused(module.log_density, (mixture, *points, room), MemoryError)
 
 
+def check_incomplete(module, rng):
+    """Sum over rows of all patterns, hand over what is ugly, and what is wrong."""
+    for n_features, n_components in product((1, 2, 5, 16), (1, 5, 35)):
+        given = incomplete_arguments(n_components, n_features)
+        sizes = rng.choice([0, 1, 2, 3, 4, 5, 9, 40], size=30)
+        observed = rng.random((30, n_features)) < 0.6
+        points = rng.normal(size=(sizes.sum(), n_features))
+        points[~observed.repeat(sizes, axis=0)] = 0.0
+        given |= {"observed": observed, "sizes": sizes, "points": points}
+        for weights in (None, rng.uniform(size=len(points))):
+            given |= {"weights": weights, "out": np.zeros_like(given["out"])}
+            module.incomplete_moments(*given.values())
+            total = len(points) if weights is None else weights.sum()
+            masses = given["out"][:-2].reshape(n_components, -1)[:, 0]
+            np.testing.assert_allclose(masses.sum(), total, rtol=1e-10)
+        for name, value in product(("points", "offsets", "means", "precisions"), UGLY):
+            ugly = given[name].copy()
+            ugly.flat[rng.integers(ugly.size)] = value
+            module.incomplete_moments(*(given | {name: ugly}).values())
+    for _, wrong in wrong_incomplete_arguments():
+        refused(module.incomplete_moments, wrong.values())
+
+
 def check_fits(rng, repeats):
     """Fit, and predict, mixtures of all structures with all solvers."""
     fits = product(reference.COVARIANCE_TYPES, TOLERANCES, ("em", "adam", "lbfgs"))
@@ -220,12 +247,13 @@ def main(name):
     module = import_module(f"{_modules.__package__}.{name}")
     # Not one that is installed, which no sanitizer watches.
     assert Path(module.__file__).is_relative_to(Path.cwd()), module.__file__
-    _reductions.native_module = lambda: module
+    _reductions.native_module = _incomplete.native_module = lambda: module
     for check, *arguments in (
         (check_arguments, module),
         (check_answers, np.random.default_rng(0)),
         (check_components_far_apart, np.random.default_rng(3)),
         (check_ugly_numbers, np.random.default_rng(1)),
+        (check_incomplete, module, np.random.default_rng(3)),
         (check_fits, np.random.default_rng(2), 2),
     ):
         start = perf_counter()

@@ -28,14 +28,6 @@ USES = {
 every_use = pytest.mark.parametrize("use", USES)
 
 
-@every_use
-def test_masked_values(use):
-    masked = np.ma.array(X, mask=X > 6)
-    for given in (masked, [masked[:100], masked[100:]], list(masked)):
-        with pytest.raises(ValueError, match=r"X has masked values.*fill them"):
-            USES[use](given)
-
-
 def test_a_mask_of_nothing_is_none():
     expected = KeOpsGaussianMixture(2, random_state=0).fit(X).means_
     masked = np.ma.array(X, mask=np.zeros_like(X, bool))

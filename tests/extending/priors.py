@@ -22,6 +22,7 @@ class DirichletPrior(Prior):
         """Return the term of the cost, for torch to differentiate."""
         return -self.strength * unknowns.weights.log().sum()
 
-    def maximize_weights(self, fractions, weights):
+    def maximize_weights(self, fractions, weights, share=1.0):
         """Return the weights that EM makes of mass fractions."""
-        return (fractions + self.strength) / (1 + len(fractions) * self.strength)
+        weights = fractions + self.strength
+        return share * weights / weights.sum()

@@ -168,8 +168,8 @@ def test_warm_start():
 
 def test_teardown_after_a_failure():
     witness = Witness()
-    with pytest.raises(ValueError, match="NaN"):
-        fit(witness, np.full((10, 2), np.nan))
+    with pytest.raises(ValueError, match="infinity"):
+        fit(witness, np.full((10, 2), np.inf))
     assert witness.events == ["setup", "teardown"]
 
 

@@ -156,7 +156,8 @@ def test_batches_estimate_without_bias(weighted, structure, rng):
     )
     whole = objective.differentiable_cost(*unknowns)
     expected = torch.autograd.grad(whole.cost + whole.ridge, unknowns)
-    batches = list(objective.batches(9, np.random.RandomState(0)))
+    shares, batches = zip(*objective.batches(9, np.random.RandomState(0)), strict=True)
+    assert shares == (8 / 40,) * 5
     sizes = [batch.reductions.n_samples for batch in batches]
     assert sorted(sizes) == [8, 8, 8, 8, 8]
     terms = [batch.differentiable_cost(*unknowns) for batch in batches]
@@ -174,7 +175,8 @@ def test_batches_estimate_without_bias(weighted, structure, rng):
 @pytest.mark.parametrize(("batch_size", "sizes"), [(1, 40), (7, 6), (39, 2), (25, 2)])
 def test_batches_are_even_and_all_of_the_data(batch_size, sizes, rng):
     objective, unknowns = make_objective(rng, "torch", "full")
-    batches = list(objective.batches(batch_size, np.random.RandomState(0)))
+    parts = objective.batches(batch_size, np.random.RandomState(0))
+    batches = [batch for _, batch in parts]
     counts = [batch.reductions.n_samples for batch in batches]
     assert len(counts) == sizes
     assert sum(counts) == 40
@@ -193,5 +195,5 @@ def test_one_batch_is_the_objective_itself(batch_size, rng):
     """Nothing is shuffled: other random numbers stay what they were."""
     objective, _ = make_objective(rng, "torch", "full")
     stream = np.random.RandomState(0)
-    assert list(objective.batches(batch_size, stream)) == [objective]
+    assert list(objective.batches(batch_size, stream)) == [(1.0, objective)]
     assert stream.randint(1 << 30) == np.random.RandomState(0).randint(1 << 30)

@@ -127,14 +127,43 @@ def test_starts_are_compared_after_moves():
     assert several.cost_ <= one.cost_
 
 
-def test_no_moves_without_sparsity():
+def test_no_moves_without_sparsity_unless_asked_for():
     X = blobs()
     a, b = (
         KeOpsGaussianMixture(5, moves=moves, random_state=0).fit(X)
-        for moves in (False, True)
+        for moves in (False, "auto")
     )
     assert a.n_components_ == b.n_components_ == 5
     assert a.costs_ == b.costs_
+
+
+@every_structure
+def test_swaps(structure):
+    """As many components, where they do more: the cost falls at every step."""
+    rng = np.random.default_rng(5)
+    means = np.repeat([[0, 0], [30, 0], [30, 2], [30, 8], [33, 8], [0, 9]], 80, axis=0)
+    X = means + rng.normal(size=(480, 2))
+    start = {"means_init": [[-1, 0], [1, 0], [0, 1], [0, 8], [0, 9], [30, 5]]}
+    given = start | {"covariance_type": structure, "tol": 1e-5, "random_state": 0}
+    plain = KeOpsGaussianMixture(6, **given).fit(X)
+    moved = KeOpsGaussianMixture(6, moves=True, **given).fit(X)
+    assert moved.n_components_ == 6
+    assert moved.score(X) > plain.score(X) + 0.1
+    costs = np.array([*moved.costs_, moved.cost_])
+    assert np.diff(costs).max() < 1e-9
+    assert moved.cost_ == pytest.approx(-moved.score(X))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_swap_gains_by_a_spike(seed):
+    """Rows that are all but equal would be worth many nats."""
+    rng = np.random.default_rng(seed)
+    X = np.concatenate([rng.normal(c, 1, (40, 2)) for c in (-5, 0, 5)])
+    X = np.concatenate([X, X[:2] + 1e-7])
+    model = KeOpsGaussianMixture(5, moves=True, random_state=seed, reg_covar=1e-12)
+    plain = KeOpsGaussianMixture(5, random_state=seed, reg_covar=1e-12).fit(X)
+    weak = [(m.weights_ * len(X) < 3).sum() for m in (plain, model.fit(X))]
+    assert weak[1] <= weak[0]
 
 
 def test_no_iterations_no_moves():

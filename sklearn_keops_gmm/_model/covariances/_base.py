@@ -53,6 +53,8 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     name: ClassVar[str]
     # The shape in which backends take the factors and return second moments.
     structure: ClassVar[Structure]
+    # Whether all components have one.
+    shared: ClassVar[bool] = False
     # What it can be fitted with, by the names that `init_params` takes, and `solver`
     # and `acceleration`; None is everything.
     starts: ClassVar[frozenset[str] | None] = None
@@ -339,6 +341,8 @@ class SharedCovariance(
     SharedMergers, SharedPooling, SharedTangentSpace, CovarianceStructure
 ):
     """What structures have in common whose covariance all components share."""
+
+    shared = True
 
     def select(self, array: Tensor, alive: Tensor) -> Tensor:
         return array

@@ -206,7 +206,7 @@ class SphericalCovariance(_ScaleCovariance):
     def outer(self, points: Tensor) -> Tensor:
         return (points * points).sum(1)
 
-    def _spread(self, vectors: Tensor) -> Tensor:
+    def spread(self, vectors: Tensor) -> Tensor:
         return self.outer(vectors) / vectors.shape[1]
 
     def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:

@@ -119,9 +119,9 @@ class Mergers(ABC):
         """Return the covariances (P, ...) of pairs of means, over a mass (P,)."""
         roots = (fractions[i] * fractions[j] / (fractions[i] + fractions[j])).sqrt()
         vectors = (roots / mass.sqrt())[:, None] * (means[i] - means[j])
-        return self._spread(vectors)
+        return self.spread(vectors)
 
-    def _spread(self, vectors: Tensor) -> Tensor:
+    def spread(self, vectors: Tensor) -> Tensor:
         """Return the covariances (P, ...) that vectors (P, D) from a mean make."""
         return self.outer(vectors)
 

@@ -70,6 +70,7 @@ class KeOpsReductions:
     """
 
     structures = LAYOUTS.keys()
+    in_memory = True
 
     def __init__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
@@ -87,6 +88,11 @@ class KeOpsReductions:
         """The number of rows N."""
         return len(self._points)
 
+    @property
+    def sample_weight(self) -> Tensor | None:
+        """The weights of the rows, (N,)."""
+        return self._sample_weight[:, 0]
+
     def of_rows(self, rows: Tensor) -> KeOpsReductions:
         """Return the reductions over some rows, in the frame of all."""
         rows = rows.to(self._points.device)
@@ -95,6 +101,12 @@ class KeOpsReductions:
         part._points = self._points[rows]
         part._sample_weight = self._sample_weight[rows]
         return part
+
+    def reweighted(self, weights: Tensor) -> KeOpsReductions:
+        """Return the reductions over the same rows with other weights, (N,)."""
+        other = copy(self)
+        other._sample_weight = weights[:, None].contiguous()
+        return other
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return a picklable factory that binds other points in the same frame."""

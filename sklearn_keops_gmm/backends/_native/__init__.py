@@ -6,10 +6,16 @@ package, once for each kind of processor; where that was not possible there is n
 such backend.
 """
 
+from sklearn_keops_gmm.backends._native._incomplete import NativeIncompleteRows
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_is_available,
 )
 from sklearn_keops_gmm.backends._native._reductions import NativeReductions
 
-__all__ = ["NativeReductions", "check_native_available", "native_is_available"]
+__all__ = [
+    "NativeIncompleteRows",
+    "NativeReductions",
+    "check_native_available",
+    "native_is_available",
+]

@@ -61,6 +61,7 @@ class NativeReductions:
     """
 
     structures = NATIVE_STRUCTURES.keys()
+    in_memory = True
 
     def __init__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
@@ -82,10 +83,19 @@ class NativeReductions:
         """The number of rows N."""
         return len(self._points)
 
+    @property
+    def sample_weight(self) -> Tensor | None:
+        """The weights of the rows, (N,), or None for ones."""
+        return self._sample_weight
+
     def of_rows(self, rows: Tensor) -> NativeReductions:
         """Return the reductions over some rows, in the frame of all."""
         weights = None if self._sample_weight is None else self._sample_weight[rows]
         return NativeReductions(self._points[rows], weights, self._frame)
+
+    def reweighted(self, weights: Tensor) -> NativeReductions:
+        """Return the reductions over the same rows with other weights, (N,)."""
+        return NativeReductions(self._points, weights, self._frame)
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return a picklable factory that binds other points in the same frame."""

@@ -4,6 +4,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "arguments.h"
+#include "incomplete.h"
 #include "kinds.h"
 #include "reductions.h"
 
@@ -187,6 +189,73 @@ PyObject* reduction(PyObject*, PyObject* args) {
     });
 }
 
+double log_unit_of(PyObject* object) {
+    const double found = PyFloat_AsDouble(object);
+    if (found == -1.0 && PyErr_Occurred())
+        refuse_as_raised("log_unit", "a finite number", object);
+    if (!std::isfinite(found)) refuse("log_unit", "a finite number", shown(object));
+    return found;
+}
+
+// Returns how many rows patterns have together.
+int64_t total_of(const Argument& sizes, int64_t count) {
+    int64_t total = 0;
+    for (const int64_t *size = sizes.numbers<const int64_t>(count), *end = size + count;
+         size < end; size++)
+        if (*size < 0 || *size > MOST || __builtin_add_overflow(total, *size, &total))
+            refuse(sizes.name, "numbers of rows from 0 to " + std::to_string(MOST),
+                   std::to_string(*size));
+    return total;
+}
+
+void run_incomplete(const Argument& observed, const Argument& sizes,
+                    const Argument& points, const Argument& weights,
+                    const Argument& offsets, const Argument& means,
+                    const Argument& precisions, double log_unit, const Argument& out) {
+    const int64_t M = bounded(offsets, 1, "");
+    const int64_t D = bounded(means, M, " for each component");
+    const int64_t P = sizes.size(), N = total_of(sizes, P), square = D * D;
+    const bool shared = precisions.size() == square;
+    const Patterns patterns{
+        P, observed.numbers<const uint8_t>(times(P, D)),
+        sizes.numbers<const int64_t>(P), points.numbers<const double>(times(N, D)),
+        weights.is_none() ? nullptr : weights.numbers<const double>(N)};
+    const Precisions given{
+        M, D, offsets.numbers<const double>(M), means.numbers<const double>(M * D),
+        precisions.numbers<const double>(shared ? square : times(M, square)),
+        shared ? 0 : square, log_unit};
+    const int64_t size = times(M, 1 + D + times(D, D + 1) / 2);
+    if (size > INT64_MAX - 2) throw std::bad_alloc();
+    double* sums = out.numbers<double>(size + 2);
+    for (const Argument* read : {&observed, &sizes, &points, &weights, &offsets, &means,
+                                 &precisions})
+        if (out.overlaps(*read))
+            refuse("out", "memory of its own", std::string("some of ") + read->name);
+
+    const WithoutGIL here;
+    IncompleteSums found(given);
+    found.add(patterns);
+    found.write(sums);
+}
+
+// incomplete_moments(observed, sizes, points, weights, offsets, means, precisions,
+//                    log_unit, out)
+PyObject* incomplete_moments(PyObject*, PyObject* args) {
+    PyObject *observed, *sizes, *points, *weights, *offsets, *means, *precisions;
+    PyObject *log_unit, *out;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOO:incomplete_moments", &observed, &sizes,
+                          &points, &weights, &offsets, &means, &precisions, &log_unit,
+                          &out))
+        return nullptr;
+    return guarded([&] {
+        run_incomplete({"observed", observed}, {"sizes", sizes}, {"points", points},
+                       {"weights", weights}, {"offsets", offsets}, {"means", means},
+                       {"precisions", precisions}, log_unit_of(log_unit),
+                       {"out", out, PyBUF_WRITABLE});
+        Py_RETURN_NONE;
+    });
+}
+
 PyMethodDef methods[] = {
     {"mixture", mixture, METH_VARARGS, nullptr},
     {"n_sums", n_sums, METH_O, nullptr},
@@ -194,6 +263,7 @@ PyMethodDef methods[] = {
     {"labels", reduction<Labels>, METH_VARARGS, nullptr},
     {"responsibilities", reduction<Responsibilities>, METH_VARARGS, nullptr},
     {"moments", reduction<Sums>, METH_VARARGS, nullptr},
+    {"incomplete_moments", incomplete_moments, METH_VARARGS, nullptr},
     {"settle", settle, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef module = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial, reduce
 from operator import iadd
 
@@ -49,6 +50,7 @@ class TorchReductions:
     """
 
     structures = TORCH_STRUCTURES.keys()
+    in_memory = True
 
     def __init__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
@@ -66,6 +68,11 @@ class TorchReductions:
         """The number of rows N."""
         return len(self._points)
 
+    @property
+    def sample_weight(self) -> Tensor | None:
+        """The weights of the rows, (N,), or None for ones."""
+        return self._sample_weight
+
     def of_rows(self, rows: Tensor) -> TorchReductions:
         """Return the reductions over some rows, in the coordinates of all."""
         rows = rows.to(self._points.device)
@@ -73,6 +80,12 @@ class TorchReductions:
         part = TorchReductions(self._points[rows], weights, self._frame)
         part._coordinates = self._coordinates
         return part
+
+    def reweighted(self, weights: Tensor) -> TorchReductions:
+        """Return the reductions over the same rows with other weights, (N,)."""
+        other = copy(self)
+        other._sample_weight = weights
+        return other
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return a picklable factory that binds points in the same coordinates."""

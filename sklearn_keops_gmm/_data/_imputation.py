@@ -1,0 +1,127 @@
+"""What a mixture says of features that are missing, given those that are not."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from sklearn_keops_gmm._data._arrays import ArrayKind
+from sklearn_keops_gmm._data._dask import in_partitions, stacked
+from sklearn_keops_gmm._data._query import (
+    Bound,
+    SampleFunction,
+    conditional_means,
+    tiles,
+)
+from sklearn_keops_gmm._data._source import as_source
+from sklearn_keops_gmm._model import GaussianMixtureModel, Regression
+from sklearn_keops_gmm.backends import (
+    IncompleteReductions,
+    has_missing,
+)
+
+
+class MakesFunction(Protocol):
+    """Makes what a mixture answers about samples, by the name of the method."""
+
+    def __call__(
+        self, method: str, answer: Any, *, n_columns: int
+    ) -> SampleFunction: ...
+
+
+def impute(
+    function: MakesFunction,
+    X: Any,
+    n_features: int,
+    n_draws: int | None,
+    random_state: int | RandomState | None,
+) -> Any:
+    """Return samples, (N, D), whose missing features have their conditional means.
+
+    Or so many draws of them, (n_draws, N, D).
+
+    Raises
+    ------
+    ValueError
+        If samples are unusable, or `n_draws` is less than 1.
+    """
+    source = as_source(X)
+    if n_draws is None:
+        return source.map(function("impute", filled_in, n_columns=n_features))
+    if n_draws < 1:
+        raise ValueError(f"'n_draws' must be an integer >= 1 or None; got {n_draws!r}.")
+    generator = check_random_state(random_state)
+    seeds = generator.randint(np.iinfo(np.int32).max, size=n_draws)
+    answers = [partial(drawn, int(seed)) for seed in seeds]
+    draws = [
+        source.map(function("impute", answer, n_columns=n_features))
+        for answer in answers
+    ]
+    if in_partitions(draws[0]):
+        return stacked(draws)
+    return ArrayKind.of(*draws).xp.stack(draws)
+
+
+def filled_in(bound: Bound) -> Tensor:
+    """Return the points with conditional means for what is missing, (N, D)."""
+    return _in_tiles(bound, lambda reductions: reductions.imputed(bound.components))
+
+
+def drawn(seed: int, bound: Bound) -> Tensor:
+    """Return the points with conditional draws for what is missing, (N, D).
+
+    The points are part of the seed: other parts of the samples have other draws.
+    """
+    content = zlib.crc32(bound.points.cpu().numpy().tobytes())
+    generator = RandomState([seed, content])
+    return _in_tiles(
+        bound, lambda reductions: reductions.drawn(bound.components, generator)
+    )
+
+
+def _in_tiles(bound: Bound, ask: Callable[[IncompleteReductions], Tensor]) -> Tensor:
+    """Return what is found of some rows after another."""
+    whole = bound.points.clone()
+    if has_missing(bound.points):
+        for rows in tiles(len(whole), len(bound.components.offsets)):
+            reductions = bound.of_rows(rows).reductions
+            assert isinstance(reductions, IncompleteReductions)
+            whole[rows] = ask(reductions)
+    return whole
+
+
+def means_given(
+    model: GaussianMixtureModel,
+    given: Sequence[int],
+    regression: Regression,
+    bound: Bound,
+) -> Tensor:
+    """Return the means of all other features, (N, T), given some of a model.
+
+    Parameters
+    ----------
+    model : GaussianMixtureModel
+    given : sequence of int
+    regression : Regression
+        Of the other features on these.
+    bound : Bound
+        Of the features that are given, which may be missing in turn.
+    """
+    if not has_missing(bound.points):
+        return conditional_means(regression, bound)
+    points, device = bound.points, bound.points.device
+    others = [i for i in range(model.n_features) if i not in set(given)]
+    whole = points.new_full((len(points), model.n_features), torch.nan)
+    whole[:, list(given)] = points
+    frame, components = model.frame.to(device), model.components.to(device)
+    bound = replace(bound, points=whole, frame=frame, components=components)
+    return filled_in(bound)[:, others]

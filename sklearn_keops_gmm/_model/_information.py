@@ -1,0 +1,173 @@
+"""The observed information of a Gaussian mixture: minus the Hessian of its likelihood.
+
+Parameters are weights, means and entries of covariances. With g_ij the responsibilities
+and c_ij and H_ij the gradient and the Hessian of ``log W_j N(x_i; mu_j, Sigma_j)`` in
+the parameters of component j, a sample adds ::
+
+    s_i s_i^T - blocks_j g_ij (c_ij c_ij^T + H_ij),    s_i = (g_i1 c_i1, ..., g_iM c_iM)
+
+This is the information matrix of Boldea and Magnus (2009), found with Louis's formula
+(1982). Sums of H_ij follow from the moments, as the Hessian is quadratic in samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model.covariances import SharedCovariance
+
+
+def _symmetric(n_features: int) -> Tensor:
+    """Return directions in which a symmetric matrix can change, (D (D + 1) / 2, D, D).
+
+    One for each entry on and above the diagonal.
+    """
+    rows, columns = torch.triu_indices(n_features, n_features)
+    basis = torch.zeros(len(rows), n_features, n_features, dtype=torch.float64)
+    numbers = torch.arange(len(rows))
+    basis[numbers, rows, columns] = 1.0
+    basis[numbers, columns, rows] = 1.0
+    return basis
+
+
+def _diagonal(n_features: int) -> Tensor:
+    return torch.diag_embed(torch.eye(n_features, dtype=torch.float64))
+
+
+def _scalar(n_features: int) -> Tensor:
+    return torch.eye(n_features, dtype=torch.float64)[None]
+
+
+# By the shape of factors: the directions in which one covariance can change.
+_DIRECTIONS: dict[str, Callable[[int], Tensor]] = {
+    "full": _symmetric,
+    "tied": _symmetric,
+    "diag": _diagonal,
+    "spherical": _scalar,
+}
+
+
+@dataclass(frozen=True)
+class InformationSums:
+    """Sums over samples that the information is made of; those of parts add up.
+
+    Attributes
+    ----------
+    outer : Tensor of shape (M q, M q)
+        Of ``s_i s_i^T``, of q parameters for each component.
+    within : Tensor of shape (M, q, q)
+        Of ``g_ij (c_ij c_ij^T + H_ij)``.
+    """
+
+    outer: Tensor
+    within: Tensor
+
+    def __add__(self, other: InformationSums) -> InformationSums:
+        return InformationSums(self.outer + other.outer, self.within + other.within)
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentCoordinates:
+    """Each component's own parameters: its weight, its mean, and its covariance.
+
+    Attributes
+    ----------
+    model : GaussianMixtureModel
+    directions : Tensor of shape (n, D, D)
+        In which a covariance can change.
+    """
+
+    model: GaussianMixtureModel
+    directions: Tensor
+
+    @classmethod
+    def of(cls, model: GaussianMixtureModel) -> ComponentCoordinates:
+        """Return those of a model."""
+        structure = model.covariance.structure
+        return cls(model, _DIRECTIONS[structure](model.n_features))
+
+    @property
+    def n_own(self) -> int:
+        """The number of parameters of a component, q."""
+        return 1 + self.model.n_features + len(self.directions)
+
+    @property
+    def embedding(self) -> Tensor:
+        """What free parameters make of those of components, (M q, P), which is linear.
+
+        The last weight is one minus the others, and shared covariances are one.
+        """
+        n, d, k = self.model.n_components, self.model.n_features, len(self.directions)
+        shared = isinstance(self.model.covariance, SharedCovariance)
+        n_free = n - 1 + n * d + k * (1 if shared else n)
+        of_all = torch.zeros(n, 1 + d + k, n_free, dtype=torch.float64)
+        of_all[:-1, 0, : n - 1] = torch.eye(n - 1)
+        of_all[-1, 0, : n - 1] = -1.0
+        for j in range(n):
+            mean, own = n - 1 + j * d, n - 1 + n * d + (0 if shared else j * k)
+            of_all[j, 1 : 1 + d, mean : mean + d] = torch.eye(d)
+            of_all[j, 1 + d :, own : own + k] = torch.eye(k)
+        return of_all.flatten(0, 1)
+
+    def sums(
+        self, points: Tensor, responsibilities: Tensor, weights: Tensor | None
+    ) -> InformationSums:
+        """Return the sums over some samples.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, D), float64
+        responsibilities : Tensor of shape (n, M), float64
+        weights : Tensor of shape (n,) or None
+        """
+        n_components, q = self.model.n_components, self.n_own
+        v = torch.ones_like(points[:, 0]) if weights is None else weights
+        scores = torch.empty(len(points), n_components, q, dtype=torch.float64)
+        within = torch.empty(n_components, q, q, dtype=torch.float64)
+        precisions = torch.linalg.inv(self.model.matrices)
+        parameters = self.model.parameters
+        for j in range(n_components):
+            g = responsibilities[:, j]
+            u = (points - parameters.means[j]) @ precisions[j]  # (n, D)
+            c = self._gradient(u, precisions[j], parameters.weights[j])
+            scores[:, j] = g[:, None] * c
+            within[j] = (c * (v * g)[:, None]).mT @ c
+            within[j] += self._hessian(u, v * g, precisions[j], parameters.weights[j])
+        flat = scores.flatten(1)
+        return InformationSums((flat * v[:, None]).mT @ flat, within)
+
+    def _gradient(self, u: Tensor, precision: Tensor, weight: Tensor) -> Tensor:
+        """Return c_ij, (n, q), with u the precision times x - mu."""
+        squares = torch.einsum("na,kab,nb->nk", u, self.directions, u)
+        traces = torch.einsum("kab,ab->k", self.directions, precision)
+        of_weight = torch.ones_like(u[:, :1]) / weight
+        return torch.cat((of_weight, u, 0.5 * (squares - traces)), dim=1)
+
+    def _hessian(
+        self, u: Tensor, mass: Tensor, precision: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Return the sum of ``v_i g_ij H_ij``, (q, q)."""
+        total, d = mass.sum(), u.shape[1]
+        first, second = mass @ u, (u * mass[:, None]).mT @ u
+        both = self.directions, precision, self.directions
+        turned = precision @ self.directions  # (n_directions, D, D)
+        of_mean = turned @ first  # (n_directions, D)
+        whole = torch.einsum("kab,lba->kl", turned, turned)
+        bent = torch.einsum("kab,bc,lcd,da->kl", *both, second)
+        hessian = torch.zeros(self.n_own, self.n_own, dtype=torch.float64)
+        hessian[0, 0] = -total / weight**2
+        hessian[1 : 1 + d, 1 : 1 + d] = -total * precision
+        hessian[1 + d :, 1 : 1 + d] = -of_mean
+        hessian[1 : 1 + d, 1 + d :] = -of_mean.mT
+        hessian[1 + d :, 1 + d :] = 0.5 * total * whole - 0.5 * (bent + bent.mT)
+        return hessian
+
+    def information(self, sums: InformationSums) -> Tensor:
+        """Return the information on the free parameters, (P, P)."""
+        own = sums.outer - torch.block_diag(*sums.within)
+        return self.embedding.mT @ own @ self.embedding

@@ -1,0 +1,45 @@
+"""Components that the data say too little about."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+
+
+def weak_components(
+    model: GaussianMixtureModel, ridge: Tensor, sample_size: float
+) -> list[int]:
+    """Return the components that the data say too little about.
+
+    They hold fewer than D + 1 samples, or what is added to variances is most of one
+    of theirs.
+
+    Parameters
+    ----------
+    model : GaussianMixtureModel
+    ridge : Tensor of shape (D,)
+        What was added to the variances.
+    sample_size : float
+        How many samples there are; infinity where that is not known.
+    """
+    few = model.parameters.weights * sample_size < model.n_features + 1
+    variances = torch.diagonal(model.matrices, dim1=-2, dim2=-1)
+    weak = few | (variances < 2.0 * ridge.to(variances)).any(1)
+    return [int(j) for j in weak.nonzero()[:, 0]] if model.n_components > 1 else []
+
+
+def say_weak(weak: list[int]) -> str:
+    """Return a sentence about weak components."""
+    return (
+        f"Of the components found, {_listed(weak)} rest on fewer samples than "
+        "features plus one, or on values that are all but equal: they describe "
+        "single samples rather than a cluster."
+    )
+
+
+def _listed(numbers: list[int]) -> str:
+    """Return numbers as words of a sentence, the first few of them."""
+    shown = ", ".join(map(str, numbers[:5]))
+    return shown if len(numbers) <= 5 else f"{shown} and {len(numbers) - 5} more"
