@@ -64,7 +64,7 @@ LESSONS = {
     "partial_fit": lambda m: m.partial_fit(X),
 }
 # What `more_answers` asks.
-MORE = {"to_sklearn", "from_sklearn"}
+MORE = {"to_sklearn", "from_sklearn", "summary", "standard_errors", "bootstrap"}
 
 
 def answers_of(mixture):
@@ -92,7 +92,12 @@ def more_answers(backend):
     found.append(KeOpsGaussianMixtureCV(2, criterion="cv", cv=2, **start).fit(some))
     found.append(sparsity_path(some, 3, **start).mixtures[-1])
     twin = KeOpsGaussianMixture.from_sklearn(found[0].to_sklearn())
-    return {i: m.score(some) for i, m in enumerate([*found, twin])}
+    answers = {i: m.score(some) for i, m in enumerate([*found, twin])}
+    one = KeOpsGaussianMixture(1, **start).fit(some)  # at its maximum
+    errors = one.standard_errors(some)
+    again = one.bootstrap(some, n_resamples=2, random_state=0)
+    answers |= {"errors": errors.means.sum(), "bootstrap": again.means.sum()}
+    return answers | {"summary": len(str(found[0].summary(some)))}
 
 
 def take_threads():

@@ -16,6 +16,9 @@ from tests.common import blobs, iris, new_scikit_learn
 from tests.data.test_chunks import Loader
 from tests.test_clustering import LINKAGES, METHODS, moons
 
+# With more, moves are tried on parts of what is in memory, and on all of what is not.
+FEW = 16
+
 
 def test_float32():
     X, y = moons()
@@ -72,7 +75,7 @@ def test_pieces(weighted, rng):
     weights = rng.uniform(0.5, 2, size=len(X)) if weighted else None
     pieces = Loader(np.split(X, cuts))
     given = None if weights is None else np.split(weights, cuts)
-    clustering = MixtureClustering(contamination=0.1, random_state=0)
+    clustering = MixtureClustering(n_components=FEW, contamination=0.1, random_state=0)
     whole = clone(clustering).fit(X, sample_weight=weights)
     found = clone(clustering).fit(pieces, sample_weight=given)
     assert_allclose(found.distances_, whole.distances_, rtol=1e-5)
@@ -85,7 +88,7 @@ def test_dask(one_thread):
     da = pytest.importorskip("dask.array")
     X = moons()[0]
     weights = np.linspace(1, 2, len(X))
-    clustering = MixtureClustering(contamination=0.1, random_state=0)
+    clustering = MixtureClustering(n_components=FEW, contamination=0.1, random_state=0)
     whole = clone(clustering).fit(X, sample_weight=weights)
     parts = da.from_array(X, chunks=(170, 2))
     found = clone(clustering).fit(parts, sample_weight=weights)
