@@ -184,3 +184,32 @@ def test_to_sklearn(rng):
     X = clusters(rng)
     model = KeOpsGaussianMixtureCV(8, random_state=0).fit(X)
     assert model.mixture_.to_sklearn().score(X) == pytest.approx(model.score(X))
+
+
+def test_alternatives_are_what_the_criterion_hardly_tells_apart():
+    """Two clusters that overlap so that one describes them as well."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(c, 1, (150, 1)) for c in (-1.3, 1.3)])
+    found = KeOpsGaussianMixtureCV(6, random_state=0).fit(X)
+    table, tied = found.results_, found.alternatives_
+    assert tied.keys() == table.keys()
+    behind = table["criterion"] - table["criterion"].min()
+    within = (behind > 0) & (behind <= max(2.0, 0.01 * len(X)))
+    assert sorted(tied["n_components"]) == sorted(table["n_components"][within])
+    assert (np.diff(tied["criterion"]) >= 0).all()
+    apart = np.concatenate([rng.normal(c, 1, (150, 1)) for c in (-9, 9)])
+    clear = KeOpsGaussianMixtureCV(6, random_state=0).fit(apart)
+    assert clear.n_components_ == 2
+    assert len(clear.alternatives_["rank"]) == 0
+
+
+@pytest.mark.parametrize("bound", [6, 12, 20])
+def test_the_answer_does_not_depend_on_the_bound(bound):
+    """Moves on parts, and paths on all samples, lead to one mixture."""
+    rng = np.random.default_rng(1)
+    centres = rng.uniform(-20, 20, (5, 2))
+    X = centres[rng.integers(5, size=1000)] + rng.normal(size=(1000, 2))
+    few = KeOpsGaussianMixtureCV(5, random_state=0).fit(X)
+    found = KeOpsGaussianMixtureCV(bound, random_state=bound).fit(X)
+    assert found.n_components_ == 5
+    assert found.criterion_.min() == pytest.approx(few.criterion_.min(), abs=0.1)
