@@ -89,6 +89,41 @@ class PackageEstimator(BaseEstimator):
         super().__setstate__(from_state(type(self), state))
 
 
+def function_of_held(
+    outer: BaseEstimator,
+    mixture: Any,
+    placed: Any,
+    method: str,
+    answer: Callable[[Bound], Any],
+    **of_the_answer: Any,
+) -> SampleFunction:
+    """Return what a mixture answers about samples for the estimator that holds it.
+
+    Parameters
+    ----------
+    outer : estimator
+        Whose method is called, and which checks the samples.
+    mixture : estimator
+        Fitted.
+    placed : estimator
+        Whose `device` and `backend` say where to compute.
+    method, answer, **of_the_answer
+        As of `SampleFunction`.
+    """
+    model = fitted_model(mixture)
+    placement = Placement(placed.device, placed.backend, model.n_components)
+    known = FittedChecks.of(outer).seen | {"means_": mixture.means_}
+    checks = FittedChecks(type(outer), known)
+    return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
+
+
+def hand_on_features(source: Any, to: Any) -> None:
+    """Let an estimator know of the features that another one has seen."""
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(source, name):
+            setattr(to, name, getattr(source, name))
+
+
 class FittedMixture(DensityMixin, PackageEstimator):
     """Methods that need only the fitted attributes."""
 

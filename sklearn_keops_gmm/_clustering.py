@@ -16,14 +16,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_keops_gmm._base import PackageEstimator
+from sklearn_keops_gmm._base import (
+    PackageEstimator,
+    function_of_held,
+    hand_on_features,
+)
 from sklearn_keops_gmm._data import (
     ArrayKind,
     Bound,
-    FittedChecks,
     GroupMeans,
     Groups,
-    Placement,
     SampleFunction,
     all_or_nothing,
     as_source,
@@ -38,7 +40,6 @@ from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
 from sklearn_keops_gmm._model import (
     LINKAGES,
     Comparison,
-    GaussianMixtureModel,
     MergeTree,
     MixtureSummary,
     indicators,
@@ -320,9 +321,7 @@ default='kmeans'
         path = sparsity_path(X, least, sample_weight=sample_weight, **settings)
         self.n_iter_ += len(path.mixtures)
         found = without_sparsity(path.mixtures[0])
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(found, name, getattr(self, name))
+        hand_on_features(self, found)
         return found
 
     def _number(
@@ -569,11 +568,9 @@ default=None
         self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
     ) -> SampleFunction:
         """Return what is answered about samples, as the estimator is now."""
-        model: GaussianMixtureModel = fitted_model(self.mixture_)
-        placement = Placement(self.device, self.backend, model.n_components)
-        known = FittedChecks.of(self).seen | {"means_": self.mixture_.means_}
-        checks = FittedChecks(type(self), known)
-        return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
+        return function_of_held(
+            self, self.mixture_, self, method, answer, **of_the_answer
+        )
 
     def _kind(self) -> ArrayKind:
         return ArrayKind.of(self.children_)

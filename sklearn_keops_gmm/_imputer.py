@@ -17,13 +17,15 @@ from sklearn.base import (
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._base import FittedMixture, PackageEstimator
+from sklearn_keops_gmm._base import (
+    FittedMixture,
+    PackageEstimator,
+    function_of_held,
+    hand_on_features,
+)
 from sklearn_keops_gmm._data import (
-    FittedChecks,
-    Placement,
     SampleFunction,
     all_or_nothing,
-    fitted_model,
     impute,
 )
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
@@ -125,10 +127,8 @@ class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, PackageEsti
             if mixture is None:
                 mixture = KeOpsGaussianMixtureCV(random_state=self.random_state)
             self.mixture_: Any = clone(mixture).fit(X, sample_weight=sample_weight)
-            for name in ("n_features_in_", "feature_names_in_"):
-                self.__dict__.pop(name, None)
-                if hasattr(self.mixture_, name):
-                    setattr(self, name, getattr(self.mixture_, name))
+            self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
+            hand_on_features(self.mixture_, self)
         return self
 
     @single_thread()
@@ -161,12 +161,8 @@ class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, PackageEsti
     def _function(self, method: str, answer: Any, *, n_columns: int) -> SampleFunction:
         """Return what the mixture answers about samples, as this estimator checks."""
         mixture = self.mixture_
-        model = fitted_model(mixture)
-        placement = Placement(mixture.device, mixture.backend, model.n_components)
-        known = FittedChecks.of(self).seen | {"means_": mixture.means_}
-        checks = FittedChecks(type(self), known)
-        return SampleFunction(
-            model, checks, placement, "transform", answer, n_columns=n_columns
+        return function_of_held(
+            self, mixture, mixture, "transform", answer, n_columns=n_columns
         )
 
     def __sklearn_tags__(self) -> Tags:

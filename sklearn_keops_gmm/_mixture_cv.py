@@ -20,7 +20,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._base import FittedMixture, attributes_of
+from sklearn_keops_gmm._base import FittedMixture, attributes_of, hand_on_features
 from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
@@ -354,9 +354,7 @@ default='kmeans'
     def _set_result(self, choice: Choice, data: Data) -> None:
         """Set the fitted attributes."""
         mixture, task = choice.path.mixture, choice.path.task
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(mixture, name, getattr(self, name))
+        hand_on_features(self, mixture)
         self.criterion_ = data.kind.wrap(torch.from_numpy(choice.criterion))
         if choice.scores is not None:
             self.scores_ = data.kind.wrap(torch.from_numpy(choice.scores))
