@@ -7,14 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_keops_gmm._data import to_numpy
 from sklearn_keops_gmm._display._style import (
     Style,
     axes_for,
     cluster_colours,
-    last_step,
+    fitted_last_step,
     style,
 )
 
@@ -117,14 +116,8 @@ class CriterionDisplay:
             If matplotlib is missing.
         """
         ax = axes_for(ax, f"{cls.__name__}.from_estimator")
-        estimator = last_step(estimator)
-        if not hasattr(estimator, "criterion"):
-            raise TypeError(
-                f"'estimator' of {cls.__name__} must be a fitted "
-                "KeOpsGaussianMixtureCV or MixtureClustering; got "
-                f"{type(estimator).__name__}."
-            )
-        check_is_fitted(estimator)
+        kinds = "KeOpsGaussianMixtureCV or MixtureClustering"
+        estimator = fitted_last_step(estimator, "criterion", cls.__name__, kinds)
         results, found = estimator.results_, estimator.mixture_
         display = cls(
             n_components=results["n_components"],

@@ -6,14 +6,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_keops_gmm._data import to_numpy
 from sklearn_keops_gmm._display._style import (
     Style,
     axes_for,
     cluster_colours,
-    last_step,
+    fitted_last_step,
     style,
 )
 
@@ -111,13 +110,9 @@ class MergeDisplay:
         ImportError
             If matplotlib is missing.
         """
-        estimator = last_step(estimator)
-        if not hasattr(estimator, "cut_tree"):
-            raise TypeError(
-                f"'estimator' of {cls.__name__} must be a fitted MixtureClustering; "
-                f"got {type(estimator).__name__}."
-            )
-        check_is_fitted(estimator)
+        estimator = fitted_last_step(
+            estimator, "cut_tree", cls.__name__, "MixtureClustering"
+        )
         labels = estimator.component_labels_
         if n_clusters is not None or distance_threshold is not None:
             labels = estimator.cut_tree(n_clusters, distance_threshold)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
 
 Style = dict[str, Any] | None
 
@@ -57,6 +58,34 @@ def cluster_colours(labels: np.ndarray) -> list[Any]:
 
         colours = list(mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n_clusters)))
     return [colours[label] if label >= 0 else "0.6" for label in labels]
+
+
+def fitted_last_step(estimator: Any, attribute: str, display: str, kinds: str) -> Any:
+    """Return the last step of a pipeline, or what is none, if it is fitted.
+
+    Parameters
+    ----------
+    estimator : estimator
+    attribute : str
+        That the classes have which are accepted, fitted or not.
+    display, kinds : str
+        The display that asks, and what it accepts, for the message.
+
+    Raises
+    ------
+    TypeError
+        If it is of another class.
+    NotFittedError
+        If it is not fitted.
+    """
+    estimator = last_step(estimator)
+    if not hasattr(estimator, attribute):
+        raise TypeError(
+            f"'estimator' of {display} must be a fitted {kinds}; got "
+            f"{type(estimator).__name__}."
+        )
+    check_is_fitted(estimator)
+    return estimator
 
 
 def last_step(estimator: Any) -> Any:
