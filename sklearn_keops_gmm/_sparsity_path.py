@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm._data import Data, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
+    MixtureObjective,
     build_problem,
     n_distinct_rows,
     starting_point,
@@ -368,14 +369,14 @@ class Path:
 
     def _improved(self, member: Member, price: float) -> Member:
         """Return where moves lead, at a price for each component."""
-        objective = self.task.objective.priced(price / (2.0 * self.sample_size))
+        priced = self.task.objective.priced(price / (2.0 * self.sample_size))
         settings = replace(self._settings(self.tol), nat=1.0 / self.sample_size)
-        chain = [objective.evaluate(member.parameters)]
-        Search(objective, settings).improve(chain, converged=True)
+        chain = [_at_the_price_of(priced, member.state)]
+        Search(priced, settings).improve(chain, converged=True)
         if len(chain) == 1:
             return member
-        state = self.task.objective.evaluate(chain[-1].parameters)
-        return self.refined(self._member(state))
+        found = _at_the_price_of(self.task.objective, chain[-1])
+        return self.refined(self._member(found))
 
     def _regrown(self, member: Member) -> MixtureParameters:
         """Return a mixture with its components split, or the heaviest of them."""
@@ -448,6 +449,11 @@ class Path:
         prior = SparsityPrior(1.0, objective.n_components)
         unit_penalty = float(prior.unit_value(state.parameters.weights))
         return Member(state, unit_penalty, evidence)
+
+
+def _at_the_price_of(objective: MixtureObjective, state: State) -> State:
+    """Return a state of the same samples with the penalty of another objective."""
+    return replace(state, penalty=objective.penalty(state.parameters))
 
 
 def _insert(found: dict[Member, float], member: Member, value: float) -> None:
