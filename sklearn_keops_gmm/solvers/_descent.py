@@ -84,3 +84,17 @@ def settle(
             return False
         chain.append(advance(objective, chain[-1]))
     return False
+
+
+def settle_or_stay(
+    objective: Objective,
+    chain: list[State],
+    tol: float,
+    max_iter: int,
+    target: float = math.inf,
+) -> bool:
+    """Settle as far as no component collapses; a collapse counts as not converged."""
+    try:
+        return settle(objective, chain, tol, max_iter, target)
+    except ValueError:
+        return False

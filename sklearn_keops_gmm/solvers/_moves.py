@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import MixtureParameters, SolverResult, State
-from sklearn_keops_gmm.solvers._descent import rises, settle
+from sklearn_keops_gmm.solvers._descent import rises, settle_or_stay
 from sklearn_keops_gmm.solvers._positions import (
     Move,
     Position,
@@ -292,10 +292,8 @@ class Search:
 
     def settle(self, chain: list[State], tol: float, target: float = math.inf) -> bool:
         """Extend a chain by EM until it converges or a component collapses."""
-        try:
-            return settle(self.objective, chain, tol, self.settings.max_iter, target)
-        except ValueError:
-            return False
+        max_iter = self.settings.max_iter
+        return settle_or_stay(self.objective, chain, tol, max_iter, target)
 
 
 def ranked_pairs(position: Position) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import MixtureParameters, State
-from sklearn_keops_gmm.solvers._descent import advance, settle
+from sklearn_keops_gmm.solvers._descent import advance, settle, settle_or_stay
 from sklearn_keops_gmm.solvers._protocol import (
     Field,
     Objective,
@@ -150,7 +149,7 @@ class WholePosition:
     def settled(self, tol: float, n_steps: int) -> WholePosition:
         """Return where it settles, as far as no component collapses."""
         chain = list(self.chain)
-        _settle(self.objective, chain, tol, n_steps)
+        settle_or_stay(self.objective, chain, tol, n_steps)
         return WholePosition(self.objective, chain)
 
     def towards(self, target: float, settings: SolverSettings) -> WholePosition:
@@ -234,7 +233,7 @@ class LocalPosition:
         if self.part is None:
             return self
         chain = list(self.chain)
-        _settle(self.part.objective, chain, tol, n_steps, target)
+        settle_or_stay(self.part.objective, chain, tol, n_steps, target)
         return LocalPosition(self.objective, self.origin, self.part, chain)
 
     def on_all_samples(self) -> list[State]:
@@ -275,18 +274,6 @@ def _chain(
     while len(chain) <= n_steps and chain[-1].cost >= target:
         chain.append(advance(objective, chain[-1]))
     return chain
-
-
-def _settle(
-    objective: Objective,
-    chain: list[State],
-    tol: float,
-    n_steps: int,
-    target: float = math.inf,
-) -> None:
-    """Extend a chain until it has settled, cannot reach a target, or collapses."""
-    with suppress(ValueError):
-        settle(objective, chain, tol, n_steps, target)
 
 
 def position_of(objective: Objective, state: State) -> Position:
