@@ -80,12 +80,8 @@ class NativeIncompleteRows(IncompleteRows):
     def _collected(self, sums: Tensor, components: Components) -> Moments:
         n_components, n_features = components.means.shape
         log_likelihood, missing = (float(number) for number in sums[-2:])
-        # A matrix for each component, also where they share a covariance.
-        mass, first, second = NATIVE_STRUCTURES["full"].moments(
-            sums[:-2], n_components, n_features
-        )
-        if components.structure == "tied":
-            second = second.sum(0)
+        sums_of = NATIVE_STRUCTURES[components.structure].moments_of_each
+        mass, first, second = sums_of(sums[:-2], n_components, n_features)
         moments = Moments(mass, first, second, log_likelihood, missing)
         return moments.from_frame(self._frame)
 

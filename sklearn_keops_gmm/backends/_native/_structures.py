@@ -22,6 +22,12 @@ class NativeStructure(ABC):
         self, sums: Tensor, n_components: int, n_features: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return masses, first and second moments from the sums, (S,)."""
+        return self.moments_of_each(sums, n_components, n_features)
+
+    def moments_of_each(
+        self, sums: Tensor, n_components: int, n_features: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same from sums that have all of a component side by side."""
         of_each = sums.view(n_components, -1)
         mass, first, second = of_each.tensor_split((1, 1 + n_features), 1)
         return mass[:, 0], first, self._second(second, n_features)
@@ -48,6 +54,12 @@ class _Full(NativeStructure):
 
 class _Tied(_Full):
     """An upper triangle; moments of all components come one after the other."""
+
+    def moments_of_each(
+        self, sums: Tensor, n_components: int, n_features: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mass, first, second = super().moments_of_each(sums, n_components, n_features)
+        return mass, first, second.sum(0)
 
     def moments(
         self, sums: Tensor, n_components: int, n_features: int
