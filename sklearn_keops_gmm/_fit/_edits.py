@@ -14,6 +14,7 @@ from sklearn_keops_gmm._model import (
     Moments,
     State,
     neighbouring_pairs,
+    on_few_samples,
     select_components,
     split_component,
 )
@@ -116,7 +117,7 @@ class MixtureEdits:
         mass = state.moments.mass
         n_samples = self.objective.reductions.n_samples
         counts = mass * (n_samples / self.objective.total_weight)
-        return int((counts < state.parameters.means.shape[1] + 1).sum())
+        return int(on_few_samples(counts, state.parameters.means.shape[1]).sum())
 
     def field(self, state: State) -> Field | None:
         """Return a mixture as what can be changed in parts.

@@ -71,7 +71,11 @@ from sklearn_keops_gmm._model._summary import (
     MixtureSummary,
     SampleSummary,
 )
-from sklearn_keops_gmm._model._weak_components import say_weak, weak_components
+from sklearn_keops_gmm._model._weak_components import (
+    on_few_samples,
+    say_weak,
+    weak_components,
+)
 
 __all__ = [
     "CONDITIONALS",
@@ -120,6 +124,7 @@ __all__ = [
     "model_of",
     "neighbouring_pairs",
     "neighbouring_pairs_of",
+    "on_few_samples",
     "power_of_two",
     "products",
     "reach_of_most",

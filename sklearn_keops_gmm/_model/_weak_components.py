@@ -8,6 +8,11 @@ from torch import Tensor
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
 
 
+def on_few_samples(counts: Tensor, n_features: int) -> Tensor:
+    """Tell, (M,) bool, which components have too few samples to tell a covariance."""
+    return counts < n_features + 1
+
+
 def weak_components(
     model: GaussianMixtureModel, ridge: Tensor, sample_size: float
 ) -> list[int]:
@@ -24,7 +29,7 @@ def weak_components(
     sample_size : float
         How many samples there are; infinity where that is not known.
     """
-    few = model.parameters.weights * sample_size < model.n_features + 1
+    few = on_few_samples(model.parameters.weights * sample_size, model.n_features)
     variances = torch.diagonal(model.matrices, dim1=-2, dim2=-1)
     weak = few | (variances < 2.0 * ridge.to(variances)).any(1)
     return [int(j) for j in weak.nonzero()[:, 0]] if model.n_components > 1 else []
