@@ -26,10 +26,21 @@ settings.load_profile("reproducible")
 torch.set_num_threads(1)
 
 
+def seed_of(node):
+    """Return a seed of a test's own, the same on every run."""
+    return zlib.crc32(node.nodeid.encode())
+
+
 @pytest.fixture
 def rng(request):
     """A generator of its own for each test, the same on every run."""
-    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+    return np.random.default_rng(seed_of(request.node))
+
+
+@pytest.fixture(autouse=True)
+def global_random_state(request):
+    """What a test draws that names no `random_state`: the same on every run."""
+    np.random.seed(seed_of(request.node))  # noqa: NPY002
 
 
 @pytest.fixture(params=["cpu", "elsewhere", "cuda"])

@@ -199,6 +199,7 @@ def test_a_sample_of_its_own_beyond_squares(structure, rng):
         covariance_type=structure,
         means_init=[[0.0, 0.0], [6.0, 0.0], [6.0, -6.0], near[0]],
         reg_covar=0.01,
+        random_state=0,
     )
     expected = model.fit(near).score(near)
     model.set_params(means_init=np.array(model.means_init) + 2e9)
