@@ -17,13 +17,14 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from sklearn_keops_gmm._base import FittedMixture, attributes_of
+from sklearn_keops_gmm._base import FittedMixture
 from sklearn_keops_gmm._data import Data, all_or_nothing, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
     STARTS,
     CallbackSupport,
     FitProblem,
     FitTasks,
+    KnownParameters,
     Running,
     WarmStart,
     about,
@@ -61,18 +62,7 @@ def _has_steps(mixture: Any) -> bool:
     return True
 
 
-def description(
-    task: FitProblem, data: Data, parameters: MixtureParameters
-) -> dict[str, Any]:
-    """Return the attributes of a mixture that was fitted to `data`."""
-    kind, dtype = data.kind, data.points.dtype
-    return attributes_of(task.model(parameters), kind, dtype) | {
-        "reg_covar_": kind.wrap(task.ridge, dtype),
-        "covariance_pooling_": task.pooling,
-    }
-
-
-class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
+class KeOpsGaussianMixture(KnownParameters, CallbackSupport, FittedMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -414,7 +404,7 @@ default='kmeans'
             past = self._past(data.points.shape[1])
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
-            describe = partial(description, task, data)
+            describe = partial(task.attributes, data)
             tasks.describe(describe)
             tasks.begin(X, y, sample_weight, source.length(data))
             best = solve(self, task, past, tasks)
@@ -465,7 +455,7 @@ default='kmeans'
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
         state = task.objective.evaluate(result.parameters)
-        self.__dict__.update(description(task, data, result.parameters))
+        self.__dict__.update(task.attributes(data, result.parameters))
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
@@ -561,7 +551,7 @@ default='kmeans'
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
         running = self._running(parameters, memory)
         running = running.stepped(state.moments, task.objective, rate)
-        self.__dict__.update(description(task, data, running.parameters))
+        self.__dict__.update(task.attributes(data, running.parameters))
         past = n_steps > 1
         bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
         self.lower_bounds_ = [*bounds, state.log_likelihood]

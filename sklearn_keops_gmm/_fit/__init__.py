@@ -9,6 +9,7 @@ from sklearn_keops_gmm._fit._folds import (
     rows_that_count,
 )
 from sklearn_keops_gmm._fit._initialization import STARTS
+from sklearn_keops_gmm._fit._known_parameters import KnownParameters
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import Running, about
 from sklearn_keops_gmm._fit._progress import PathProgress
@@ -35,6 +36,7 @@ __all__ = [
     "FitProblem",
     "FitTasks",
     "Fold",
+    "KnownParameters",
     "MixtureObjective",
     "PathProgress",
     "PathReporter",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._data import (
     Data,
+    attributes_of,
     resolve_init_size,
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
@@ -104,6 +105,14 @@ class FitProblem:
     def model(self, parameters: MixtureParameters) -> GaussianMixtureModel:
         """Return the model that has some parameters."""
         return GaussianMixtureModel(parameters, self.problem.covariance)
+
+    def attributes(self, data: Data, parameters: MixtureParameters) -> dict[str, Any]:
+        """Return the attributes of a mixture that was fitted to `data`."""
+        kind, dtype = data.kind, data.points.dtype
+        return attributes_of(self.model(parameters), kind, dtype) | {
+            "reg_covar_": kind.wrap(self.ridge, dtype),
+            "covariance_pooling_": self.pooling,
+        }
 
     def standardised(self) -> FitProblem:
         """Return the problem whose starts do not depend on the units of features."""
