@@ -16,6 +16,7 @@ from sklearn_keops_gmm._data._checks import (
 )
 from sklearn_keops_gmm._data._chunk_source import ChunkSource
 from sklearn_keops_gmm._data._chunks import Chunk
+from sklearn_keops_gmm._data._component_labels import with_component_labels
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import (
     FittedChecks,
@@ -80,4 +81,5 @@ __all__ = [
     "summarise",
     "to_numpy",
     "to_tensor",
+    "with_component_labels",
 ]

@@ -27,6 +27,7 @@ from sklearn_keops_gmm._fit._run import (
     solve,
     starting_point,
 )
+from sklearn_keops_gmm._fit._supported import check_components_stay
 from sklearn_keops_gmm._fit._verbose import PathReporter
 from sklearn_keops_gmm._fit._warnings import warn_user
 
@@ -46,6 +47,7 @@ __all__ = [
     "about",
     "bootstrap",
     "build_problem",
+    "check_components_stay",
     "check_folds",
     "make_folds",
     "makes_moves",

@@ -156,7 +156,15 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     name = choose_backend(mixture.backend, points.device, covariance.structure)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
-    problem = StartData(points, weights, frame, n_components, covariance, init_size)
+    problem = StartData(
+        points,
+        weights,
+        frame,
+        n_components,
+        covariance,
+        init_size,
+        component_labels=data.component_labels,
+    )
     size = data.sample_size
     pooled = mixture.covariance_pooling
     pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
