@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -27,7 +28,7 @@ from sklearn_keops_gmm._data import (
     Placement,
     SampleFunction,
     as_source,
-    check_representable,
+    attributes_of,
     check_values,
     find_standard_errors,
     fitted_model,
@@ -147,9 +148,9 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Natural logarithm of the density, without any prior: of a sample with NaN
-            that of what is observed, 0 if that is nothing. For a dask array or data
-            frame a dask array, not computed yet; errors come when it is.
+            Natural logarithm of the density, without any prior, with that of noise: of
+            a sample with NaN that of what is observed, 0 if that is nothing. For a dask
+            array or data frame a dask array, not computed yet; errors come when it is.
 
         Raises
         ------
@@ -199,7 +200,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            For a dask array or data frame a dask array, not computed yet.
+            With `noise` -1 where that is the most probable. For a dask array or data
+            frame a dask array, not computed yet.
 
         Raises
         ------
@@ -223,8 +225,9 @@ class FittedMixture(DensityMixin, PackageEstimator):
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
             Rows sum to 1, also where all densities are 0 in the precision of the
-            data. This is the only method that returns a matrix of pairs.
-            For a dask array or data frame a dask array, not computed yet.
+            data. With `noise` its probability is one more column, the last. This is the
+            only method that returns a matrix of pairs. For a dask array or data frame a
+            dask array, not computed yet.
 
         Raises
         ------
@@ -242,7 +245,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         array([1., 1., 1., 1.])
         """
         check_is_fitted(self)
-        n_columns = self.means_.shape[0]
+        model = self._model()
+        n_columns = model.n_components + (model.noise is not None)
         function = self._function(
             "predict_proba", responsibilities, n_columns=n_columns
         )
@@ -263,9 +267,10 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features), float64
-            Grouped by component.
+            Grouped by component; with `noise` what is drawn of it, in the box of the
+            samples of the fit, is last.
         y : ndarray of shape (n_samples,), int64
-            The components.
+            The components, -1 for noise.
 
         Raises
         ------
@@ -429,7 +434,7 @@ default=None
         ValueError
             If `X` or `sample_weight` is unusable, if the mixture is at no maximum of
             the likelihood of these samples, or if there are more than 10,000
-            parameters.
+            parameters, or `noise`.
 
         See Also
         --------
@@ -459,6 +464,7 @@ default=None
         True
         """
         check_is_fitted(self)
+        self._check_without_noise("standard_errors")
         data = as_source(X, sample_weight).read(self, 1, reset=False)
         return find_standard_errors(data, self._model(), self.backend)
 
@@ -495,7 +501,8 @@ default=None
             If no mixture was fitted.
         ValueError
             If `X` or `sample_weight` is unusable, `X` is no single array, or
-            `n_resamples` is less than 2; or if there is a `prior` of one's own.
+            `n_resamples` is less than 2; or if there is a `prior` of one's own, or
+            `noise`.
 
         Notes
         -----
@@ -524,6 +531,7 @@ default=None
         True
         """
         check_is_fitted(self)
+        self._check_without_noise("bootstrap")
         check_scalar(n_resamples, "n_resamples", Integral, min_val=2)
         source = as_source(X, sample_weight)
         if source.parts is not None:
@@ -575,7 +583,7 @@ default=None
         NotFittedError
             If this mixture is not fitted.
         ValueError
-            If scikit-learn lacks the covariance type.
+            If scikit-learn lacks the covariance type, or there is `noise`.
 
         Examples
         --------
@@ -586,7 +594,7 @@ default=None
         2
         """
         check_is_fitted(self)
-        self._model()  # which checks them
+        self._check_without_noise("to_sklearn")  # which checks the attributes
         return to_sklearn(self)
 
     # -- some of the features ------------------------------------------------------
@@ -682,7 +690,7 @@ default=None
         checked = check_values(values, len(given))
         point = torch.tensor(checked, dtype=torch.float64)
         model = self._model()
-        shares = responsibilities_for(point, model.marginal(given))  # (M,)
+        shares = responsibilities_for(point, model.marginal(given))
         conditional = model.condition(given, point, shares)
         targets = [i for i in range(model.n_features) if i not in set(given)]
         return self._over(targets, conditional)
@@ -702,7 +710,8 @@ default=None
         -------
         means : ndarray of shape (n_samples, n_features_in_ - n_given)
             Expectations of the other features, in their own order; row i is the
-            mean of ``condition(features, X[i])``. For a dask array or data frame a
+            mean of ``condition(features, X[i])``, of its components if there is
+            `noise`. For a dask array or data frame a
             dask array, not computed yet.
 
         Raises
@@ -738,9 +747,9 @@ default=None
         given = self._indices(features, some_left=True)
         model = self._model()
         regression = model.regression(given)
-        function = self.marginal(given)._function(
+        function = self.marginal(given)._function_without_noise(
             "conditional_mean",
-            partial(means_given, model, given, regression),
+            partial(means_given, model.without_noise(), given, regression),
             n_columns=regression.means.shape[1],
         )
         return as_source(X).map(function)
@@ -799,7 +808,8 @@ default=None
         """
         check_is_fitted(self)
         given = self.random_state if random_state is None else random_state
-        return impute(self._function, X, self.means_.shape[1], n_draws, given)
+        function, n_features = self._function_without_noise, self.means_.shape[1]
+        return impute(function, X, n_features, n_draws, given)
 
     # -- the value behind the attributes --------------------------------------------
 
@@ -817,6 +827,22 @@ default=None
         placement = Placement(self.device, self.backend, model.n_components)
         checks = FittedChecks.of(self)
         return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
+
+    def _function_without_noise(
+        self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
+    ) -> SampleFunction:
+        """Return what the components answer about samples that are no noise."""
+        function = self._function(method, answer, **of_the_answer)
+        return replace(function, model=function.model.without_noise())
+
+    def _check_without_noise(self, method: str) -> None:
+        """Raise ValueError if there is noise, of which a method knows nothing."""
+        noise = self._model().noise
+        if noise is not None:
+            raise ValueError(
+                f"{method} takes mixtures without noise, and this one was fitted with "
+                "noise='uniform'. Fit with noise=None."
+            )
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters, as scikit-learn's class does."""
@@ -857,32 +883,3 @@ default=None
         mixture.costs_, mixture.lower_bounds_ = [], []
         mixture.cost_ = mixture.lower_bound_ = float("nan")
         return mixture
-
-
-def attributes_of(
-    model: GaussianMixtureModel, kind: ArrayKind, dtype: torch.dtype
-) -> dict[str, Any]:
-    """Return the fitted attributes that describe a model, as arrays of that kind.
-
-    They share no memory with it.
-
-    Raises
-    ------
-    ValueError
-        If one of them cannot be held in that dtype.
-    """
-    parameters = model.parameters
-    arrays = {
-        "weights_": parameters.weights,
-        "means_": parameters.means,
-        "covariances_": parameters.covariances,
-        "precisions_": model.precisions,
-        "precisions_cholesky_": parameters.precisions_cholesky,
-    }
-    arrays = {name: array.to(dtype, copy=True) for name, array in arrays.items()}
-    check_representable(arrays)
-    wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
-    return wrapped | {
-        "n_components_": model.n_components,
-        "covariance_type_": model.covariance.name,
-    }

@@ -17,8 +17,14 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from sklearn_keops_gmm._base import FittedMixture, attributes_of
-from sklearn_keops_gmm._data import Data, all_or_nothing, as_source, to_numpy
+from sklearn_keops_gmm._base import FittedMixture
+from sklearn_keops_gmm._data import (
+    Data,
+    all_or_nothing,
+    as_source,
+    forget_noise,
+    to_numpy,
+)
 from sklearn_keops_gmm._fit import (
     STARTS,
     CallbackSupport,
@@ -53,23 +59,17 @@ CovarianceType = (
 
 def _has_steps(mixture: Any) -> bool:
     """Tell that a mixture's solver is EM, or raise AttributeError."""
+    if mixture.noise is not None:
+        raise AttributeError(
+            "partial_fit makes steps without noise: it needs noise=None, but got "
+            f"noise={mixture.noise!r}."
+        )
     if mixture.solver != "em":
         raise AttributeError(
             "partial_fit makes steps of online EM: it needs solver='em', but got "
             f"solver={mixture.solver!r}."
         )
     return True
-
-
-def description(
-    task: FitProblem, data: Data, parameters: MixtureParameters
-) -> dict[str, Any]:
-    """Return the attributes of a mixture that was fitted to `data`."""
-    kind, dtype = data.kind, data.points.dtype
-    return attributes_of(task.model(parameters), kind, dtype) | {
-        "reg_covar_": kind.wrap(task.ridge, dtype),
-        "covariance_pooling_": task.pooling,
-    }
 
 
 class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
@@ -146,6 +146,14 @@ default='kmeans'
         Initial means.
     precisions_init : array-like, default=None
         Initial precisions (inverse covariances), of the shape of `covariances_`.
+    noise : {'uniform'}, default=None
+        Let some samples be noise, from no component: it has the same density
+        everywhere, and a weight that is fitted. Neither `sparsity`, `reg_covar` nor
+        `covariance_pooling` has to do with it. Starts leave out samples that have few
+        others near them.
+    noise_volume : float, default=None
+        What noise has a density of one over. None is the volume of the box of the
+        samples, in which features that are constant do not count.
     learning_rate : float, default=0.1
         Step size of 'adam'.
     batch_size : int, default=None
@@ -173,7 +181,8 @@ default='kmeans'
     Attributes
     ----------
     weights_ : ndarray of shape (n_components_,)
-        Weights of the components; they sum to 1.
+        Weights of the components; they sum to 1, or with `noise` to 1 -
+        ``noise_weight_``.
     means_ : ndarray of shape (n_components_, n_features)
         Means of the components.
     covariances_ : ndarray
@@ -191,6 +200,12 @@ default='kmeans'
         What was added to the variance of each feature.
     covariance_pooling_ : float
         How many samples were added to each component.
+    noise_weight_ : float
+        The part of noise; only with `noise`, and so are the next two.
+    noise_log_density_ : float
+        The logarithm of its density.
+    noise_box_ : ndarray of shape (2, n_features)
+        The least and the greatest value of each feature: where `sample` draws noise.
     converged_ : bool
         Whether the kept start stopped by `tol`.
     n_iter_ : int
@@ -215,7 +230,9 @@ default='kmeans'
     majorise-minimise for it follows Hunter and Lange, "A tutorial on MM
     algorithms", The American Statistician 58 (2004). 'squarem' is that of Varadhan
     and Roland, Scandinavian Journal of Statistics 35 (2008); 'adam' that of Kingma
-    and Ba, ICLR (2015); 'lbfgs' that of SciPy, L-BFGS-B (Byrd et al., 1995).
+    and Ba, ICLR (2015); 'lbfgs' that of SciPy, L-BFGS-B (Byrd et al., 1995). Noise is
+    that of Banfield and Raftery, "Model-based Gaussian and non-Gaussian clustering",
+    Biometrics 49 (1993).
 
     Examples
     --------
@@ -255,6 +272,8 @@ default='kmeans'
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
+        "noise": [StrOptions({"uniform"}), None],
+        "noise_volume": [Interval(Real, 0.0, None, closed="neither"), None],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
@@ -289,6 +308,8 @@ default='kmeans'
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
+        noise: Literal["uniform"] | None = None,
+        noise_volume: float | None = None,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
         learning_decay: float = 0.7,
@@ -317,6 +338,8 @@ default='kmeans'
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
+        self.noise = noise
+        self.noise_volume = noise_volume
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.learning_decay = learning_decay
@@ -414,7 +437,7 @@ default='kmeans'
             past = self._past(data.points.shape[1])
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
-            describe = partial(description, task, data)
+            describe = partial(task.attributes, data)
             tasks.describe(describe)
             tasks.begin(X, y, sample_weight, source.length(data))
             best = solve(self, task, past, tasks)
@@ -465,7 +488,8 @@ default='kmeans'
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
         state = task.objective.evaluate(result.parameters)
-        self.__dict__.update(description(task, data, result.parameters))
+        forget_noise(self)
+        self.__dict__.update(task.attributes(data, result.parameters))
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
@@ -561,7 +585,7 @@ default='kmeans'
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
         running = self._running(parameters, memory)
         running = running.stepped(state.moments, task.objective, rate)
-        self.__dict__.update(description(task, data, running.parameters))
+        self.__dict__.update(task.attributes(data, running.parameters))
         past = n_steps > 1
         bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
         self.lower_bounds_ = [*bounds, state.log_likelihood]

@@ -17,7 +17,13 @@ from sklearn_keops_gmm._data._checks import (
 from sklearn_keops_gmm._data._chunk_source import ChunkSource
 from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._dataset import Data
-from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
+from sklearn_keops_gmm._data._fitted import (
+    FittedChecks,
+    Placement,
+    attributes_of,
+    fitted_model,
+    forget_noise,
+)
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
 from sklearn_keops_gmm._data._imputation import impute, means_given
@@ -52,12 +58,14 @@ __all__ = [
     "Source",
     "all_or_nothing",
     "as_source",
+    "attributes_of",
     "check_representable",
     "check_values",
     "check_weighted_samples",
     "checked_samples",
     "find_standard_errors",
     "fitted_model",
+    "forget_noise",
     "impute",
     "labels",
     "log_density",

@@ -13,7 +13,7 @@ from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from sklearn_keops_gmm._data import Extent
-from sklearn_keops_gmm._model import Frame, power_of_two
+from sklearn_keops_gmm._model import Frame, UniformNoise, power_of_two
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # Coordinates in a tile; and numbers in one of a GPU, whose kernels take long to start.
@@ -40,6 +40,8 @@ class StartData:
     spreads : Tensor of shape (D,), float64, or None
         In which k-means measures the features; None is one unit for all, as in
         scikit-learn.
+    noise : UniformNoise or None
+        Of which some of the points may be.
     """
 
     points: Tensor
@@ -49,6 +51,7 @@ class StartData:
     covariance: CovarianceStructure
     init_size: int
     spreads: Tensor | None = None
+    noise: UniformNoise | None = None
 
     @property
     def centre(self) -> Tensor:

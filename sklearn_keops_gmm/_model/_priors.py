@@ -54,7 +54,7 @@ class Prior:
         return 0.0
 
     def maximize_weights(
-        self, fractions: Tensor, weights: Tensor, share: float = 1.0
+        self, fractions: Tensor, weights: Tensor, share: float | None = None
     ) -> Tensor:
         """Return the weights that the M-step makes of mass fractions, (M,).
 
@@ -64,10 +64,11 @@ class Prior:
             Masses r_j as parts of that of all samples.
         weights : Tensor of shape (M,)
             Those before.
-        share : float, default=1.0
-            What weights sum to: less than 1 where other components are held.
+        share : float, default=None
+            What weights sum to: less than 1 where other components are held. None is
+            that of the fractions, which is 1: there is nothing else.
         """
-        return fractions if share == 1.0 else share * fractions / fractions.sum()
+        return fractions if share is None else share * fractions / fractions.sum()
 
     def alive(self, weights: Tensor) -> Tensor:
         """Tell, (M,) bool, which components the prior has not extinguished."""
@@ -116,7 +117,7 @@ class Priors(Prior):
         return torch.as_tensor(sum(terms), dtype=torch.float64)
 
     def maximize_weights(
-        self, fractions: Tensor, weights: Tensor, share: float = 1.0
+        self, fractions: Tensor, weights: Tensor, share: float | None = None
     ) -> Tensor:
         for prior in self.priors:
             fractions = prior.maximize_weights(fractions, weights, share)
@@ -186,7 +187,7 @@ class SparsityPrior(Prior):
         return roots.sum() / self.n_components
 
     def maximize_weights(
-        self, fractions: Tensor, weights: Tensor, share: float = 1.0
+        self, fractions: Tensor, weights: Tensor, share: float | None = None
     ) -> Tensor:
         """Return the weights that the M-step makes of mass fractions.
 
@@ -201,14 +202,14 @@ class SparsityPrior(Prior):
             Masses r_j as parts of that of all samples.
         weights : Tensor of shape (M,)
             Where the majorisation starts.
-        share : float, default=1.0
-            What the weights sum to.
+        share : float, default=None
+            What the weights sum to; None is 1, as the fractions.
         """
         if self.sparsity == 0:
             return super().maximize_weights(fractions, weights, share)
         # A few numbers and many small steps: numpy takes them fastest.
         r, price = fractions.cpu().numpy(), self.price
-        if share != 1.0:
+        if share is not None:
             # In weights and fractions that sum to 1 it is the same problem, but for
             # the price of a root.
             price *= np.sqrt(share) / r.sum()
@@ -220,7 +221,8 @@ class SparsityPrior(Prior):
         else:
             start = weights.cpu().numpy()[held]
             result[held] = _minimum_by_tangents(r[held], start, price)
-        return share * torch.from_numpy(result).to(fractions)
+        found = torch.from_numpy(result).to(fractions)
+        return found if share is None else share * found
 
     def alive(self, weights: Tensor) -> Tensor:
         if self.sparsity == 0:
