@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -32,12 +33,14 @@ from sklearn_keops_gmm._fit import (
     FitTasks,
     KnownParameters,
     Running,
-    WarmStart,
     about,
     build_problem,
     check_components_stay,
+    continues,
+    history_of,
     makes_moves,
     solve,
+    warm_start_of,
     warn_of_large_ridge,
     warn_of_weak_components,
 )
@@ -143,6 +146,12 @@ default='kmeans'
         Initial means.
     precisions_init : array-like, default=None
         Initial precisions (inverse covariances), of the shape of `covariances_`.
+    frozen : list of {'weights', 'means', 'covariances'} or dict, default=None
+        What 'em' and 'lbfgs' leave bit by bit as it is at the start: given by the
+        arrays above, or by `warm_start`. A dictionary has True, or a mask of shape
+        (n_components,), for each. The rest is fitted to it: weights fill what frozen
+        ones leave, and covariances are about frozen means. Where components may leave,
+        as with `sparsity` or `moves`, none can be frozen.
     learning_rate : float, default=0.1
         Step size of 'adam'.
     batch_size : int, default=None
@@ -252,6 +261,7 @@ default='kmeans'
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
+        "frozen": [list, tuple, dict, None],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
@@ -286,6 +296,7 @@ default='kmeans'
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
+        frozen: Sequence[str] | Mapping[str, ArrayLike] | None = None,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
         learning_decay: float = 0.7,
@@ -314,6 +325,7 @@ default='kmeans'
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
+        self.frozen = frozen
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.learning_decay = learning_decay
@@ -415,12 +427,12 @@ default='kmeans'
         self, X: Any, y: Any, sample_weight: Any, component_labels: Any
     ) -> tuple[SolverResult, bool]:
         """Fit; return the result, and whether a callback has ended a start."""
-        n_starts = 1 if self._goes_on() else self.n_init
+        n_starts = 1 if continues(self) else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
         with single_thread():
             source = as_source(X, sample_weight)
             data = source.read(self, self.n_components)
-            past = self._past(data.points.shape[1])
+            past = warm_start_of(self, data.points.shape[1])
             start_size = len(past.parameters.weights) if past else self.n_components
             if component_labels is not None:
                 check_components_stay(self, "component_labels")
@@ -465,32 +477,11 @@ default='kmeans'
         """
         return self.fit(X, None, sample_weight, component_labels).predict(X)
 
-    def _goes_on(self) -> bool:
-        """Return whether the next fit is a warm start."""
-        return self.warm_start and hasattr(self, "converged_")
-
-    def _past(self, n_features: int) -> WarmStart | None:
-        """Return what a warm start continues, if this is one."""
-        if not self._goes_on():
-            return None
-        if self.means_.shape[1] != n_features:
-            raise ValueError(
-                "warm_start=True continues a fit to data with "
-                f"{self.means_.shape[1]} features, but X has {n_features}."
-            )
-        cost = self.costs_[-1] if self.costs_ else np.inf
-        return WarmStart(self._model().parameters, cost)
-
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
         state = task.objective.evaluate(result.parameters)
         self.__dict__.update(task.attributes(data, result.parameters))
-        self.converged_ = result.converged
-        self.n_iter_ = len(result.costs)
-        self.costs_ = list(result.costs)
-        self.cost_ = state.cost
-        self.lower_bounds_ = list(result.log_likelihoods)
-        self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
+        self.__dict__.update(history_of(result, state.cost))
         self._forget()
         if task.pooling > 0:
             self._remember(state.moments, result.parameters, task, 0.0)

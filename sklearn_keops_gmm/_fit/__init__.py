@@ -21,14 +21,15 @@ from sklearn_keops_gmm._fit._regularization import (
 from sklearn_keops_gmm._fit._resampling import bootstrap
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
-    WarmStart,
     build_problem,
+    history_of,
     makes_moves,
     solve,
     starting_point,
 )
 from sklearn_keops_gmm._fit._supported import check_components_stay
 from sklearn_keops_gmm._fit._verbose import PathReporter
+from sklearn_keops_gmm._fit._warm_start import WarmStart, continues, warm_start_of
 from sklearn_keops_gmm._fit._warnings import warn_user
 
 __all__ = [
@@ -49,6 +50,8 @@ __all__ = [
     "build_problem",
     "check_components_stay",
     "check_folds",
+    "continues",
+    "history_of",
     "make_folds",
     "makes_moves",
     "n_distinct_rows",
@@ -56,6 +59,7 @@ __all__ = [
     "rows_that_count",
     "solve",
     "starting_point",
+    "warm_start_of",
     "warn_of_large_ridge",
     "warn_of_weak_components",
     "warn_user",

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
+from functools import partial
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import _check_feature_names
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from sklearn_keops_gmm._data import ArrayKind, attributes_of, no_history
+from sklearn_keops_gmm._data import (
+    ArrayKind,
+    Source,
+    as_source,
+    attributes_of,
+    fitted_model,
+    no_history,
+    to_numpy,
+)
+from sklearn_keops_gmm._fit._callbacks import FitTasks
+from sklearn_keops_gmm._fit._run import build_problem, history_of, solve
 from sklearn_keops_gmm._fit._user_start import check_array_of, check_simplex
-from sklearn_keops_gmm._model import GaussianMixtureModel, MixtureParameters
+from sklearn_keops_gmm._fit._warm_start import WarmStart
+from sklearn_keops_gmm._fit._warnings import warn_user
+from sklearn_keops_gmm._model import (
+    GaussianMixtureModel,
+    MixtureParameters,
+    PseudoSamples,
+)
 from sklearn_keops_gmm._model.covariances import (
     ILL_DEFINED,
     CovarianceStructure,
     make_covariance,
 )
 from sklearn_keops_gmm.backends import single_thread
+
+# Of the prior alone is what keeps an adaptation from collapse.
+_OF_ADAPTATION: dict[str, Any] = {
+    "sparsity": 0.0,
+    "moves": False,
+    "solver": "em",
+    "acceleration": None,
+    "reg_covar": 0.0,
+    "covariance_pooling": 0.0,
+    "init_params": "kmeans",
+}
 
 
 class KnownParameters:
@@ -108,6 +140,117 @@ class KnownParameters:
         mixture.covariance_pooling_, mixture.converged_ = 0.0, True
         known: Self = mixture
         return known
+
+    def adapt(
+        self,
+        X: ArrayLike,
+        relevance: float = 16.0,
+        *,
+        weights: bool = False,
+        covariances: bool = False,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Return a mixture adapted to few samples of another population.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            Any number of samples, one will do.
+        relevance : float, default=16.0
+            How many samples each component of this mixture counts as, > 0.
+        weights : bool, default=False
+            Whether to adapt weights, too.
+        covariances : bool, default=False
+            Whether to adapt covariances, too.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples. Those that are no counts count as their
+            effective number, ``sum(w)**2 / sum(w**2)``.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            A copy with other parameters; `costs_`, `cost_` and the like tell of its
+            adaptation.
+
+        Raises
+        ------
+        NotFittedError
+            If this mixture is not fitted.
+        ValueError
+            If `X` is unusable or has other features, or `relevance` is not positive.
+
+        Notes
+        -----
+        With tau = `relevance`, responsibilities g_ij, their sums r_j and those of
+        samples F_j, a mean becomes ``(F_j + tau mu0_j) / (r_j + tau)`` [1]_: where a
+        component has few samples, it stays where it was. Covariances become those of
+        its samples and of tau samples of what it was. Weights become ``(r_j + tau M
+        w0_j) / (n + tau M)`` with M components. This is EM for the maximum under the
+        conjugate prior [2]_, repeated by `tol` and `max_iter`; nothing is added to
+        covariances.
+
+        References
+        ----------
+        .. [1] D. A. Reynolds, T. F. Quatieri and R. B. Dunn, "Speaker verification
+           using adapted Gaussian mixture models", Digital Signal Processing 10 (2000).
+        .. [2] J.-L. Gauvain and C.-H. Lee, "Maximum a posteriori estimation for
+           multivariate Gaussian mixture observations of Markov chains", IEEE
+           Transactions on Speech and Audio Processing 2 (1994).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> mixture = KeOpsGaussianMixture.from_parameters(
+        ...     [0.5, 0.5], [[0.0], [8.0]], [1.0, 1.0], "spherical"
+        ... )
+        >>> mixture.adapt(np.full((16, 1), 9.0)).means_
+        array([[0. ],
+               [8.5]])
+        """
+        check_is_fitted(self)
+        check_scalar(
+            relevance, "relevance", Real, min_val=0, include_boundaries="neither"
+        )
+        kept = {"weights": weights, "covariances": covariances}
+        frozen = [name for name, free in kept.items() if not free]
+        adapted = deepcopy(self)
+        with single_thread():
+            adapted._adapt(as_source(X, sample_weight), float(relevance), frozen)
+        return adapted
+
+    def _adapt(self, source: Source, relevance: float, frozen: list[str]) -> None:
+        """Take the parameters that samples make of this mixture's own."""
+        known = fitted_model(self)
+        settings: Any = copy(self)
+        settings.__dict__.update(_OF_ADAPTATION, frozen=frozen)
+        settings.__dict__.pop("_skl_callbacks", None)
+        settings.n_components = known.n_components
+        settings.covariance_type = known.covariance.name
+        data = source.read(settings, 1, reset=False)
+        start = known.parameters.to(data.points.device)
+        settings.prior = PseudoSamples(
+            known.covariance, start, relevance, data.sample_size
+        )
+        task = build_problem(settings, data)
+        tasks = FitTasks(settings, 1, settings.max_iter)
+        tasks.describe(partial(task.attributes, data))
+        tasks.begin(data.points, None, None, data.n_samples)
+        result = solve(settings, task, WarmStart(start, np.inf), tasks)
+        if not result.converged:
+            warn_user(
+                f"adapt did not converge in max_iter={settings.max_iter} iterations. "
+                "Increase max_iter or tol.",
+                ConvergenceWarning,
+            )
+        means = self.__dict__["means_"]
+        dtype = torch.as_tensor(to_numpy(means)).dtype
+        model = task.model(result.parameters)
+        cost = task.objective.cost(result.parameters)
+        self.__dict__.update(
+            attributes_of(model, ArrayKind.of(means), dtype) | history_of(result, cost)
+        )
+        self.__dict__.pop("_memory", None)
 
 
 def _checked_weights(weights: ArrayLike, n_components: int) -> np.ndarray:

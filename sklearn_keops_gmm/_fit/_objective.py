@@ -189,6 +189,7 @@ class MixtureObjective:
             fractions = fractions[alive]
             parameters = select_components(self.covariance, parameters, alive)
             moments = self.covariance.select_moments(moments, alive)
+        moments = self.prior.augmented(moments, parameters.means)
         rounding = self._rounding(parameters.means)
         means, scatter = self.covariance.m_step(
             moments, parameters.means, self.ridge.amounts, rounding
@@ -200,8 +201,9 @@ class MixtureObjective:
         found = MixtureParameters(weights, means, covariances, covariances, targets)
         if rounding is not None and extinguish:
             found = self._without_collapsed(found)
+        found = self.prior.kept(found, parameters)
         factors = self.covariance.factors(found.covariances)
-        return replace(found, precisions_cholesky=factors)
+        return self.prior.kept(replace(found, precisions_cholesky=factors), parameters)
 
     def _above_mass_floor(self, moments: Moments) -> tuple[Moments, Tensor]:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
@@ -300,7 +302,7 @@ class MixtureObjective:
         targets : Targets, default=None
             Of the covariances, held.
         """
-        log_weights = torch.log_softmax(logits, 0)
+        log_weights = torch.log_softmax(self.prior.logits(logits), 0)
         components = self.covariance.components(log_weights, means, factors)
         total, mass = LogLikelihood.apply(
             components.offsets,
@@ -373,7 +375,7 @@ class MixtureObjective:
         """
         triangle = self.covariance.triangular(factors.detach())
         parameters = MixtureParameters(
-            torch.softmax(logits.detach(), 0),
+            torch.softmax(self.prior.logits(logits.detach()), 0),
             means.detach().clone(),
             self.covariance.covariances(triangle),
             triangle,

@@ -24,6 +24,7 @@ from sklearn_keops_gmm._model._information import (
     ComponentCoordinates,
     InformationSums,
 )
+from sklearn_keops_gmm._model._known_priors import FrozenParameters, PseudoSamples
 from sklearn_keops_gmm._model._linkage import (
     LINKAGES,
     TileFunction,
@@ -56,6 +57,7 @@ from sklearn_keops_gmm._model._parameters import (
 )
 from sklearn_keops_gmm._model._priors import (
     ComponentPrice,
+    Frozen,
     PooledCovariances,
     Prior,
     PriorFunction,
@@ -91,6 +93,8 @@ __all__ = [
     "Evaluation",
     "Evidence",
     "Frame",
+    "Frozen",
+    "FrozenParameters",
     "GaussianMixtureModel",
     "InformationSums",
     "LazyParameters",
@@ -103,6 +107,7 @@ __all__ = [
     "Prior",
     "PriorFunction",
     "Priors",
+    "PseudoSamples",
     "Regression",
     "Ridge",
     "Rounding",
