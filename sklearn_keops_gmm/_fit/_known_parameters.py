@@ -202,11 +202,11 @@ class KnownParameters:
         >>> import numpy as np
         >>> from sklearn_keops_gmm import KeOpsGaussianMixture
         >>> mixture = KeOpsGaussianMixture.from_parameters(
-        ...     [0.5, 0.5], [[0.0], [8.0]], [1.0, 1.0], "spherical"
+        ...     [0.5, 0.5], [[1.0], [9.0]], [1.0, 1.0], "spherical"
         ... )
-        >>> mixture.adapt(np.full((16, 1), 9.0)).means_
-        array([[0. ],
-               [8.5]])
+        >>> mixture.adapt(np.full((16, 1), 10.0)).means_
+        array([[1. ],
+               [9.5]])
         """
         check_is_fitted(self)
         check_scalar(
