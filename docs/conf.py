@@ -98,6 +98,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "min_reported_time": 1e9,
+    "write_computation_times": False,
     "copyfile_regex": r"(?!)",
 }
 
