@@ -99,6 +99,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "min_reported_time": 1e9,
     "write_computation_times": False,
+    "capture_repr": (),  # examples print what they show
     "copyfile_regex": r"(?!)",
 }
 
