@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from sklearn_keops_gmm._data import (
     Placement,
     SampleFunction,
     as_source,
-    check_representable,
+    attributes_of,
     check_values,
     find_standard_errors,
     fitted_model,
@@ -35,7 +35,9 @@ from sklearn_keops_gmm._data import (
     labels,
     log_density,
     means_given,
+    no_history,
     observed,
+    reordered,
     resolve_features,
     responsibilities,
     responsibilities_for,
@@ -839,6 +841,55 @@ default=None
             )
         return chosen
 
+    # -- the same mixture ----------------------------------------------------------
+
+    def sorted_by(
+        self, by: Literal["weights", "means"] | Callable[[Any], ArrayLike]
+    ) -> Any:
+        """Return a copy whose components are in an order that says something.
+
+        Parameters
+        ----------
+        by : {'weights', 'means'} or callable
+            'weights' puts the heaviest component first, 'means' sorts by the first
+            feature's mean, then by the second's where that is the same, and so on. A
+            callable takes the mixture and returns a number for each component, by which
+            they ascend, or a row of numbers for each, of which the first counts most.
+            Components that are equal keep their order.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            The same mixture, with what belongs to components in that order, and so
+            `predict` with other numbers. Parameters stay: `means_init` and the like
+            are in the order that they were given in.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `by` is none of these, or returns no number for each component.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = np.array([[9.0], [10.0], [11.0], [-1.0], [0.0]])
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> mixture.sorted_by("means").predict(X)
+        array([1, 1, 1, 0, 0])
+        >>> mixture.sorted_by("weights").predict(X)
+        array([0, 0, 0, 1, 1])
+        >>> by_width = mixture.sorted_by(lambda m: m.covariances_[:, 0, 0])
+        >>> by_width.covariances_.ravel().round(2)
+        array([0.25, 0.67])
+        """
+        check_is_fitted(self)
+        mixture = deepcopy(self._template())
+        mixture.__dict__.update(reordered(mixture, by))
+        return mixture
+
     def _template(self) -> Any:
         """Return the estimator whose parameters a mixture made of this one gets."""
         return self
@@ -853,36 +904,6 @@ default=None
         mixture.n_features_in_ = len(features)
         if hasattr(self, "feature_names_in_"):
             mixture.feature_names_in_ = self.feature_names_in_[features]
-        mixture.converged_, mixture.n_iter_ = template.converged_, 0
-        mixture.costs_, mixture.lower_bounds_ = [], []
-        mixture.cost_ = mixture.lower_bound_ = float("nan")
+        mixture.converged_ = template.converged_
+        mixture.__dict__.update(no_history())
         return mixture
-
-
-def attributes_of(
-    model: GaussianMixtureModel, kind: ArrayKind, dtype: torch.dtype
-) -> dict[str, Any]:
-    """Return the fitted attributes that describe a model, as arrays of that kind.
-
-    They share no memory with it.
-
-    Raises
-    ------
-    ValueError
-        If one of them cannot be held in that dtype.
-    """
-    parameters = model.parameters
-    arrays = {
-        "weights_": parameters.weights,
-        "means_": parameters.means,
-        "covariances_": parameters.covariances,
-        "precisions_": model.precisions,
-        "precisions_cholesky_": parameters.precisions_cholesky,
-    }
-    arrays = {name: array.to(dtype, copy=True) for name, array in arrays.items()}
-    check_representable(arrays)
-    wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
-    return wrapped | {
-        "n_components_": model.n_components,
-        "covariance_type_": model.covariance.name,
-    }

@@ -20,11 +20,12 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._base import FittedMixture, attributes_of, hand_on_features
+from sklearn_keops_gmm._base import FittedMixture, hand_on_features
 from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
     as_source,
+    attributes_of,
 )
 from sklearn_keops_gmm._fit import (
     CallbackSupport,

@@ -19,7 +19,7 @@ from sklearn_keops_gmm._fit import (
     n_distinct_rows,
     starting_point,
 )
-from sklearn_keops_gmm._mixture import KeOpsGaussianMixture, description
+from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._model import (
     Evidence,
     MixtureParameters,
@@ -493,7 +493,7 @@ def _fitted(
     # A copy, as a clone takes longer than the fit of a small mixture.
     fitted: KeOpsGaussianMixture = copy(path.mixture)
     fitted.sparsity = sparsity
-    fitted.__dict__.update(description(path.task, data, member.parameters))
+    fitted.__dict__.update(path.task.attributes(data, member.parameters))
     fitted.converged_, fitted.n_iter_ = True, 0
     fitted.costs_, fitted.lower_bounds_ = [], []
     fitted.cost_ = sparsity * member.unit_penalty + member.state.cost

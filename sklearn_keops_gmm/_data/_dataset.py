@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_keops_gmm._data._arrays import ArrayKind
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._model import Frame
-from sklearn_keops_gmm.backends import Backend, Reductions, suited_to
+from sklearn_keops_gmm.backends import Backend, LabelledBackend, Reductions, suited_to
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,15 @@ class Data:
     sample_weight : Tensor of shape (N,) or None
     counts : Tensor of shape (n_given,), bool, or None
         Which of the samples that were given these are; None for all.
+    component_labels : Tensor of shape (N,), int64, or None
+        The components that samples are known to be of, -1 where unknown.
     """
 
     kind: ArrayKind
     points: Tensor
     sample_weight: Tensor | None
     counts: Tensor | None = field(default=None, kw_only=True)
+    component_labels: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def n_samples(self) -> int:
@@ -115,6 +118,8 @@ class Data:
     def bind(self, backend: Backend, frame: Frame) -> Reductions:
         """Return the sums over all pairs."""
         backend = suited_to(self.points, backend)
+        if self.component_labels is not None:
+            backend = LabelledBackend(backend, self.component_labels)
         return backend(self.points, self.sample_weight, frame)
 
     def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
-from sklearn_keops_gmm._data._checks import resolve_device
+from sklearn_keops_gmm._data._arrays import (
+    ArrayKind,
+    check_same_namespace,
+    to_numpy,
+)
+from sklearn_keops_gmm._data._checks import check_representable, resolve_device
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 from sklearn_keops_gmm._model.covariances import make_covariance
@@ -45,6 +49,46 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
             )
         fitted = given
     return model_of(fitted, *arrays)
+
+
+def attributes_of(
+    model: GaussianMixtureModel, kind: ArrayKind, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Return the fitted attributes that describe a model, as arrays of that kind.
+
+    They share no memory with it.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be held in that dtype.
+    """
+    parameters = model.parameters
+    arrays = {
+        "weights_": parameters.weights,
+        "means_": parameters.means,
+        "covariances_": parameters.covariances,
+        "precisions_": model.precisions,
+        "precisions_cholesky_": parameters.precisions_cholesky,
+    }
+    arrays = {name: array.to(dtype, copy=True) for name, array in arrays.items()}
+    check_representable(arrays)
+    wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
+    return wrapped | {
+        "n_components_": model.n_components,
+        "covariance_type_": model.covariance.name,
+    }
+
+
+def no_history() -> dict[str, Any]:
+    """Return the attributes that tell of a fit where there was none."""
+    return {
+        "n_iter_": 0,
+        "costs_": [],
+        "lower_bounds_": [],
+        "cost_": float("nan"),
+        "lower_bound_": float("nan"),
+    }
 
 
 @dataclass(frozen=True)

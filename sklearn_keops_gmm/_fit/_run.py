@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._data import (
     Data,
+    attributes_of,
     resolve_init_size,
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
@@ -105,6 +106,14 @@ class FitProblem:
         """Return the model that has some parameters."""
         return GaussianMixtureModel(parameters, self.problem.covariance)
 
+    def attributes(self, data: Data, parameters: MixtureParameters) -> dict[str, Any]:
+        """Return the attributes of a mixture that was fitted to `data`."""
+        kind, dtype = data.kind, data.points.dtype
+        return attributes_of(self.model(parameters), kind, dtype) | {
+            "reg_covar_": kind.wrap(self.ridge, dtype),
+            "covariance_pooling_": self.pooling,
+        }
+
     def standardised(self) -> FitProblem:
         """Return the problem whose starts do not depend on the units of features."""
         variances = Sample(self.problem).positive_variances()
@@ -147,7 +156,15 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     name = choose_backend(mixture.backend, points.device, covariance.structure)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
-    problem = StartData(points, weights, frame, n_components, covariance, init_size)
+    problem = StartData(
+        points,
+        weights,
+        frame,
+        n_components,
+        covariance,
+        init_size,
+        component_labels=data.component_labels,
+    )
     size = data.sample_size
     pooled = mixture.covariance_pooling
     pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)

@@ -40,6 +40,8 @@ class StartData:
     spreads : Tensor of shape (D,), float64, or None
         In which k-means measures the features; None is one unit for all, as in
         scikit-learn.
+    component_labels : Tensor of shape (N,), int64, or None
+        The components that samples are known to be of, -1 where unknown.
     """
 
     points: Tensor
@@ -49,6 +51,7 @@ class StartData:
     covariance: CovarianceStructure
     init_size: int
     spreads: Tensor | None = None
+    component_labels: Tensor | None = None
 
     @property
     def centre(self) -> Tensor:

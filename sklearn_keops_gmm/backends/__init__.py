@@ -14,6 +14,7 @@ from sklearn_keops_gmm.backends._incomplete import (
     has_missing,
     suited_to,
 )
+from sklearn_keops_gmm.backends._labelled import LabelledBackend
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
@@ -23,6 +24,7 @@ __all__ = [
     "Beside",
     "IncompleteBackend",
     "IncompleteReductions",
+    "LabelledBackend",
     "Reductions",
     "ReductionsFactory",
     "choose_backend",
