@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from typing import Any, Literal
@@ -13,14 +14,13 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.base import DensityMixin, clone
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import Tags, check_random_state, check_scalar
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_keops_gmm._data import (
-    TAKES_TENSORS,
     ArrayKind,
     Bound,
     FittedChecks,
@@ -45,13 +45,9 @@ from sklearn_keops_gmm._data import (
     to_numpy,
     to_tensor,
 )
+from sklearn_keops_gmm._estimator import PackageEstimator
 from sklearn_keops_gmm._fit import bootstrap
-from sklearn_keops_gmm._interop import (
-    documentation_address,
-    from_state,
-    to_sklearn,
-    to_state,
-)
+from sklearn_keops_gmm._interop import to_sklearn
 from sklearn_keops_gmm._model import (
     BootstrapResult,
     GaussianMixtureModel,
@@ -63,67 +59,6 @@ from sklearn_keops_gmm.backends import single_thread
 Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
 
 _INITIAL_ARRAYS = ("weights_init", "means_init", "precisions_init", "frozen")
-
-
-class PackageEstimator(BaseEstimator):
-    """What all estimators of the package share: links, tags and saved files."""
-
-    _doc_link_module = "sklearn_keops_gmm"
-
-    @property
-    def _doc_link_template(self) -> str:
-        """What scikit-learn makes the link of an HTML representation from."""
-        address = documentation_address()
-        return address and f"{address}/api.html#sklearn_keops_gmm.{{estimator_name}}"
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.array_api_support = TAKES_TENSORS
-        tags.input_tags.allow_nan = True
-        return tags
-
-    @single_thread()
-    def __getstate__(self) -> dict[str, Any]:
-        return to_state(super().__getstate__())
-
-    @single_thread()
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(from_state(type(self), state))
-
-
-def function_of_held(
-    outer: BaseEstimator,
-    mixture: Any,
-    placed: Any,
-    method: str,
-    answer: Callable[[Bound], Any],
-    **of_the_answer: Any,
-) -> SampleFunction:
-    """Return what a mixture answers about samples for the estimator that holds it.
-
-    Parameters
-    ----------
-    outer : estimator
-        Whose method is called, and which checks the samples.
-    mixture : estimator
-        Fitted.
-    placed : estimator
-        Whose `device` and `backend` say where to compute.
-    method, answer, **of_the_answer
-        As of `SampleFunction`.
-    """
-    model = fitted_model(mixture)
-    placement = Placement(placed.device, placed.backend, model.n_components)
-    known = FittedChecks.of(outer).seen | {"means_": mixture.means_}
-    checks = FittedChecks(type(outer), known)
-    return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
-
-
-def hand_on_features(source: Any, to: Any) -> None:
-    """Let an estimator know of the features that another one has seen."""
-    for name in ("n_features_in_", "feature_names_in_"):
-        if hasattr(source, name):
-            setattr(to, name, getattr(source, name))
 
 
 class FittedMixture(DensityMixin, PackageEstimator):
@@ -151,9 +86,9 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Natural logarithm of the density, without any prior: of a sample with NaN
-            that of what is observed, 0 if that is nothing. For a dask array or data
-            frame a dask array, not computed yet; errors come when it is.
+            Natural logarithm of the density, without any prior, with that of noise: of
+            a sample with NaN that of what is observed, 0 if that is nothing. For a dask
+            array or data frame a dask array, not computed yet; errors come when it is.
 
         Raises
         ------
@@ -203,7 +138,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            For a dask array or data frame a dask array, not computed yet.
+            With `noise` -1 where that is the most probable. For a dask array or data
+            frame a dask array, not computed yet.
 
         Raises
         ------
@@ -227,8 +163,9 @@ class FittedMixture(DensityMixin, PackageEstimator):
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
             Rows sum to 1, also where all densities are 0 in the precision of the
-            data. This is the only method that returns a matrix of pairs.
-            For a dask array or data frame a dask array, not computed yet.
+            data. With `noise` its probability is one more column, the last. This is the
+            only method that returns a matrix of pairs. For a dask array or data frame a
+            dask array, not computed yet.
 
         Raises
         ------
@@ -246,7 +183,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         array([1., 1., 1., 1.])
         """
         check_is_fitted(self)
-        n_columns = self.means_.shape[0]
+        model = self._model()
+        n_columns = model.n_components + (model.noise is not None)
         function = self._function(
             "predict_proba", responsibilities, n_columns=n_columns
         )
@@ -267,9 +205,10 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features), float64
-            Grouped by component.
+            Grouped by component; with `noise` what is drawn of it, in the box of the
+            samples of the fit, is last.
         y : ndarray of shape (n_samples,), int64
-            The components.
+            The components, -1 for noise.
 
         Raises
         ------
@@ -433,7 +372,7 @@ default=None
         ValueError
             If `X` or `sample_weight` is unusable, if the mixture is at no maximum of
             the likelihood of these samples, or if there are more than 10,000
-            parameters.
+            parameters, or `noise`.
 
         See Also
         --------
@@ -463,6 +402,7 @@ default=None
         True
         """
         check_is_fitted(self)
+        self._check_without_noise("standard_errors")
         data = as_source(X, sample_weight).read(self, 1, reset=False)
         return find_standard_errors(data, self._model(), self.backend)
 
@@ -499,7 +439,8 @@ default=None
             If no mixture was fitted.
         ValueError
             If `X` or `sample_weight` is unusable, `X` is no single array, or
-            `n_resamples` is less than 2; or if there is a `prior` of one's own.
+            `n_resamples` is less than 2; or if there is a `prior` of one's own, or
+            `noise`.
 
         Notes
         -----
@@ -528,6 +469,7 @@ default=None
         True
         """
         check_is_fitted(self)
+        self._check_without_noise("bootstrap")
         check_scalar(n_resamples, "n_resamples", Integral, min_val=2)
         source = as_source(X, sample_weight)
         if source.parts is not None:
@@ -579,7 +521,7 @@ default=None
         NotFittedError
             If this mixture is not fitted.
         ValueError
-            If scikit-learn lacks the covariance type.
+            If scikit-learn lacks the covariance type, or there is `noise`.
 
         Examples
         --------
@@ -590,7 +532,7 @@ default=None
         2
         """
         check_is_fitted(self)
-        self._model()  # which checks them
+        self._check_without_noise("to_sklearn")  # which checks the attributes
         return to_sklearn(self)
 
     # -- some of the features ------------------------------------------------------
@@ -686,7 +628,7 @@ default=None
         checked = check_values(values, len(given))
         point = torch.tensor(checked, dtype=torch.float64)
         model = self._model()
-        shares = responsibilities_for(point, model.marginal(given))  # (M,)
+        shares = responsibilities_for(point, model.marginal(given))
         conditional = model.condition(given, point, shares)
         targets = [i for i in range(model.n_features) if i not in set(given)]
         return self._over(targets, conditional)
@@ -706,7 +648,8 @@ default=None
         -------
         means : ndarray of shape (n_samples, n_features_in_ - n_given)
             Expectations of the other features, in their own order; row i is the
-            mean of ``condition(features, X[i])``. For a dask array or data frame a
+            mean of ``condition(features, X[i])``, of its components if there is
+            `noise`. For a dask array or data frame a
             dask array, not computed yet.
 
         Raises
@@ -742,9 +685,9 @@ default=None
         given = self._indices(features, some_left=True)
         model = self._model()
         regression = model.regression(given)
-        function = self.marginal(given)._function(
+        function = self.marginal(given)._function_without_noise(
             "conditional_mean",
-            partial(means_given, model, given, regression),
+            partial(means_given, model.without_noise(), given, regression),
             n_columns=regression.means.shape[1],
         )
         return as_source(X).map(function)
@@ -803,7 +746,8 @@ default=None
         """
         check_is_fitted(self)
         given = self.random_state if random_state is None else random_state
-        return impute(self._function, X, self.means_.shape[1], n_draws, given)
+        function, n_features = self._function_without_noise, self.means_.shape[1]
+        return impute(function, X, n_features, n_draws, given)
 
     # -- the value behind the attributes --------------------------------------------
 
@@ -821,6 +765,22 @@ default=None
         placement = Placement(self.device, self.backend, model.n_components)
         checks = FittedChecks.of(self)
         return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
+
+    def _function_without_noise(
+        self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
+    ) -> SampleFunction:
+        """Return what the components answer about samples that are no noise."""
+        function = self._function(method, answer, **of_the_answer)
+        return replace(function, model=function.model.without_noise())
+
+    def _check_without_noise(self, method: str) -> None:
+        """Raise ValueError if there is noise, of which a method knows nothing."""
+        noise = self._model().noise
+        if noise is not None:
+            raise ValueError(
+                f"{method} takes mixtures without noise, and this one was fitted with "
+                "noise='uniform'. Fit with noise=None."
+            )
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters, as scikit-learn's class does."""

@@ -23,6 +23,7 @@ from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
     as_source,
+    forget_noise,
     to_numpy,
     with_component_labels,
 )
@@ -32,13 +33,14 @@ from sklearn_keops_gmm._fit import (
     FitProblem,
     FitTasks,
     KnownParameters,
-    Running,
     about,
     build_problem,
     check_components_stay,
     continues,
     history_of,
     makes_moves,
+    recalled,
+    remembered,
     solve,
     warm_start_of,
     warn_of_large_ridge,
@@ -46,7 +48,6 @@ from sklearn_keops_gmm._fit import (
 )
 from sklearn_keops_gmm._interop import from_sklearn
 from sklearn_keops_gmm._model import (
-    MixtureParameters,
     Moments,
     Prior,
     PriorFunction,
@@ -64,6 +65,11 @@ CovarianceType = (
 
 def _has_steps(mixture: Any) -> bool:
     """Tell that a mixture's solver is EM, or raise AttributeError."""
+    if mixture.noise is not None:
+        raise AttributeError(
+            "partial_fit makes steps without noise: it needs noise=None, but got "
+            f"noise={mixture.noise!r}."
+        )
     if mixture.solver != "em":
         raise AttributeError(
             "partial_fit makes steps of online EM: it needs solver='em', but got "
@@ -152,6 +158,14 @@ default='kmeans'
         (n_components,), for each. The rest is fitted to it: weights fill what frozen
         ones leave, and covariances are about frozen means. Where components may leave,
         as with `sparsity` or `moves`, none can be frozen.
+    noise : {'uniform'}, default=None
+        Let some samples be noise, from no component: it has the same density
+        everywhere, and a weight that is fitted. Neither `sparsity`, `reg_covar` nor
+        `covariance_pooling` has to do with it. Starts leave out samples that have few
+        others near them.
+    noise_volume : float, default=None
+        What noise has a density of one over. None is the volume of the box of the
+        samples, in which features that are constant do not count.
     learning_rate : float, default=0.1
         Step size of 'adam'.
     batch_size : int, default=None
@@ -179,7 +193,8 @@ default='kmeans'
     Attributes
     ----------
     weights_ : ndarray of shape (n_components_,)
-        Weights of the components; they sum to 1.
+        Weights of the components; they sum to 1, or with `noise` to 1 -
+        ``noise_weight_``.
     means_ : ndarray of shape (n_components_, n_features)
         Means of the components.
     covariances_ : ndarray
@@ -197,6 +212,12 @@ default='kmeans'
         What was added to the variance of each feature.
     covariance_pooling_ : float
         How many samples were added to each component.
+    noise_weight_ : float
+        The part of noise; only with `noise`, and so are the next two.
+    noise_log_density_ : float
+        The logarithm of its density.
+    noise_box_ : ndarray of shape (2, n_features)
+        The least and the greatest value of each feature: where `sample` draws noise.
     converged_ : bool
         Whether the kept start stopped by `tol`.
     n_iter_ : int
@@ -221,7 +242,9 @@ default='kmeans'
     majorise-minimise for it follows Hunter and Lange, "A tutorial on MM
     algorithms", The American Statistician 58 (2004). 'squarem' is that of Varadhan
     and Roland, Scandinavian Journal of Statistics 35 (2008); 'adam' that of Kingma
-    and Ba, ICLR (2015); 'lbfgs' that of SciPy, L-BFGS-B (Byrd et al., 1995).
+    and Ba, ICLR (2015); 'lbfgs' that of SciPy, L-BFGS-B (Byrd et al., 1995). Noise is
+    that of Banfield and Raftery, "Model-based Gaussian and non-Gaussian clustering",
+    Biometrics 49 (1993).
 
     Examples
     --------
@@ -262,6 +285,8 @@ default='kmeans'
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
         "frozen": [list, tuple, dict, None],
+        "noise": [StrOptions({"uniform"}), None],
+        "noise_volume": [Interval(Real, 0.0, None, closed="neither"), None],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
@@ -297,6 +322,8 @@ default='kmeans'
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
         frozen: Sequence[str] | Mapping[str, ArrayLike] | None = None,
+        noise: Literal["uniform"] | None = None,
+        noise_volume: float | None = None,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
         learning_decay: float = 0.7,
@@ -326,6 +353,8 @@ default='kmeans'
         self.means_init = means_init
         self.precisions_init = precisions_init
         self.frozen = frozen
+        self.noise = noise
+        self.noise_volume = noise_volume
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.learning_decay = learning_decay
@@ -480,11 +509,12 @@ default='kmeans'
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
         state = task.objective.evaluate(result.parameters)
+        forget_noise(self)
         self.__dict__.update(task.attributes(data, result.parameters))
         self.__dict__.update(history_of(result, state.cost))
         self._forget()
         if task.pooling > 0:
-            self._remember(state.moments, result.parameters, task, 0.0)
+            self._remember(state.moments, result.parameters.means, task, 0.0)
         if self.sparsity > 0 and task.pooling == 0.0:
             warn_of_weak_components(
                 task.weak_components(result.parameters),
@@ -569,7 +599,7 @@ default='kmeans'
         n_steps = memory.get("n_steps", 0) + 1
         state = task.objective.evaluate(parameters)
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
-        running = self._running(parameters, memory)
+        running = recalled(memory, self.weights_, parameters)
         running = running.stepped(state.moments, task.objective, rate)
         self.__dict__.update(task.attributes(data, running.parameters))
         past = n_steps > 1
@@ -580,42 +610,15 @@ default='kmeans'
         self.n_iter_, self.converged_ = n_steps, False
         self._memory = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
         if running.own is not None:
-            self._remember(running.own, running.parameters, task, n_before)
-
-    def _running(
-        self, parameters: MixtureParameters, memory: dict[str, Any]
-    ) -> Running:
-        """Return the running moments that a step starts from."""
-
-        def held(array: Any) -> torch.Tensor:
-            return torch.tensor(to_numpy(array)).to(parameters.means)
-
-        # With a prior the weights are not the masses that they were made of.
-        mass = held(memory.get("mass", self.weights_))
-        if "second" not in memory:
-            return Running(parameters, mass)
-        own = Moments(mass, held(memory["first"]), held(memory["second"]), 0.0)
-        return Running(parameters, mass, own)
+            size = n_before + task.sample_size
+            self._remember(running.own, running.parameters.means, task, size)
 
     def _remember(
-        self,
-        moments: Moments,
-        parameters: MixtureParameters,
-        task: FitProblem,
-        n_before: float,
+        self, moments: Moments, means: torch.Tensor, task: FitProblem, size: float
     ) -> None:
-        """Keep moments about the means of `parameters`, for steps to come.
-
-        The covariances do not tell them where they are pooled, and a step that took
-        them for such would pool them again.
-        """
-        rounded = torch.tensor(to_numpy(self.means_)).to(parameters.means)
+        """Keep moments about means, of so many samples, for steps to come."""
+        rounded = torch.tensor(to_numpy(self.means_)).to(means)
         covariance = task.objective.covariance
-        moments = about(moments, parameters.means - rounded, covariance)
-        moments = moments.scaled(1.0 / float(moments.mass.sum()))
-        self._memory = self.__dict__.get("_memory", {"n_steps": 0}) | {
-            "n_samples": n_before + task.sample_size,
-            "mass": moments.mass.cpu().numpy(),
-            "first": moments.first.cpu().numpy(),
-            "second": moments.second.cpu().numpy(),
-        }
+        self._memory = self.__dict__.get("_memory", {"n_steps": 0}) | remembered(
+            about(moments, means - rounded, covariance), size
+        )

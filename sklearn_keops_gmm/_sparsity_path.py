@@ -14,9 +14,11 @@ from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm._data import Data, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
+    Fold,
     MixtureObjective,
     build_problem,
     n_distinct_rows,
+    rows_of,
     starting_point,
 )
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
@@ -446,6 +448,7 @@ class Path:
             n_components=n_components,
             n_own=of_two - of_one + n_features,
             n_shared=2 * of_one - of_two,
+            n_noise=int(task.problem.noise is not None),
         )
         prior = SparsityPrior(1.0, objective.n_components)
         unit_penalty = float(prior.unit_value(state.parameters.weights))
@@ -512,8 +515,22 @@ def without_sparsity(mixture: KeOpsGaussianMixture) -> KeOpsGaussianMixture:
     alone.n_components, alone.sparsity = alone.n_components_, 0.0
     weights = torch.as_tensor(np.asarray(to_numpy(mixture.weights_), dtype=np.float64))
     prior = SparsityPrior(mixture.sparsity, mixture.n_components)
+    weights = weights / (1.0 - getattr(mixture, "noise_weight_", 0.0))
     alone.cost_ -= mixture.sparsity * float(prior.unit_value(weights))
     return alone
+
+
+def fold_scores(
+    mixture: KeOpsGaussianMixture, data: Data, fold: Fold, tol: float | str
+) -> dict[int, float]:
+    """Return the mean log-likelihood of `test` for each number of components."""
+    with single_thread():
+        train, test = fold
+        objective = build_problem(mixture, rows_of(data, test)).objective
+        return {
+            member.n_components: objective.score(member.parameters)
+            for member in Path(mixture, rows_of(data, train), tol).converged()
+        }
 
 
 def lower_envelope(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:

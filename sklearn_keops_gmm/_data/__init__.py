@@ -23,6 +23,7 @@ from sklearn_keops_gmm._data._fitted import (
     Placement,
     attributes_of,
     fitted_model,
+    forget_noise,
     no_history,
 )
 from sklearn_keops_gmm._data._frame import Extent
@@ -67,6 +68,7 @@ __all__ = [
     "checked_samples",
     "find_standard_errors",
     "fitted_model",
+    "forget_noise",
     "impute",
     "labels",
     "log_density",

@@ -23,6 +23,11 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._filling import filled
 from sklearn_keops_gmm._fit._labelled_start import labelled_start, moments_of_labels
+from sklearn_keops_gmm._fit._noise_start import (
+    TYPICAL_NOISE,
+    check_wide_start,
+    cleaned,
+)
 from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_init_params
@@ -65,9 +70,12 @@ def initialize(
         None if array is None else torch.tensor(array, dtype=torch.float64).to(device)
         for array in (user.weights, user.means, user.precisions)
     )
+    noise_weight = 0.0 if problem.noise is None else TYPICAL_NOISE
     if weights is None or means is None or precisions is None:
         check_init_params(covariance, init_params)
-        problem = filled(problem, random_state)
+        if problem.noise is not None and precisions is None:
+            check_wide_start(init_params)
+        problem, noise_weight = cleaned(filled(problem, random_state), random_state)
         about, moments = _start(problem, init_params, random_state)
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))
@@ -79,7 +87,9 @@ def initialize(
     else:
         factors = covariance.factors_of_precisions(precisions)
         covariances = covariance.covariances(factors)
-    return MixtureParameters(weights, means, covariances, factors)
+    return MixtureParameters(
+        weights, means, covariances, factors, noise_weight=noise_weight
+    )
 
 
 def _start(

@@ -41,6 +41,7 @@ from sklearn_keops_gmm._model import (
     Rounding,
     SolverResult,
     SparsityPrior,
+    UniformNoise,
     UserPrior,
     weak_components,
 )
@@ -73,6 +74,8 @@ class Parameters(Protocol):
     means_init: ArrayLike | None
     precisions_init: ArrayLike | None
     frozen: Any
+    noise: str | None
+    noise_volume: float | None
     learning_rate: float
     batch_size: int | None
     moves: bool | str
@@ -107,7 +110,8 @@ class FitProblem:
 
     def model(self, parameters: MixtureParameters) -> GaussianMixtureModel:
         """Return the model that has some parameters."""
-        return GaussianMixtureModel(parameters, self.problem.covariance)
+        problem = self.problem
+        return GaussianMixtureModel(parameters, problem.covariance, problem.noise)
 
     def attributes(self, data: Data, parameters: MixtureParameters) -> dict[str, Any]:
         """Return the attributes of a mixture that was fitted to `data`."""
@@ -151,6 +155,7 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     name = choose_backend(mixture.backend, points.device, covariance.structure)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
+    noise = _noise(mixture, data)
     problem = StartData(
         points,
         weights,
@@ -159,12 +164,13 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
         covariance,
         init_size,
         component_labels=data.component_labels,
+        noise=noise,
     )
     size = data.sample_size
     pooled = mixture.covariance_pooling
     pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
     objective = MixtureObjective(
-        data.bind(get_backend(name), frame),
+        data.bind(get_backend(name), frame, noise),
         data.total_weight,
         covariance,
         n_components,
@@ -174,6 +180,19 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     )
     pseudo_samples = 0.0 if pooling is None else pooling.pseudo_samples
     return FitProblem(problem, objective, size, pseudo_samples)
+
+
+def _noise(mixture: Parameters, data: Data) -> UniformNoise | None:
+    """Return what lies beside the components, if a user expects noise."""
+    if mixture.noise is None:
+        if mixture.noise_volume is not None:
+            raise ValueError(
+                f"noise_volume={mixture.noise_volume!r} is for noise='uniform', but "
+                "got noise=None. Use noise_volume=None."
+            )
+        return None
+    low, high = data.box.low.cpu(), data.box.high.cpu()
+    return UniformNoise.within(low, high, mixture.noise_volume)
 
 
 def _priors(

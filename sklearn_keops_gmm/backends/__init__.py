@@ -15,6 +15,11 @@ from sklearn_keops_gmm.backends._incomplete import (
     suited_to,
 )
 from sklearn_keops_gmm.backends._labelled import LabelledBackend
+from sklearn_keops_gmm.backends._noise import (
+    NoiseBackend,
+    NoiseReductions,
+    beside_noise,
+)
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
@@ -25,8 +30,11 @@ __all__ = [
     "IncompleteBackend",
     "IncompleteReductions",
     "LabelledBackend",
+    "NoiseBackend",
+    "NoiseReductions",
     "Reductions",
     "ReductionsFactory",
+    "beside_noise",
     "choose_backend",
     "get_backend",
     "has_missing",

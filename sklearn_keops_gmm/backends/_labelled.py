@@ -141,9 +141,12 @@ class LabelledReductions:
 
 
 def _alone(components: Components, label: int) -> Components:
-    """Return components of which all but one have weight zero; all of them for -1."""
+    """Return components of which all but one have weight zero; all of them for -1.
+
+    Noise has none, either.
+    """
     if label < 0:
         return components
     offsets = torch.full_like(components.offsets, -torch.inf)
     offsets[label] = components.offsets[label]
-    return replace(components, offsets=offsets)
+    return replace(components, offsets=offsets, noise_weight=0.0)
