@@ -823,8 +823,8 @@ default=None
         -------
         mixture : KeOpsGaussianMixture
             The same mixture, with what belongs to components in that order, and so
-            `predict` with other numbers. Parameters stay: `means_init` and the like
-            are in the order that they were given in.
+            `predict` with other numbers. So are `means_init` and the like, and masks
+            of `frozen`, if no component has left.
 
         Raises
         ------

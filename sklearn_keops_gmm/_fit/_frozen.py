@@ -46,6 +46,11 @@ def frozen_parameters(
     if not mixture.frozen:
         return None
     check_components_stay(mixture, "frozen")
+    if mixture.noise is not None:
+        raise ValueError(
+            f"frozen is for mixtures without noise, but got noise={mixture.noise!r}. "
+            "Use noise=None, or frozen=None."
+        )
     if mixture.solver == "adam":
         raise ValueError(
             "frozen is for solver='em' and 'lbfgs', but got solver='adam'. Use one of "

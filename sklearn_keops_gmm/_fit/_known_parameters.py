@@ -50,6 +50,8 @@ _OF_ADAPTATION: dict[str, Any] = {
     "reg_covar": 0.0,
     "covariance_pooling": 0.0,
     "init_params": "kmeans",
+    "noise": None,
+    "noise_volume": None,
 }
 
 
@@ -120,6 +122,11 @@ def adapted_mixture(
 def _adapt(mixture: Any, source: Source, relevance: float, frozen: list[str]) -> None:
     """Take the parameters that samples make of this mixture's own."""
     known = fitted_model(mixture)
+    if known.noise is not None:
+        raise ValueError(
+            "adapt takes mixtures without noise, and this one was fitted with "
+            "noise='uniform'. Fit with noise=None."
+        )
     settings: Any = copy(mixture)
     settings.__dict__.update(_OF_ADAPTATION, frozen=frozen)
     settings.__dict__.pop("_skl_callbacks", None)

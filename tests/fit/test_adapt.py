@@ -169,6 +169,8 @@ def test_errors():
         known.adapt(FEW, relevance=0)
     with pytest.raises(ValueError, match="3 features"):
         known.adapt(np.ones((4, 3)))
+    with pytest.raises(ValueError, match="adapt takes mixtures without noise"):
+        before(noise="uniform").adapt(FEW)
     with pytest.raises(NotFittedError):
         KeOpsGaussianMixture().adapt(FEW)
     known.set_params(max_iter=1)

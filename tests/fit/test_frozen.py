@@ -179,6 +179,7 @@ ALL_WEIGHT = {
         ({"frozen": ("means",)}, "keeps means.*means_init=None.*warm_start"),
         ({"frozen": ("covariances",)}, "precisions_init=None"),
         ({"frozen": ("means",), "sparsity": 1.0}, "frozen.*Use sparsity=0"),
+        ({"frozen": ("means",), "noise": "uniform"}, "without noise.*noise=None"),
         ({"frozen": ("means",), "moves": True}, "Use moves=False"),
         ({"frozen": ("means",), "init_params": "merge"}, "init_params='merge'"),
         ({"frozen": ("means",), "solver": "adam"}, "solver='adam'.*frozen=None"),
