@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
     KeOpsGaussianMixtureCV,
+    MixtureClustering,
     sparsity_path,
 )
 from tests import missing, reference
@@ -264,3 +265,15 @@ def test_paths_have_noise(X):
     mixture = path.at(1.0)
     assert mixture.n_components_ == 3
     assert mixture.noise_weight_ == pytest.approx(0.25, abs=0.05)
+
+
+def test_clusters_leave_noise_out(X, rng):
+    clustering = MixtureClustering(noise="uniform", random_state=0).fit(X)
+    labels, shares = clustering.labels_, clustering.predict_proba(X)
+    assert clustering.n_clusters_ == 3
+    assert shares.shape == (400, 4)
+    best = shares.argmax(axis=1)
+    assert_array_equal(labels, np.where(best == 3, -1, best))
+    assert 70 < (labels == -1).sum() < 100
+    assert_array_equal(clustering.sample(1000, 0)[1][-100:], np.full(100, -1))
+    assert "noise of weight" in repr(clustering.summary(X))
