@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from copy import copy
-from dataclasses import replace
+from copy import copy, deepcopy
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,13 +29,16 @@ from sklearn_keops_gmm._data import (
     as_source,
     attributes_of,
     check_values,
+    check_without_noise,
     find_standard_errors,
     fitted_model,
     impute,
     labels,
     log_density,
     means_given,
+    no_history,
     observed,
+    reordered,
     resolve_features,
     responsibilities,
     responsibilities_for,
@@ -464,7 +466,7 @@ default=None
         True
         """
         check_is_fitted(self)
-        self._check_without_noise("standard_errors")
+        check_without_noise(self._model(), "standard_errors")
         data = as_source(X, sample_weight).read(self, 1, reset=False)
         return find_standard_errors(data, self._model(), self.backend)
 
@@ -531,7 +533,7 @@ default=None
         True
         """
         check_is_fitted(self)
-        self._check_without_noise("bootstrap")
+        check_without_noise(self._model(), "bootstrap")
         check_scalar(n_resamples, "n_resamples", Integral, min_val=2)
         source = as_source(X, sample_weight)
         if source.parts is not None:
@@ -594,7 +596,7 @@ default=None
         2
         """
         check_is_fitted(self)
-        self._check_without_noise("to_sklearn")  # which checks the attributes
+        check_without_noise(self._model(), "to_sklearn")  # which checks the attributes
         return to_sklearn(self)
 
     # -- some of the features ------------------------------------------------------
@@ -747,12 +749,12 @@ default=None
         given = self._indices(features, some_left=True)
         model = self._model()
         regression = model.regression(given)
-        function = self.marginal(given)._function_without_noise(
+        function = self.marginal(given)._function(
             "conditional_mean",
             partial(means_given, model.without_noise(), given, regression),
             n_columns=regression.means.shape[1],
         )
-        return as_source(X).map(function)
+        return as_source(X).map(function.without_noise())
 
     @single_thread()
     def impute(
@@ -808,8 +810,7 @@ default=None
         """
         check_is_fitted(self)
         given = self.random_state if random_state is None else random_state
-        function, n_features = self._function_without_noise, self.means_.shape[1]
-        return impute(function, X, n_features, n_draws, given)
+        return impute(self._function, X, self.means_.shape[1], n_draws, given)
 
     # -- the value behind the attributes --------------------------------------------
 
@@ -827,22 +828,6 @@ default=None
         placement = Placement(self.device, self.backend, model.n_components)
         checks = FittedChecks.of(self)
         return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
-
-    def _function_without_noise(
-        self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
-    ) -> SampleFunction:
-        """Return what the components answer about samples that are no noise."""
-        function = self._function(method, answer, **of_the_answer)
-        return replace(function, model=function.model.without_noise())
-
-    def _check_without_noise(self, method: str) -> None:
-        """Raise ValueError if there is noise, of which a method knows nothing."""
-        noise = self._model().noise
-        if noise is not None:
-            raise ValueError(
-                f"{method} takes mixtures without noise, and this one was fitted with "
-                "noise='uniform'. Fit with noise=None."
-            )
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters, as scikit-learn's class does."""
@@ -865,6 +850,55 @@ default=None
             )
         return chosen
 
+    # -- the same mixture ----------------------------------------------------------
+
+    def sorted_by(
+        self, by: Literal["weights", "means"] | Callable[[Any], ArrayLike]
+    ) -> Any:
+        """Return a copy whose components are in an order that says something.
+
+        Parameters
+        ----------
+        by : {'weights', 'means'} or callable
+            'weights' puts the heaviest component first, 'means' sorts by the first
+            feature's mean, then by the second's where that is the same, and so on. A
+            callable takes the mixture and returns a number for each component, by which
+            they ascend, or a row of numbers for each, of which the first counts most.
+            Components that are equal keep their order.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            The same mixture, with what belongs to components in that order, and so
+            `predict` with other numbers. Parameters stay: `means_init` and the like
+            are in the order that they were given in.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `by` is none of these, or returns no number for each component.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = np.array([[9.0], [10.0], [11.0], [-1.0], [0.0]])
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> mixture.sorted_by("means").predict(X)
+        array([1, 1, 1, 0, 0])
+        >>> mixture.sorted_by("weights").predict(X)
+        array([0, 0, 0, 1, 1])
+        >>> by_width = mixture.sorted_by(lambda m: m.covariances_[:, 0, 0])
+        >>> by_width.covariances_.ravel().round(2)
+        array([0.25, 0.67])
+        """
+        check_is_fitted(self)
+        mixture = deepcopy(self._template())
+        mixture.__dict__.update(reordered(mixture, by))
+        return mixture
+
     def _template(self) -> Any:
         """Return the estimator whose parameters a mixture made of this one gets."""
         return self
@@ -879,7 +913,6 @@ default=None
         mixture.n_features_in_ = len(features)
         if hasattr(self, "feature_names_in_"):
             mixture.feature_names_in_ = self.feature_names_in_[features]
-        mixture.converged_, mixture.n_iter_ = template.converged_, 0
-        mixture.costs_, mixture.lower_bounds_ = [], []
-        mixture.cost_ = mixture.lower_bound_ = float("nan")
+        mixture.converged_ = template.converged_
+        mixture.__dict__.update(no_history())
         return mixture

@@ -24,16 +24,20 @@ from sklearn_keops_gmm._data import (
     as_source,
     forget_noise,
     to_numpy,
+    with_component_labels,
 )
 from sklearn_keops_gmm._fit import (
     STARTS,
     CallbackSupport,
     FitProblem,
     FitTasks,
+    KnownParameters,
     Running,
     WarmStart,
     about,
     build_problem,
+    check_components_stay,
+    has_steps,
     makes_moves,
     solve,
     warn_of_large_ridge,
@@ -57,22 +61,7 @@ CovarianceType = (
 )
 
 
-def _has_steps(mixture: Any) -> bool:
-    """Tell that a mixture's solver is EM, or raise AttributeError."""
-    if mixture.noise is not None:
-        raise AttributeError(
-            "partial_fit makes steps without noise: it needs noise=None, but got "
-            f"noise={mixture.noise!r}."
-        )
-    if mixture.solver != "em":
-        raise AttributeError(
-            "partial_fit makes steps of online EM: it needs solver='em', but got "
-            f"solver={mixture.solver!r}."
-        )
-    return True
-
-
-class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
+class KeOpsGaussianMixture(KnownParameters, CallbackSupport, FittedMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -379,7 +368,11 @@ default='kmeans'
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        component_labels: ArrayLike | None = None,
     ) -> KeOpsGaussianMixture:
         """Fit the mixture.
 
@@ -402,6 +395,12 @@ default='kmeans'
             For a sequence one such array for each of its items; for dask an array
             or series with the same partitions, or any array if the sizes of chunks
             are known.
+        component_labels : array-like of shape (n_samples,), default=None
+            The component that each sample is known to be of, an integer from 0, and -1
+            where it is unknown. Such a sample belongs to that component alone, whose
+            number stays, and its likelihood is that of weight and component together.
+            Starts take the others to the nearest of centres that begin at the means of
+            labelled samples. For `X` in one array, and where components cannot leave.
 
         Returns
         -------
@@ -417,7 +416,7 @@ default='kmeans'
             anything but a finite scalar tensor.
         """
         with all_or_nothing(self):
-            best, stopped = self._fit(X, y, sample_weight)
+            best, stopped = self._fit(X, y, sample_weight, component_labels)
         if not (best.converged or stopped) and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init "
@@ -427,7 +426,9 @@ default='kmeans'
             )
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> tuple[SolverResult, bool]:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, component_labels: Any
+    ) -> tuple[SolverResult, bool]:
         """Fit; return the result, and whether a callback has ended a start."""
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
@@ -435,6 +436,10 @@ default='kmeans'
             source = as_source(X, sample_weight)
             data = source.read(self, self.n_components)
             past = self._past(data.points.shape[1])
+            start_size = len(past.parameters.weights) if past else self.n_components
+            if component_labels is not None:
+                check_components_stay(self, "component_labels")
+            data = with_component_labels(data, source, component_labels, start_size)
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
             describe = partial(task.attributes, data)
@@ -446,7 +451,11 @@ default='kmeans'
         return best, tasks.stopped
 
     def fit_predict(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        component_labels: ArrayLike | None = None,
     ) -> np.ndarray:
         """Fit the mixture and predict the most probable component of each sample.
 
@@ -456,18 +465,20 @@ default='kmeans'
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples, as in `fit`.
+        component_labels : array-like of shape (n_samples,), default=None
+            Components that are known, as in `fit`.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            The same as ``fit(X, sample_weight=sample_weight).predict(X)``.
+            The same as `predict` after `fit` with these.
 
         Raises
         ------
         ValueError
             As in `fit`.
         """
-        return self.fit(X, sample_weight=sample_weight).predict(X)
+        return self.fit(X, None, sample_weight, component_labels).predict(X)
 
     def _goes_on(self) -> bool:
         """Return whether the next fit is a warm start."""
@@ -507,7 +518,7 @@ default='kmeans'
 
     # -- online ------------------------------------------------------------------
 
-    @available_if(_has_steps)
+    @available_if(has_steps)
     @_fit_context(prefer_skip_nested_validation=True)
     @single_thread()
     def partial_fit(

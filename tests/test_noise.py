@@ -232,6 +232,9 @@ def test_saved_and_fitted_again(X, fitted):
     assert_array_equal(again.predict(X), fitted.predict(X))
     warm = noisy(3, random_state=0, warm_start=True).fit(X).fit(X)
     assert warm.noise_weight_ == pytest.approx(fitted.noise_weight_, abs=1e-2)
+    cold = KeOpsGaussianMixture(3, random_state=0, warm_start=True).fit(X)
+    cold.set_params(noise="uniform", tol=1e-6).fit(X)
+    assert cold.noise_weight_ > 0.1
     again.set_params(noise=None).fit(X)
     assert not hasattr(again, "noise_weight_")
     assert again.predict_proba(X).shape == (400, 3)
@@ -247,6 +250,21 @@ def test_what_knows_of_no_noise_says_so(X, fitted):
             ask()
     with pytest.raises(AttributeError, match="partial_fit"):
         fitted.partial_fit(X)
+    with pytest.raises(ValueError, match="makes mixtures without noise"):
+        noisy.func.from_parameters([1.0], [[0.0]], [[[1.0]]], noise="uniform")
+
+
+def test_samples_of_known_components_are_no_noise(X):
+    labels = np.full(len(X), -1)
+    labels[[5, 6, 7]], labels[-20:] = [0, 1, 2], 0
+    free = noisy(3, random_state=0, tol=1e-6).fit(X)
+    model = noisy(3, random_state=0, tol=1e-6).fit(X, component_labels=labels)
+    assert model.noise_weight_ < free.noise_weight_
+    assert np.ptp(model.covariances_[0]) > 10.0
+    assert np.diff(model.costs_).max() < 1e-12
+    descended = noisy(3, random_state=0, tol=1e-9, solver="lbfgs")
+    descended.fit(X, component_labels=labels)
+    assert descended.cost_ == pytest.approx(model.cost_, abs=1e-3)
 
 
 @pytest.mark.parametrize("criterion", ["lic", "icl", "cv"])

@@ -16,19 +16,23 @@ from sklearn_keops_gmm._data._checks import (
 )
 from sklearn_keops_gmm._data._chunk_source import ChunkSource
 from sklearn_keops_gmm._data._chunks import Chunk
+from sklearn_keops_gmm._data._component_labels import with_component_labels
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import (
     FittedChecks,
     Placement,
     attributes_of,
+    check_without_noise,
     fitted_model,
     forget_noise,
+    no_history,
 )
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
 from sklearn_keops_gmm._data._imputation import impute, means_given
 from sklearn_keops_gmm._data._information import find_standard_errors
 from sklearn_keops_gmm._data._input import checked_samples
+from sklearn_keops_gmm._data._order import reordered
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
@@ -62,6 +66,7 @@ __all__ = [
     "check_representable",
     "check_values",
     "check_weighted_samples",
+    "check_without_noise",
     "checked_samples",
     "find_standard_errors",
     "fitted_model",
@@ -70,7 +75,9 @@ __all__ = [
     "labels",
     "log_density",
     "means_given",
+    "no_history",
     "observed",
+    "reordered",
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
@@ -78,4 +85,5 @@ __all__ = [
     "summarise",
     "to_numpy",
     "to_tensor",
+    "with_component_labels",
 ]

@@ -12,7 +12,13 @@ from torch import Tensor
 from sklearn_keops_gmm._data._arrays import ArrayKind
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._model import Frame, UniformNoise
-from sklearn_keops_gmm.backends import Backend, Reductions, beside_noise, suited_to
+from sklearn_keops_gmm.backends import (
+    Backend,
+    LabelledBackend,
+    Reductions,
+    beside_noise,
+    suited_to,
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class Data:
         Which of the samples that were given these are; None for all.
     whole : Extent or None
         How far those reach that these were chosen from; None if they were not.
+    component_labels : Tensor of shape (N,), int64, or None
+        The components that samples are known to be of, -1 where unknown.
     """
 
     kind: ArrayKind
@@ -91,6 +99,7 @@ class Data:
     sample_weight: Tensor | None
     counts: Tensor | None = field(default=None, kw_only=True)
     whole: Extent | None = field(default=None, kw_only=True)
+    component_labels: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def n_samples(self) -> int:
@@ -130,6 +139,8 @@ class Data:
     ) -> Reductions:
         """Return the sums over all pairs, with noise beside them if there is some."""
         backend = beside_noise(suited_to(self.points, backend), noise)
+        if self.component_labels is not None:
+            backend = LabelledBackend(backend, self.component_labels)
         return backend(self.points, self.sample_weight, frame)
 
     def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:

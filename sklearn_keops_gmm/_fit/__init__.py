@@ -9,6 +9,7 @@ from sklearn_keops_gmm._fit._folds import (
     rows_that_count,
 )
 from sklearn_keops_gmm._fit._initialization import STARTS
+from sklearn_keops_gmm._fit._known_parameters import KnownParameters
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import Running, about
 from sklearn_keops_gmm._fit._progress import PathProgress
@@ -26,6 +27,7 @@ from sklearn_keops_gmm._fit._run import (
     solve,
     starting_point,
 )
+from sklearn_keops_gmm._fit._supported import check_components_stay, has_steps
 from sklearn_keops_gmm._fit._verbose import PathReporter
 from sklearn_keops_gmm._fit._warnings import warn_user
 
@@ -35,6 +37,7 @@ __all__ = [
     "FitProblem",
     "FitTasks",
     "Fold",
+    "KnownParameters",
     "MixtureObjective",
     "PathProgress",
     "PathReporter",
@@ -44,7 +47,9 @@ __all__ = [
     "about",
     "bootstrap",
     "build_problem",
+    "check_components_stay",
     "check_folds",
+    "has_steps",
     "make_folds",
     "makes_moves",
     "n_distinct_rows",

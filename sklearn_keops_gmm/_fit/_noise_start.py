@@ -50,17 +50,26 @@ def cleaned(problem: StartData, random_state: RandomState) -> tuple[StartData, f
     """
     if problem.noise is None:
         return problem, 0.0
-    size = max(_SAMPLE, _PER_COMPONENT * problem.n_components)
-    some = replace(problem, init_size=min(size, problem.init_size))
-    some, _ = some.drawn(random_state)
+    labels, some = problem.component_labels, problem
+    if labels is None:
+        size = max(_SAMPLE, _PER_COMPONENT * problem.n_components)
+        some = replace(problem, init_size=min(size, problem.init_size))
+        some, _ = some.drawn(random_state)
     weights = some.weights(slice(None)).cpu().numpy()
     densities = _densities(some.points, weights / weights.sum(), problem.noise)
     clean, noise_weight = _above_noise(densities, weights / weights.sum())
+    if labels is not None:  # what has one is no noise
+        clean |= labels.cpu().numpy() >= 0
     rows = torch.from_numpy(np.flatnonzero(clean)).to(some.points.device)
     if len(rows) < problem.n_components:
         return problem, TYPICAL_NOISE
     kept = None if some.sample_weight is None else some.sample_weight[rows]
-    found = replace(problem, points=some.points[rows], sample_weight=kept)
+    found = replace(
+        problem,
+        points=some.points[rows],
+        sample_weight=kept,
+        component_labels=None if labels is None else labels[rows],
+    )
     return found, max(noise_weight, _LEAST_NOISE)
 
 

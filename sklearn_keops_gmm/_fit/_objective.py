@@ -182,11 +182,7 @@ class MixtureObjective:
         moments, fractions = self._above_mass_floor(moments)
         noise_weight = self._noise_weight(moments, parameters)
         share = self.held.share
-        weights = self.prior.maximize_weights(
-            fractions,
-            parameters.weights,
-            None if share == 1.0 and noise_weight == 0.0 else share,
-        )
+        weights = self.prior.maximize_weights(fractions, parameters.weights, share)
         alive = self.prior.alive(weights) if extinguish else weights > 0
         if not bool(alive.all()):
             weights = share * weights[alive] / weights[alive].sum()

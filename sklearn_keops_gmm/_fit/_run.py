@@ -19,6 +19,7 @@ from sklearn_keops_gmm._data import (
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
+from sklearn_keops_gmm._fit._noise_start import TYPICAL_NOISE
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._regularization import (
     Sample,
@@ -162,7 +163,14 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     noise = _noise(mixture, data)
     problem = StartData(
-        points, weights, frame, n_components, covariance, init_size, noise=noise
+        points,
+        weights,
+        frame,
+        n_components,
+        covariance,
+        init_size,
+        noise=noise,
+        component_labels=data.component_labels,
     )
     size = data.sample_size
     pooled = mixture.covariance_pooling
@@ -288,7 +296,7 @@ def solve(
         if past is None:
             start = starting_point(mixture, task, random_state)
         else:
-            start = past.parameters.to(task.problem.points.device)
+            start = _continued(past.parameters, task.problem)
         reporter.started(len(start.weights))
         tasks.begin_start(start)
         result = descend(task.objective, start, settings, on_step)
@@ -300,6 +308,15 @@ def solve(
             break
     assert best is not None
     return best
+
+
+def _continued(parameters: MixtureParameters, problem: StartData) -> MixtureParameters:
+    """Return parameters of a fit before, with noise where this one has some."""
+    noise_weight = 0.0
+    if problem.noise is not None:
+        noise_weight = parameters.noise_weight or TYPICAL_NOISE
+    found = replace(parameters, noise_weight=noise_weight)
+    return found.to(problem.points.device)
 
 
 def _reporter(mixture: Parameters, objective: MixtureObjective) -> Reporter:

@@ -42,6 +42,8 @@ class StartData:
         scikit-learn.
     noise : UniformNoise or None
         Of which some of the points may be.
+    component_labels : Tensor of shape (N,), int64, or None
+        The components that samples are known to be of, -1 where unknown.
     """
 
     points: Tensor
@@ -52,6 +54,7 @@ class StartData:
     init_size: int
     spreads: Tensor | None = None
     noise: UniformNoise | None = None
+    component_labels: Tensor | None = None
 
     @property
     def centre(self) -> Tensor:

@@ -15,6 +15,8 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 _MAX_TANGENTS = 30
 _MAX_NEWTON = 60
+# By so much mass fractions of all samples may miss 1.
+_ROUNDING = 1e-9
 
 
 class Unknowns(NamedTuple):
@@ -54,21 +56,23 @@ class Prior:
         return 0.0
 
     def maximize_weights(
-        self, fractions: Tensor, weights: Tensor, share: float | None = None
+        self, fractions: Tensor, weights: Tensor, share: float = 1.0
     ) -> Tensor:
         """Return the weights that the M-step makes of mass fractions, (M,).
 
         Parameters
         ----------
         fractions : Tensor of shape (M,)
-            Masses r_j as parts of that of all samples.
+            Masses r_j as parts of that of all samples. They sum to less than 1 where
+            some are of other components, or noise.
         weights : Tensor of shape (M,)
             Those before.
-        share : float, default=None
-            What weights sum to: less than 1 where other components are held. None is
-            that of the fractions, which is 1: there is nothing else.
+        share : float, default=1.0
+            What weights sum to: less than 1 where other components are held.
         """
-        return fractions if share is None else share * fractions / fractions.sum()
+        if share == 1.0 and _are_all(fractions):
+            return fractions
+        return share * fractions / fractions.sum()
 
     def alive(self, weights: Tensor) -> Tensor:
         """Tell, (M,) bool, which components the prior has not extinguished."""
@@ -98,6 +102,11 @@ class Prior:
         return targets
 
 
+def _are_all(fractions: Tensor) -> bool:
+    """Tell whether mass fractions are those of all samples: whether they sum to 1."""
+    return abs(float(fractions.sum()) - 1.0) < _ROUNDING
+
+
 class Priors(Prior):
     """The sum of some priors.
 
@@ -117,7 +126,7 @@ class Priors(Prior):
         return torch.as_tensor(sum(terms), dtype=torch.float64)
 
     def maximize_weights(
-        self, fractions: Tensor, weights: Tensor, share: float | None = None
+        self, fractions: Tensor, weights: Tensor, share: float = 1.0
     ) -> Tensor:
         for prior in self.priors:
             fractions = prior.maximize_weights(fractions, weights, share)
@@ -187,7 +196,7 @@ class SparsityPrior(Prior):
         return roots.sum() / self.n_components
 
     def maximize_weights(
-        self, fractions: Tensor, weights: Tensor, share: float | None = None
+        self, fractions: Tensor, weights: Tensor, share: float = 1.0
     ) -> Tensor:
         """Return the weights that the M-step makes of mass fractions.
 
@@ -202,14 +211,14 @@ class SparsityPrior(Prior):
             Masses r_j as parts of that of all samples.
         weights : Tensor of shape (M,)
             Where the majorisation starts.
-        share : float, default=None
-            What the weights sum to; None is 1, as the fractions.
+        share : float, default=1.0
+            What the weights sum to.
         """
         if self.sparsity == 0:
             return super().maximize_weights(fractions, weights, share)
         # A few numbers and many small steps: numpy takes them fastest.
         r, price = fractions.cpu().numpy(), self.price
-        if share is not None:
+        if share != 1.0 or not _are_all(fractions):
             # In weights and fractions that sum to 1 it is the same problem, but for
             # the price of a root.
             price *= np.sqrt(share) / r.sum()
@@ -221,8 +230,7 @@ class SparsityPrior(Prior):
         else:
             start = weights.cpu().numpy()[held]
             result[held] = _minimum_by_tangents(r[held], start, price)
-        found = torch.from_numpy(result).to(fractions)
-        return found if share is None else share * found
+        return share * torch.from_numpy(result).to(fractions)
 
     def alive(self, weights: Tensor) -> Tensor:
         if self.sparsity == 0:

@@ -14,6 +14,7 @@ from sklearn_keops_gmm.backends._incomplete import (
     has_missing,
     suited_to,
 )
+from sklearn_keops_gmm.backends._labelled import LabelledBackend
 from sklearn_keops_gmm.backends._noise import (
     NoiseBackend,
     NoiseReductions,
@@ -28,6 +29,7 @@ __all__ = [
     "Beside",
     "IncompleteBackend",
     "IncompleteReductions",
+    "LabelledBackend",
     "NoiseBackend",
     "NoiseReductions",
     "Reductions",
