@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.base import DensityMixin, clone
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import Tags, check_random_state, check_scalar
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_keops_gmm._data import (
-    TAKES_TENSORS,
     ArrayKind,
     Bound,
     FittedChecks,
@@ -46,13 +45,9 @@ from sklearn_keops_gmm._data import (
     to_numpy,
     to_tensor,
 )
+from sklearn_keops_gmm._estimator import PackageEstimator
 from sklearn_keops_gmm._fit import bootstrap
-from sklearn_keops_gmm._interop import (
-    documentation_address,
-    from_state,
-    to_sklearn,
-    to_state,
-)
+from sklearn_keops_gmm._interop import to_sklearn
 from sklearn_keops_gmm._model import (
     BootstrapResult,
     GaussianMixtureModel,
@@ -64,67 +59,6 @@ from sklearn_keops_gmm.backends import single_thread
 Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
 
 _INITIAL_ARRAYS = ("weights_init", "means_init", "precisions_init")
-
-
-class PackageEstimator(BaseEstimator):
-    """What all estimators of the package share: links, tags and saved files."""
-
-    _doc_link_module = "sklearn_keops_gmm"
-
-    @property
-    def _doc_link_template(self) -> str:
-        """What scikit-learn makes the link of an HTML representation from."""
-        address = documentation_address()
-        return address and f"{address}/api.html#sklearn_keops_gmm.{{estimator_name}}"
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.array_api_support = TAKES_TENSORS
-        tags.input_tags.allow_nan = True
-        return tags
-
-    @single_thread()
-    def __getstate__(self) -> dict[str, Any]:
-        return to_state(super().__getstate__())
-
-    @single_thread()
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(from_state(type(self), state))
-
-
-def function_of_held(
-    outer: BaseEstimator,
-    mixture: Any,
-    placed: Any,
-    method: str,
-    answer: Callable[[Bound], Any],
-    **of_the_answer: Any,
-) -> SampleFunction:
-    """Return what a mixture answers about samples for the estimator that holds it.
-
-    Parameters
-    ----------
-    outer : estimator
-        Whose method is called, and which checks the samples.
-    mixture : estimator
-        Fitted.
-    placed : estimator
-        Whose `device` and `backend` say where to compute.
-    method, answer, **of_the_answer
-        As of `SampleFunction`.
-    """
-    model = fitted_model(mixture)
-    placement = Placement(placed.device, placed.backend, model.n_components)
-    known = FittedChecks.of(outer).seen | {"means_": mixture.means_}
-    checks = FittedChecks(type(outer), known)
-    return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
-
-
-def hand_on_features(source: Any, to: Any) -> None:
-    """Let an estimator know of the features that another one has seen."""
-    for name in ("n_features_in_", "feature_names_in_"):
-        if hasattr(source, name):
-            setattr(to, name, getattr(source, name))
 
 
 class FittedMixture(DensityMixin, PackageEstimator):

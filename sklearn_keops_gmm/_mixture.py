@@ -32,20 +32,20 @@ from sklearn_keops_gmm._fit import (
     FitProblem,
     FitTasks,
     KnownParameters,
-    Running,
     WarmStart,
     about,
     build_problem,
     check_components_stay,
     has_steps,
     makes_moves,
+    recalled,
+    remembered,
     solve,
     warn_of_large_ridge,
     warn_of_weak_components,
 )
 from sklearn_keops_gmm._interop import from_sklearn
 from sklearn_keops_gmm._model import (
-    MixtureParameters,
     Moments,
     Prior,
     PriorFunction,
@@ -509,7 +509,7 @@ default='kmeans'
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
         self._forget()
         if task.pooling > 0:
-            self._remember(state.moments, result.parameters, task, 0.0)
+            self._remember(state.moments, result.parameters.means, task, 0.0)
         if self.sparsity > 0 and task.pooling == 0.0:
             warn_of_weak_components(
                 task.weak_components(result.parameters),
@@ -594,7 +594,7 @@ default='kmeans'
         n_steps = memory.get("n_steps", 0) + 1
         state = task.objective.evaluate(parameters)
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
-        running = self._running(parameters, memory)
+        running = recalled(memory, self.weights_, parameters)
         running = running.stepped(state.moments, task.objective, rate)
         self.__dict__.update(task.attributes(data, running.parameters))
         past = n_steps > 1
@@ -605,42 +605,15 @@ default='kmeans'
         self.n_iter_, self.converged_ = n_steps, False
         self._memory = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
         if running.own is not None:
-            self._remember(running.own, running.parameters, task, n_before)
-
-    def _running(
-        self, parameters: MixtureParameters, memory: dict[str, Any]
-    ) -> Running:
-        """Return the running moments that a step starts from."""
-
-        def held(array: Any) -> torch.Tensor:
-            return torch.tensor(to_numpy(array)).to(parameters.means)
-
-        # With a prior the weights are not the masses that they were made of.
-        mass = held(memory.get("mass", self.weights_))
-        if "second" not in memory:
-            return Running(parameters, mass)
-        own = Moments(mass, held(memory["first"]), held(memory["second"]), 0.0)
-        return Running(parameters, mass, own)
+            size = n_before + task.sample_size
+            self._remember(running.own, running.parameters.means, task, size)
 
     def _remember(
-        self,
-        moments: Moments,
-        parameters: MixtureParameters,
-        task: FitProblem,
-        n_before: float,
+        self, moments: Moments, means: torch.Tensor, task: FitProblem, size: float
     ) -> None:
-        """Keep moments about the means of `parameters`, for steps to come.
-
-        The covariances do not tell them where they are pooled, and a step that took
-        them for such would pool them again.
-        """
-        rounded = torch.tensor(to_numpy(self.means_)).to(parameters.means)
+        """Keep moments about means, of so many samples, for steps to come."""
+        rounded = torch.tensor(to_numpy(self.means_)).to(means)
         covariance = task.objective.covariance
-        moments = about(moments, parameters.means - rounded, covariance)
-        moments = moments.scaled(1.0 / float(moments.mass.sum()))
-        self._memory = self.__dict__.get("_memory", {"n_steps": 0}) | {
-            "n_samples": n_before + task.sample_size,
-            "mass": moments.mass.cpu().numpy(),
-            "first": moments.first.cpu().numpy(),
-            "second": moments.second.cpu().numpy(),
-        }
+        self._memory = self.__dict__.get("_memory", {"n_steps": 0}) | remembered(
+            about(moments, means - rounded, covariance), size
+        )

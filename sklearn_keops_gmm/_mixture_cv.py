@@ -20,7 +20,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._base import FittedMixture, hand_on_features
+from sklearn_keops_gmm._base import FittedMixture
 from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
@@ -28,6 +28,7 @@ from sklearn_keops_gmm._data import (
     attributes_of,
     forget_noise,
 )
+from sklearn_keops_gmm._estimator import hand_on_features
 from sklearn_keops_gmm._fit import (
     CallbackSupport,
     Fold,

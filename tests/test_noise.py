@@ -8,6 +8,7 @@ import pytest
 import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import multivariate_normal
 
 from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
@@ -254,19 +255,6 @@ def test_what_knows_of_no_noise_says_so(X, fitted):
         noisy.func.from_parameters([1.0], [[0.0]], [[[1.0]]], noise="uniform")
 
 
-def test_samples_of_known_components_are_no_noise(X):
-    labels = np.full(len(X), -1)
-    labels[[5, 6, 7]], labels[-20:] = [0, 1, 2], 0
-    free = noisy(3, random_state=0, tol=1e-6).fit(X)
-    model = noisy(3, random_state=0, tol=1e-6).fit(X, component_labels=labels)
-    assert model.noise_weight_ < free.noise_weight_
-    assert np.ptp(model.covariances_[0]) > 10.0
-    assert np.diff(model.costs_).max() < 1e-12
-    descended = noisy(3, random_state=0, tol=1e-9, solver="lbfgs")
-    descended.fit(X, component_labels=labels)
-    assert descended.cost_ == pytest.approx(model.cost_, abs=1e-3)
-
-
 @pytest.mark.parametrize("criterion", ["lic", "icl", "cv"])
 def test_the_number_of_components_is_found(criterion, X):
     found = KeOpsGaussianMixtureCV(
@@ -295,3 +283,30 @@ def test_clusters_leave_noise_out(X, rng):
     assert 70 < (labels == -1).sum() < 100
     assert_array_equal(clustering.sample(1000, 0)[1][-100:], np.full(100, -1))
     assert "noise of weight" in repr(clustering.summary(X))
+
+
+def test_noise_beside_labels(rng):
+    """Samples of a label are no noise: a fixed point of dense EM with both."""
+    X = np.concatenate([rng.normal(c, 1, (100, 2)) for c in (0, 8, 16)])
+    X = np.concatenate([X, rng.uniform(-5, 22, (100, 2))])
+    truth = np.repeat([2, 0, 1, -1], 100)
+    labels = np.where(rng.random(400) < 0.1, truth, -1)
+    mixture = KeOpsGaussianMixture(
+        3, noise="uniform", tol=1e-9, max_iter=500, random_state=0
+    ).fit(X, component_labels=labels)
+    densities = [
+        weight * multivariate_normal(mean, covariance).pdf(X)
+        for weight, mean, covariance in zip(
+            mixture.weights_, mixture.means_, mixture.covariances_, strict=True
+        )
+    ]
+    noise = np.full(400, mixture.noise_weight_ / np.prod(np.ptp(X, axis=0)))
+    shares = np.column_stack([*densities, noise])
+    known = labels >= 0
+    shares[known] = np.eye(4)[labels[known]]
+    shares /= shares.sum(axis=1, keepdims=True)
+    weights = [*mixture.weights_, mixture.noise_weight_]
+    assert_allclose(shares.mean(axis=0), weights, atol=1e-5)
+    means = shares[:, :3].T @ X / shares[:, :3].sum(axis=0)[:, None]
+    assert_allclose(mixture.means_, means, atol=1e-5)
+    assert (mixture.predict(X)[known] == labels[known]).mean() > 0.9

@@ -88,18 +88,18 @@ class Data:
     sample_weight : Tensor of shape (N,) or None
     counts : Tensor of shape (n_given,), bool, or None
         Which of the samples that were given these are; None for all.
-    whole : Extent or None
-        How far those reach that these were chosen from; None if they were not.
     component_labels : Tensor of shape (N,), int64, or None
         The components that samples are known to be of, -1 where unknown.
+    whole : Extent or None
+        How far those reach that these were chosen from; None if they were not.
     """
 
     kind: ArrayKind
     points: Tensor
     sample_weight: Tensor | None
     counts: Tensor | None = field(default=None, kw_only=True)
-    whole: Extent | None = field(default=None, kw_only=True)
     component_labels: Tensor | None = field(default=None, kw_only=True)
+    whole: Extent | None = field(default=None, kw_only=True)
 
     @property
     def n_samples(self) -> int:

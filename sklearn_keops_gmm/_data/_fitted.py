@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sklearn_keops_gmm._data._arrays import (
-    ArrayKind,
-    check_same_namespace,
-    to_numpy,
-)
+from sklearn_keops_gmm._data._arrays import ArrayKind, check_same_namespace, to_numpy
 from sklearn_keops_gmm._data._checks import check_representable, resolve_device
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
@@ -94,6 +90,17 @@ def check_without_noise(model: GaussianMixtureModel, method: str) -> None:
         )
 
 
+def no_history() -> dict[str, Any]:
+    """Return the attributes that tell of a fit where there was none."""
+    return {
+        "n_iter_": 0,
+        "costs_": [],
+        "lower_bounds_": [],
+        "cost_": float("nan"),
+        "lower_bound_": float("nan"),
+    }
+
+
 def forget_noise(estimator: Any) -> None:
     """Delete attributes of noise that an earlier fit has set."""
     for name in NOISE_ATTRIBUTES:
@@ -111,17 +118,6 @@ def _of_noise(
         "noise_weight_": model.parameters.noise_weight,
         "noise_log_density_": model.noise.log_density,
         "noise_box_": kind.wrap(box.to(model.parameters.means.device, dtype)),
-    }
-
-
-def no_history() -> dict[str, Any]:
-    """Return the attributes that tell of a fit where there was none."""
-    return {
-        "n_iter_": 0,
-        "costs_": [],
-        "lower_bounds_": [],
-        "cost_": float("nan"),
-        "lower_bound_": float("nan"),
     }
 
 

@@ -11,7 +11,7 @@ from sklearn_keops_gmm._fit._folds import (
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import KnownParameters
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from sklearn_keops_gmm._fit._online import Running, about
+from sklearn_keops_gmm._fit._online import about, recalled, remembered
 from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
@@ -42,7 +42,6 @@ __all__ = [
     "PathProgress",
     "PathReporter",
     "PathTasks",
-    "Running",
     "WarmStart",
     "about",
     "bootstrap",
@@ -53,6 +52,8 @@ __all__ = [
     "make_folds",
     "makes_moves",
     "n_distinct_rows",
+    "recalled",
+    "remembered",
     "rows_of",
     "rows_that_count",
     "solve",

@@ -7,7 +7,6 @@ k-means whose samples with a label stay where they are (Basu, Banerjee and Moone
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from numpy.random import RandomState
@@ -49,9 +48,9 @@ def labelled_start(
     if init_params != "random":
         found = _nearest_centres(problem, labels, init_params, random_state)
         return moments_of_labels(problem, torch.where(known, labels, found))
-    others = _some(problem, ~known)
+    others = problem.unlabelled(~known)
     means, moments = random(others, random_state)
-    seen = _some(problem, known)
+    seen = problem.unlabelled(known)
     own, sums = moments_of_labels(seen, labels[known])
     sums = about(sums, own - means, problem.covariance)
     # Each has lifted its masses above the floor by its own mean weight.
@@ -91,8 +90,8 @@ def _nearest_centres(
 ) -> Tensor:
     """Return the component, (N,), whose centre each sample is nearest to."""
     known = labels >= 0
-    mass, first = _sums(_some(problem, known), labels[known])
-    others = _some(problem, ~known)
+    mass, first = _sums(problem.unlabelled(known), labels[known])
+    others = problem.unlabelled(~known)
     part, _ = others.drawn(random_state)
     scale = problem.frame.scale
     points, weights = part.centred(slice(None)) / scale, part.weights(slice(None))
@@ -157,14 +156,3 @@ def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Return distances, (n,), to the nearest centres, and which these are."""
     distances, found = torch.cdist(points, centres).min(1)
     return distances, found
-
-
-def _some(problem: StartData, chosen: Tensor) -> StartData:
-    """Return the problem of some samples, (N,) bool."""
-    weights = problem.sample_weight
-    return replace(
-        problem,
-        points=problem.points[chosen],
-        sample_weight=None if weights is None else weights[chosen],
-        component_labels=None,
-    )

@@ -46,30 +46,48 @@ def check_wide_start(init_params: str) -> None:
 def cleaned(problem: StartData, random_state: RandomState) -> tuple[StartData, float]:
     """Return the problem of samples that are clean, and the weight of noise.
 
-    It is this one, and nothing is drawn, if there is no noise.
+    It is this one, and nothing is drawn, if there is no noise. Samples that are known
+    to be of a component are clean.
     """
     if problem.noise is None:
         return problem, 0.0
-    labels, some = problem.component_labels, problem
+    labels = problem.component_labels
     if labels is None:
-        size = max(_SAMPLE, _PER_COMPONENT * problem.n_components)
-        some = replace(problem, init_size=min(size, problem.init_size))
-        some, _ = some.drawn(random_state)
+        return _cleaned(problem, problem.noise, random_state)
+    known = labels >= 0
+    if bool(known.all()):
+        return problem, _LEAST_NOISE
+    seen = problem.unlabelled(known)
+    others, noise_weight = _cleaned(
+        problem.unlabelled(~known), problem.noise, random_state
+    )
+    weights = [part.weights(slice(None)) for part in (seen, others)]
+    joined = replace(
+        problem,
+        points=torch.cat((seen.points, others.points)),
+        sample_weight=torch.cat(weights).to(problem.points),
+        component_labels=torch.cat(
+            (labels[known], labels.new_full((len(others.points),), -1))
+        ),
+    )
+    return joined, noise_weight
+
+
+def _cleaned(
+    problem: StartData, noise: UniformNoise, random_state: RandomState
+) -> tuple[StartData, float]:
+    """Return the problem of samples that are denser than noise, and its weight."""
+    size = max(_SAMPLE, _PER_COMPONENT * problem.n_components)
+    some = replace(problem, init_size=min(size, problem.init_size))
+    some, _ = some.drawn(random_state)
     weights = some.weights(slice(None)).cpu().numpy()
-    densities = _densities(some.points, weights / weights.sum(), problem.noise)
+    densities = _densities(some.points, weights / weights.sum(), noise)
     clean, noise_weight = _above_noise(densities, weights / weights.sum())
-    if labels is not None:  # what has one is no noise
-        clean |= labels.cpu().numpy() >= 0
     rows = torch.from_numpy(np.flatnonzero(clean)).to(some.points.device)
     if len(rows) < problem.n_components:
         return problem, TYPICAL_NOISE
     kept = None if some.sample_weight is None else some.sample_weight[rows]
-    found = replace(
-        problem,
-        points=some.points[rows],
-        sample_weight=kept,
-        component_labels=None if labels is None else labels[rows],
-    )
+    found = replace(problem, points=some.points[rows], sample_weight=kept)
     return found, max(noise_weight, _LEAST_NOISE)
 
 

@@ -111,12 +111,6 @@ class FitProblem:
         problem = self.problem
         return GaussianMixtureModel(parameters, problem.covariance, problem.noise)
 
-    def standardised(self) -> FitProblem:
-        """Return the problem whose starts do not depend on the units of features."""
-        variances = Sample(self.problem).positive_variances()
-        spreads = torch.from_numpy(np.sqrt(variances)).to(self.problem.centre)
-        return replace(self, problem=replace(self.problem, spreads=spreads))
-
     def attributes(self, data: Data, parameters: MixtureParameters) -> dict[str, Any]:
         """Return the attributes of a mixture that was fitted to `data`."""
         kind, dtype = data.kind, data.points.dtype
@@ -124,6 +118,12 @@ class FitProblem:
             "reg_covar_": kind.wrap(self.ridge, dtype),
             "covariance_pooling_": self.pooling,
         }
+
+    def standardised(self) -> FitProblem:
+        """Return the problem whose starts do not depend on the units of features."""
+        variances = Sample(self.problem).positive_variances()
+        spreads = torch.from_numpy(np.sqrt(variances)).to(self.problem.centre)
+        return replace(self, problem=replace(self.problem, spreads=spreads))
 
     @property
     def ridge(self) -> Tensor:
@@ -169,8 +169,8 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
         n_components,
         covariance,
         init_size,
-        noise=noise,
         component_labels=data.component_labels,
+        noise=noise,
     )
     size = data.sample_size
     pooled = mixture.covariance_pooling

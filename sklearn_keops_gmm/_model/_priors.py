@@ -15,8 +15,8 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 _MAX_TANGENTS = 30
 _MAX_NEWTON = 60
-# By so much mass fractions of all samples may miss 1.
-_ROUNDING = 1e-9
+# What sums of fractions round to.
+_ROUNDING = 1e-12
 
 
 class Unknowns(NamedTuple):
@@ -63,14 +63,13 @@ class Prior:
         Parameters
         ----------
         fractions : Tensor of shape (M,)
-            Masses r_j as parts of that of all samples. They sum to less than 1 where
-            some are of other components, or noise.
+            Masses r_j as parts of that of all samples, also of noise if there is some.
         weights : Tensor of shape (M,)
             Those before.
         share : float, default=1.0
             What weights sum to: less than 1 where other components are held.
         """
-        if share == 1.0 and _are_all(fractions):
+        if share == 1.0 and _sum_to_one(fractions):
             return fractions
         return share * fractions / fractions.sum()
 
@@ -100,11 +99,6 @@ class Prior:
     ) -> Targets:
         """Return targets with other scales for components that are `new`, (M,)."""
         return targets
-
-
-def _are_all(fractions: Tensor) -> bool:
-    """Tell whether mass fractions are those of all samples: whether they sum to 1."""
-    return abs(float(fractions.sum()) - 1.0) < _ROUNDING
 
 
 class Priors(Prior):
@@ -218,7 +212,7 @@ class SparsityPrior(Prior):
             return super().maximize_weights(fractions, weights, share)
         # A few numbers and many small steps: numpy takes them fastest.
         r, price = fractions.cpu().numpy(), self.price
-        if share != 1.0 or not _are_all(fractions):
+        if share != 1.0 or not _sum_to_one(fractions):
             # In weights and fractions that sum to 1 it is the same problem, but for
             # the price of a root.
             price *= np.sqrt(share) / r.sum()
@@ -384,6 +378,11 @@ class UserPrior(Prior):
                 f"the fit goes, but it returned {value.item()}."
             )
         return value.to(weights)
+
+
+def _sum_to_one(fractions: Tensor) -> bool:
+    """Tell whether nothing but rounding keeps fractions from a sum of 1."""
+    return abs(float(fractions.sum()) - 1.0) < _ROUNDING
 
 
 def _describe(value: object) -> str:

@@ -143,7 +143,7 @@ class LabelledReductions:
 def _alone(components: Components, label: int) -> Components:
     """Return components of which all but one have weight zero; all of them for -1.
 
-    So has noise.
+    Noise has none, either.
     """
     if label < 0:
         return components
