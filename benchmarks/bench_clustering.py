@@ -46,6 +46,18 @@ def ours(linkage):
     return fit_predict
 
 
+def with_noise(X, k, seed):
+    """Return labels beside uniform noise; what is noise has its most likely cluster."""
+    model = MixtureClustering(k, noise="uniform", random_state=seed).fit(X)
+    return model.predict_proba(X)[:, :-1].argmax(axis=1)
+
+
+def or_noise(X, k, seed):
+    """Return labels beside uniform noise, -1 for what is that."""
+    model = MixtureClustering(k, noise="uniform", random_state=seed)
+    return model.fit_predict(X)
+
+
 def genie(X, k, seed):
     """Return labels of Genie, with its default threshold."""
     from genieclust import Genie
@@ -61,6 +73,8 @@ def spectral(X, k, seed):
 
 KNOWN = {
     **{name: ours(name) for name in _OURS},
+    "with noise": with_noise,
+    "or noise": or_noise,
     "genie": genie,
     "kmeans": lambda X, k, seed: KMeans(k, n_init=10, random_state=seed).fit_predict(X),
     "gaussian": lambda X, k, seed: GaussianMixture(
@@ -71,6 +85,8 @@ KNOWN = {
 }
 FREE = {
     **{name: ours(name) for name in _OURS},
+    "with noise": with_noise,
+    "or noise": or_noise,
     "hdbscan": lambda X, k, seed: HDBSCAN(copy=True).fit_predict(X),
 }
 MODES = {"known": KNOWN, "free": FREE}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
-from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from typing import Any, Literal
@@ -29,6 +28,7 @@ from sklearn_keops_gmm._data import (
     as_source,
     attributes_of,
     check_values,
+    check_without_noise,
     find_standard_errors,
     fitted_model,
     impute,
@@ -402,7 +402,7 @@ default=None
         True
         """
         check_is_fitted(self)
-        self._check_without_noise("standard_errors")
+        check_without_noise(self._model(), "standard_errors")
         data = as_source(X, sample_weight).read(self, 1, reset=False)
         return find_standard_errors(data, self._model(), self.backend)
 
@@ -469,7 +469,7 @@ default=None
         True
         """
         check_is_fitted(self)
-        self._check_without_noise("bootstrap")
+        check_without_noise(self._model(), "bootstrap")
         check_scalar(n_resamples, "n_resamples", Integral, min_val=2)
         source = as_source(X, sample_weight)
         if source.parts is not None:
@@ -532,7 +532,7 @@ default=None
         2
         """
         check_is_fitted(self)
-        self._check_without_noise("to_sklearn")  # which checks the attributes
+        check_without_noise(self._model(), "to_sklearn")  # which checks the attributes
         return to_sklearn(self)
 
     # -- some of the features ------------------------------------------------------
@@ -685,12 +685,12 @@ default=None
         given = self._indices(features, some_left=True)
         model = self._model()
         regression = model.regression(given)
-        function = self.marginal(given)._function_without_noise(
+        function = self.marginal(given)._function(
             "conditional_mean",
             partial(means_given, model.without_noise(), given, regression),
             n_columns=regression.means.shape[1],
         )
-        return as_source(X).map(function)
+        return as_source(X).map(function.without_noise())
 
     @single_thread()
     def impute(
@@ -746,8 +746,7 @@ default=None
         """
         check_is_fitted(self)
         given = self.random_state if random_state is None else random_state
-        function, n_features = self._function_without_noise, self.means_.shape[1]
-        return impute(function, X, n_features, n_draws, given)
+        return impute(self._function, X, self.means_.shape[1], n_draws, given)
 
     # -- the value behind the attributes --------------------------------------------
 
@@ -765,22 +764,6 @@ default=None
         placement = Placement(self.device, self.backend, model.n_components)
         checks = FittedChecks.of(self)
         return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
-
-    def _function_without_noise(
-        self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
-    ) -> SampleFunction:
-        """Return what the components answer about samples that are no noise."""
-        function = self._function(method, answer, **of_the_answer)
-        return replace(function, model=function.model.without_noise())
-
-    def _check_without_noise(self, method: str) -> None:
-        """Raise ValueError if there is noise, of which a method knows nothing."""
-        noise = self._model().noise
-        if noise is not None:
-            raise ValueError(
-                f"{method} takes mixtures without noise, and this one was fitted with "
-                "noise='uniform'. Fit with noise=None."
-            )
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters, as scikit-learn's class does."""

@@ -56,6 +56,8 @@ _OF_THE_PATH = (
     "max_iter",
     "init_params",
     "init_size",
+    "noise",
+    "noise_volume",
     "backend",
     "device",
     "random_state",
@@ -120,6 +122,12 @@ default='kmeans'
         How the path starts.
     init_size : 'auto', int or None, default='auto'
         As in :class:`KeOpsGaussianMixture`.
+    noise : {'uniform'}, default=None
+        Let some samples be noise, as in :class:`KeOpsGaussianMixture`. They are in no
+        cluster: where noise is more probable than each of these the label is -1.
+    noise_volume : float, default=None
+        What noise has a density of one over; None is the volume of the box of the
+        samples.
     backend : {'auto', 'native', 'torch', 'keops'}, default='auto'
         What computes the sums over pairs.
     device : {'auto', 'cpu', 'cuda'} or torch.device, default='auto'
@@ -218,6 +226,8 @@ default='kmeans'
             "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: int | Literal["auto"] | None = "auto",
+        noise: Literal["uniform"] | None = None,
+        noise_volume: float | None = None,
         backend: Literal["auto", "native", "torch", "keops"] = "auto",
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
@@ -236,6 +246,8 @@ default='kmeans'
         self.max_iter = max_iter
         self.init_params = init_params
         self.init_size = init_size
+        self.noise = noise
+        self.noise_volume = noise_volume
         self.backend = backend
         self.device = device
         self.n_jobs = n_jobs
@@ -332,7 +344,7 @@ default='kmeans'
             return min(n_clusters, tree.n_components)
         if distance is not None:
             return tree.n_clusters_at(distance)
-        weights = np.asarray(to_numpy(self.mixture_.weights_), dtype=np.float64)
+        weights = fitted_model(self.mixture_).parameters.weights.numpy()
         return LINKAGES[self.linkage].rule(tree, weights)
 
     def fit_predict(
@@ -467,7 +479,8 @@ default=None
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            -1 where the log-likelihood is below `offset_`. For a dask array or data
+            -1 where the log-likelihood is below `offset_`, and where noise is the most
+            probable. For a dask array or data
             frame a dask array, not computed yet.
 
         Raises
@@ -491,7 +504,8 @@ default=None
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_clusters_)
-            Rows sum to 1, whatever `contamination` is. For a dask array or data frame a
+            Rows sum to 1, whatever `contamination` is. With `noise` its probability is
+            one more column, the last. For a dask array or data frame a
             dask array, not computed yet.
 
         Raises
@@ -501,7 +515,8 @@ default=None
         ValueError
             If `X` is unusable.
         """
-        answer, n_columns = self._groups().probabilities, self.n_clusters_
+        answer = self._groups().probabilities
+        n_columns = self.n_clusters_ + self._has_noise()
         function = self._function("predict_proba", answer, n_columns=n_columns)
         return as_source(X).map(function)
 
@@ -544,7 +559,7 @@ default=None
         -------
         X : ndarray of shape (n_samples, n_features), float64
         y : ndarray of shape (n_samples,), int64
-            The clusters.
+            The clusters, -1 for noise.
 
         Raises
         ------
@@ -556,13 +571,19 @@ default=None
         check_is_fitted(self)
         given = self.random_state if random_state is None else random_state
         points, components = self.mixture_.sample(n_samples, given)
-        return points, self.component_labels_[components]
+        labels = self.component_labels_[components]
+        labels[components < 0] = -1
+        return points, labels
 
     def _groups(self) -> Groups:
         """Return what the clusters answer."""
         check_is_fitted(self, "component_labels_")
         members = indicators(np.asarray(to_numpy(self.component_labels_)))
-        return Groups(torch.from_numpy(members), getattr(self, "offset_", -np.inf))
+        least, noise = getattr(self, "offset_", -np.inf), self._has_noise()
+        return Groups(torch.from_numpy(members), least, noise)
+
+    def _has_noise(self) -> bool:
+        return fitted_model(self.mixture_).noise is not None
 
     def _function(
         self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any

@@ -35,6 +35,7 @@ from sklearn_keops_gmm._fit import (
     build_problem,
     check_components_stay,
     continues,
+    has_steps,
     history_of,
     known_mixture,
     makes_moves,
@@ -59,21 +60,6 @@ from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 CovarianceType = (
     Literal["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"] | str
 )
-
-
-def _has_steps(mixture: Any) -> bool:
-    """Tell that a mixture's solver is EM, or raise AttributeError."""
-    if mixture.noise is not None:
-        raise AttributeError(
-            "partial_fit makes steps without noise: it needs noise=None, but got "
-            f"noise={mixture.noise!r}."
-        )
-    if mixture.solver != "em":
-        raise AttributeError(
-            "partial_fit makes steps of online EM: it needs solver='em', but got "
-            f"solver={mixture.solver!r}."
-        )
-    return True
 
 
 class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
@@ -660,7 +646,7 @@ default='kmeans'
 
     # -- online ------------------------------------------------------------------
 
-    @available_if(_has_steps)
+    @available_if(has_steps)
     @_fit_context(prefer_skip_nested_validation=True)
     @single_thread()
     def partial_fit(

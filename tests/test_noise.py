@@ -13,6 +13,7 @@ from scipy.stats import multivariate_normal
 from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
     KeOpsGaussianMixtureCV,
+    MixtureClustering,
     sparsity_path,
 )
 from tests import missing, reference
@@ -232,6 +233,9 @@ def test_saved_and_fitted_again(X, fitted):
     assert_array_equal(again.predict(X), fitted.predict(X))
     warm = noisy(3, random_state=0, warm_start=True).fit(X).fit(X)
     assert warm.noise_weight_ == pytest.approx(fitted.noise_weight_, abs=1e-2)
+    cold = KeOpsGaussianMixture(3, random_state=0, warm_start=True).fit(X)
+    cold.set_params(noise="uniform", tol=1e-6).fit(X)
+    assert cold.noise_weight_ > 0.1
     again.set_params(noise=None).fit(X)
     assert not hasattr(again, "noise_weight_")
     assert again.predict_proba(X).shape == (400, 3)
@@ -247,6 +251,8 @@ def test_what_knows_of_no_noise_says_so(X, fitted):
             ask()
     with pytest.raises(AttributeError, match="partial_fit"):
         fitted.partial_fit(X)
+    with pytest.raises(ValueError, match="makes mixtures without noise"):
+        noisy.func.from_parameters([1.0], [[0.0]], [[[1.0]]], noise="uniform")
 
 
 @pytest.mark.parametrize("criterion", ["lic", "icl", "cv"])
@@ -265,6 +271,18 @@ def test_paths_have_noise(X):
     mixture = path.at(1.0)
     assert mixture.n_components_ == 3
     assert mixture.noise_weight_ == pytest.approx(0.25, abs=0.05)
+
+
+def test_clusters_leave_noise_out(X, rng):
+    clustering = MixtureClustering(noise="uniform", random_state=0).fit(X)
+    labels, shares = clustering.labels_, clustering.predict_proba(X)
+    assert clustering.n_clusters_ == 3
+    assert shares.shape == (400, 4)
+    best = shares.argmax(axis=1)
+    assert_array_equal(labels, np.where(best == 3, -1, best))
+    assert 70 < (labels == -1).sum() < 100
+    assert_array_equal(clustering.sample(1000, 0)[1][-100:], np.full(100, -1))
+    assert "noise of weight" in repr(clustering.summary(X))
 
 
 def test_noise_beside_labels(rng):

@@ -81,6 +81,15 @@ def attributes_of(
     }
 
 
+def check_without_noise(model: GaussianMixtureModel, method: str) -> None:
+    """Raise ValueError if there is noise, of which a method knows nothing."""
+    if model.noise is not None:
+        raise ValueError(
+            f"{method} takes mixtures without noise, and this one was fitted with "
+            "noise='uniform'. Fit with noise=None."
+        )
+
+
 def no_history() -> dict[str, Any]:
     """Return the attributes that tell of a fit where there was none."""
     return {

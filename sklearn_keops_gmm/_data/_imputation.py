@@ -55,17 +55,18 @@ def impute(
         If samples are unusable, or `n_draws` is less than 1.
     """
     source = as_source(X)
+
+    def ask(answer: Callable[[Bound], Tensor]) -> Any:
+        found = function("impute", answer, n_columns=n_features)
+        return source.map(found.without_noise())
+
     if n_draws is None:
-        return source.map(function("impute", filled_in, n_columns=n_features))
+        return ask(filled_in)
     if n_draws < 1:
         raise ValueError(f"'n_draws' must be an integer >= 1 or None; got {n_draws!r}.")
     generator = check_random_state(random_state)
     seeds = generator.randint(np.iinfo(np.int32).max, size=n_draws)
-    answers = [partial(drawn, int(seed)) for seed in seeds]
-    draws = [
-        source.map(function("impute", answer, n_columns=n_features))
-        for answer in answers
-    ]
+    draws = [ask(partial(drawn, int(seed))) for seed in seeds]
     if in_partitions(draws[0]):
         return stacked(draws)
     return ArrayKind.of(*draws).xp.stack(draws)

@@ -99,6 +99,10 @@ class SampleFunction:
             self.model.components.to(device),
         )
 
+    def without_noise(self) -> SampleFunction:
+        """Return what the components answer about samples that are no noise."""
+        return replace(self, model=self.model.without_noise())
+
     def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Return the weighted mean of the answer, and the sum of the weights."""
         values = to_numpy(self(X))

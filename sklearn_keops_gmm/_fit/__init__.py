@@ -27,7 +27,7 @@ from sklearn_keops_gmm._fit._run import (
     solve,
     starting_point,
 )
-from sklearn_keops_gmm._fit._supported import check_components_stay
+from sklearn_keops_gmm._fit._supported import check_components_stay, has_steps
 from sklearn_keops_gmm._fit._verbose import PathReporter
 from sklearn_keops_gmm._fit._warm_start import WarmStart, continues, warm_start_of
 from sklearn_keops_gmm._fit._warnings import warn_user
@@ -49,6 +49,7 @@ __all__ = [
     "check_components_stay",
     "check_folds",
     "continues",
+    "has_steps",
     "history_of",
     "known_mixture",
     "make_folds",

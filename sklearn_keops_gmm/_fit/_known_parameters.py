@@ -81,7 +81,7 @@ def known_mixture(
             "n_components out, or give one row for each component."
         )
     mixture = make(covariance_type=covariance_type, **parameters)
-    mixture._validate_params()
+    _check_parameters(mixture)
     covariance = make_covariance(covariance_type)
     arrays = (
         _checked_weights(weights, n_components),
@@ -154,6 +154,16 @@ def _adapt(mixture: Any, source: Source, relevance: float, frozen: list[str]) ->
         attributes_of(model, ArrayKind.of(means), dtype) | history_of(result, cost)
     )
     mixture.__dict__.pop("_memory", None)
+
+
+def _check_parameters(mixture: Any) -> None:
+    """Raise ValueError if a parameter is unusable, or says that there is noise."""
+    mixture._validate_params()
+    if mixture.noise is not None:
+        raise ValueError(
+            "from_parameters makes mixtures without noise, but got "
+            f"noise={mixture.noise!r}. Set it before a fit that starts from this."
+        )
 
 
 def _checked_weights(weights: ArrayLike, n_components: int) -> np.ndarray:

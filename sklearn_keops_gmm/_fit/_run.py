@@ -20,6 +20,7 @@ from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._frozen import check_frozen_start, frozen_parameters
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
+from sklearn_keops_gmm._fit._noise_start import TYPICAL_NOISE
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._regularization import (
     Sample,
@@ -312,7 +313,7 @@ def _start(
     if past is None:
         start = starting_point(mixture, task, random_state)
     else:
-        start = past.parameters.to(task.problem.points.device)
+        start = _continued(past.parameters, task.problem)
     check_frozen_start(mixture, start, past is not None)
     return start
 
@@ -328,6 +329,15 @@ def history_of(result: SolverResult, cost: float) -> dict[str, Any]:
         "lower_bounds_": bounds,
         "lower_bound_": bounds[-1] if bounds else -np.inf,
     }
+
+
+def _continued(parameters: MixtureParameters, problem: StartData) -> MixtureParameters:
+    """Return parameters of a fit before, with noise where this one has some."""
+    noise_weight = 0.0
+    if problem.noise is not None:
+        noise_weight = parameters.noise_weight or TYPICAL_NOISE
+    found = replace(parameters, noise_weight=noise_weight)
+    return found.to(problem.points.device)
 
 
 def _reporter(mixture: Parameters, objective: MixtureObjective) -> Reporter:

@@ -1,4 +1,4 @@
-"""What a covariance structure can be fitted with."""
+"""What can be fitted with what."""
 
 from __future__ import annotations
 
@@ -56,6 +56,21 @@ def check_components_stay(mixture: Parameters, given: str) -> None:
                 f"{name}={getattr(mixture, name)!r} they may leave or change places. "
                 f"Use {name}={remedy}."
             )
+
+
+def has_steps(mixture: Any) -> bool:
+    """Tell that a mixture's solver is EM, or raise AttributeError."""
+    if mixture.noise is not None:
+        raise AttributeError(
+            "partial_fit makes steps without noise: it needs noise=None, but got "
+            f"noise={mixture.noise!r}."
+        )
+    if mixture.solver != "em":
+        raise AttributeError(
+            "partial_fit makes steps of online EM: it needs solver='em', but got "
+            f"solver={mixture.solver!r}."
+        )
+    return True
 
 
 def _check(
