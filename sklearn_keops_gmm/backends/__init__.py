@@ -14,7 +14,8 @@ from sklearn_keops_gmm.backends._incomplete import (
     has_missing,
     suited_to,
 )
-from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
+from sklearn_keops_gmm.backends._kmeans import choose_seeds, find_clusters
+from sklearn_keops_gmm.backends._openmp import single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
 __all__ = [
@@ -26,9 +27,10 @@ __all__ = [
     "Reductions",
     "ReductionsFactory",
     "choose_backend",
+    "choose_seeds",
+    "find_clusters",
     "get_backend",
     "has_missing",
-    "openmp_of_others",
     "single_thread",
     "suited_to",
 ]
