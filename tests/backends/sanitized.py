@@ -171,6 +171,18 @@ def check_ugly_numbers(rng):
             array[...] = before
 
 
+def check_pruned(rng):
+    """Answers and ugly numbers once more, where pairs are left out."""
+    settings = ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", "_WORTH_AN_ORDER")
+    usual = {name: getattr(_reductions, name) for name in settings}
+    for name in settings:
+        setattr(_reductions, name, 1)
+    check_answers(rng)
+    check_ugly_numbers(rng)
+    for name, value in usual.items():
+        setattr(_reductions, name, value)
+
+
 def refused(function, arguments, errors=ValueError):
     """Call what has to be refused."""
     try:
@@ -303,6 +315,7 @@ def main(name):
         (check_answers, np.random.default_rng(0)),
         (check_components_far_apart, np.random.default_rng(3)),
         (check_ugly_numbers, np.random.default_rng(1)),
+        (check_pruned, np.random.default_rng(5)),
         (check_incomplete, module, np.random.default_rng(3)),
         (check_clusters, module, np.random.default_rng(4)),
         (check_fits, np.random.default_rng(2), 2),

@@ -14,6 +14,7 @@
 #include "clusters.h"
 #include "incomplete.h"
 #include "kinds.h"
+#include "pruned.h"
 #include "reductions.h"
 
 #define STRING(name) #name
@@ -141,7 +142,10 @@ void run(PyObject* capsule, const Argument& centre, double scale,
             refuse("out", "memory of its own", std::string("some of ") + read->name);
 
     const WithoutGIL here;
-    reduce<Reduction>(samples, mixture, tile_bytes, size, results);
+    if constexpr (Reduction::pruned)
+        reduce_pruned<Reduction>(samples, mixture, tile_bytes, size, results);
+    else
+        reduce<Reduction>(samples, mixture, tile_bytes, size, results);
 }
 
 // reduction(mixture, centre, scale, points, weights, tile_bytes, out)
@@ -239,6 +243,8 @@ PyMethodDef methods[] = {
     {"labels", reduction<Labels>, METH_VARARGS, nullptr},
     {"responsibilities", reduction<Responsibilities>, METH_VARARGS, nullptr},
     {"moments", reduction<Sums>, METH_VARARGS, nullptr},
+    {"pruned_log_density", reduction<Pruned<LogDensity>>, METH_VARARGS, nullptr},
+    {"pruned_moments", reduction<Pruned<Sums>>, METH_VARARGS, nullptr},
     {"incomplete_moments", incomplete_moments, METH_VARARGS, nullptr},
     {"block_order", block_order, METH_VARARGS, nullptr},
     {"assign", assign, METH_VARARGS, nullptr},
