@@ -15,7 +15,13 @@ from sklearn_keops_gmm.backends._incomplete import (
     suited_to,
 )
 from sklearn_keops_gmm.backends._kmeans import choose_seeds, find_clusters
-from sklearn_keops_gmm.backends._openmp import single_thread
+from sklearn_keops_gmm.backends._labelled import LabelledBackend
+from sklearn_keops_gmm.backends._noise import (
+    NoiseBackend,
+    NoiseReductions,
+    beside_noise,
+)
+from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
 __all__ = [
@@ -24,13 +30,18 @@ __all__ = [
     "Beside",
     "IncompleteBackend",
     "IncompleteReductions",
+    "LabelledBackend",
+    "NoiseBackend",
+    "NoiseReductions",
     "Reductions",
     "ReductionsFactory",
+    "beside_noise",
     "choose_backend",
     "choose_seeds",
     "find_clusters",
     "get_backend",
     "has_missing",
+    "openmp_of_others",
     "single_thread",
     "suited_to",
 ]
