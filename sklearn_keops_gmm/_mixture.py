@@ -129,7 +129,9 @@ default='kmeans'
         The number of samples, drawn at random, that 'kmeans' and 'k-means++' see if
         there are more; the clusters of 'kmeans' then take in all samples. 'auto' is
         20,000, or 100 per component where that is more; None is all samples. With
-        no more samples than that the start is scikit-learn's.
+        no more samples than that the start is scikit-learn's; from 200,000 samples
+        times components on it is found by loops of our own, with the same draws, and
+        is the same but for rounding.
     weights_init : array-like of shape (n_components,), default=None
         Initial weights; they sum to 1.
     means_init : array-like of shape (n_components, n_features), default=None
