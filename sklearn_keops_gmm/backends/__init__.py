@@ -14,6 +14,11 @@ from sklearn_keops_gmm.backends._incomplete import (
     has_missing,
     suited_to,
 )
+from sklearn_keops_gmm.backends._native import (
+    NearestMeans,
+    TruncatedBackend,
+    TruncatedReductions,
+)
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
@@ -23,8 +28,11 @@ __all__ = [
     "Beside",
     "IncompleteBackend",
     "IncompleteReductions",
+    "NearestMeans",
     "Reductions",
     "ReductionsFactory",
+    "TruncatedBackend",
+    "TruncatedReductions",
     "choose_backend",
     "get_backend",
     "has_missing",

@@ -5,13 +5,12 @@
 #include <Python.h>
 
 #include <cmath>
-#include <cstring>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string>
 
 #include "arguments.h"
+#include "calls.h"
+#include "candidates_calls.h"
 #include "incomplete.h"
 #include "kinds.h"
 #include "reductions.h"
@@ -23,14 +22,6 @@
 
 namespace {
 
-class WithoutGIL {
-  public:
-    ~WithoutGIL() { PyEval_RestoreThread(state); }
-
-  private:
-    PyThreadState* const state = PyEval_SaveThread();
-};
-
 // What a capsule with a mixture for samples of type T is called. Modules for other
 // processors pack mixtures in other ways.
 template <class T>
@@ -39,22 +30,6 @@ template <>
 constexpr const char* NAME<float> = "mixture for 'f' of " NAME_OF(MODULE);
 template <>
 constexpr const char* NAME<double> = "mixture for 'd' of " NAME_OF(MODULE);
-
-// Calls what may throw, and returns null with Python's exception set where it did.
-template <class Function>
-PyObject* guarded(Function function) {
-    try {
-        return function();
-    } catch (const Raised&) {
-    } catch (const std::bad_alloc&) {
-        PyErr_NoMemory();
-    } catch (const std::exception& error) {
-        const char* text = error.what();  // of which an excerpt can split a character
-        const Owned message(PyUnicode_DecodeUTF8(text, std::strlen(text), "replace"));
-        if (message) PyErr_SetObject(PyExc_ValueError, message.get());
-    }
-    return nullptr;
-}
 
 // Returns how many components or features these are, each of `items` numbers.
 int64_t bounded(const Argument& of, int64_t items, const char* each) {
@@ -265,6 +240,10 @@ PyMethodDef methods[] = {
     {"moments", reduction<Sums>, METH_VARARGS, nullptr},
     {"incomplete_moments", incomplete_moments, METH_VARARGS, nullptr},
     {"settle", settle, METH_VARARGS, nullptr},
+    {"group", group_items, METH_VARARGS, nullptr},
+    {"search", search_candidates, METH_VARARGS, nullptr},
+    {"share", share_samples, METH_VARARGS, nullptr},
+    {"shared_moments", shared_moments, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef module = {
     PyModuleDef_HEAD_INIT, NAME_OF(MODULE), nullptr, 0, methods, nullptr, nullptr,
