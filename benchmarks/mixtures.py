@@ -51,8 +51,10 @@ class Mixture:
         return float(logsumexp(self.log_joint(X), axis=1).mean())
 
 
-def draw_mixture(rng, K, D, overlap, condition):
+def draw_mixture(rng, K, D, overlap, condition, covariance_type="full"):
     """Return a mixture whose two closest components overlap by `overlap`.
+
+    Its covariances are of that type: "full", "diag" or "spherical".
 
     The overlap of two is the sum of both probabilities that a sample of one is more
     likely under the other (Maitra and Melnykov, "Simulating data to study performance
@@ -63,6 +65,10 @@ def draw_mixture(rng, K, D, overlap, condition):
     if rng.uniform() < 0.5:
         weights = np.full(K, 1.0 / K)
     rotations = np.linalg.qr(rng.normal(size=(K, D, D))).Q
+    if covariance_type != "full":
+        rotations = np.tile(np.eye(D), (K, 1, 1))
+    if covariance_type == "spherical":
+        condition = 1.0
     exponents = rng.uniform(-0.5, 0.5, size=(K, 1, D))
     variances = condition**exponents * np.exp(rng.uniform(-0.5, 0.5, size=(K, 1, 1)))
     covariances = rotations * variances @ rotations.transpose(0, 2, 1)
@@ -97,8 +103,8 @@ def largest_overlap(weights, means, covariances, normal):
     )
 
 
-def draw(seed):
-    """Return a design, its mixture, samples, labels and as many new samples."""
+def draw(seed, covariance_type="full"):
+    """Return a design, its mixture, samples and as many new samples."""
     rng = np.random.default_rng(seed)
     design = {
         "K": int(rng.choice(SIZES)),
@@ -108,7 +114,9 @@ def draw(seed):
         "condition": float(rng.choice(CONDITIONS)),
     }
     K, D = design["K"], design["D"]
-    mixture = draw_mixture(rng, K, D, design["overlap"], design["condition"])
+    mixture = draw_mixture(
+        rng, K, D, design["overlap"], design["condition"], covariance_type
+    )
     N = max(30, K * design["per_component"])
     X, labels = mixture.sample(rng, N)
     new, _ = mixture.sample(rng, N)

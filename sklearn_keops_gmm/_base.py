@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from copy import copy
+from copy import copy, deepcopy
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.base import DensityMixin, clone
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import Tags, check_random_state, check_scalar
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_keops_gmm._data import (
-    TAKES_TENSORS,
     ArrayKind,
     Bound,
     FittedChecks,
     Placement,
     SampleFunction,
     as_source,
-    check_representable,
+    attributes_of,
     check_values,
     find_standard_errors,
     fitted_model,
@@ -35,7 +35,9 @@ from sklearn_keops_gmm._data import (
     labels,
     log_density,
     means_given,
+    no_history,
     observed,
+    reordered,
     resolve_features,
     responsibilities,
     responsibilities_for,
@@ -43,13 +45,9 @@ from sklearn_keops_gmm._data import (
     to_numpy,
     to_tensor,
 )
+from sklearn_keops_gmm._estimator import PackageEstimator
 from sklearn_keops_gmm._fit import bootstrap
-from sklearn_keops_gmm._interop import (
-    documentation_address,
-    from_state,
-    to_sklearn,
-    to_state,
-)
+from sklearn_keops_gmm._interop import to_sklearn
 from sklearn_keops_gmm._model import (
     BootstrapResult,
     GaussianMixtureModel,
@@ -61,67 +59,6 @@ from sklearn_keops_gmm.backends import single_thread
 Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
 
 _INITIAL_ARRAYS = ("weights_init", "means_init", "precisions_init")
-
-
-class PackageEstimator(BaseEstimator):
-    """What all estimators of the package share: links, tags and saved files."""
-
-    _doc_link_module = "sklearn_keops_gmm"
-
-    @property
-    def _doc_link_template(self) -> str:
-        """What scikit-learn makes the link of an HTML representation from."""
-        address = documentation_address()
-        return address and f"{address}/api.html#sklearn_keops_gmm.{{estimator_name}}"
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.array_api_support = TAKES_TENSORS
-        tags.input_tags.allow_nan = True
-        return tags
-
-    @single_thread()
-    def __getstate__(self) -> dict[str, Any]:
-        return to_state(super().__getstate__())
-
-    @single_thread()
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(from_state(type(self), state))
-
-
-def function_of_held(
-    outer: BaseEstimator,
-    mixture: Any,
-    placed: Any,
-    method: str,
-    answer: Callable[[Bound], Any],
-    **of_the_answer: Any,
-) -> SampleFunction:
-    """Return what a mixture answers about samples for the estimator that holds it.
-
-    Parameters
-    ----------
-    outer : estimator
-        Whose method is called, and which checks the samples.
-    mixture : estimator
-        Fitted.
-    placed : estimator
-        Whose `device` and `backend` say where to compute.
-    method, answer, **of_the_answer
-        As of `SampleFunction`.
-    """
-    model = fitted_model(mixture)
-    placement = Placement(placed.device, placed.backend, model.n_components)
-    known = FittedChecks.of(outer).seen | {"means_": mixture.means_}
-    checks = FittedChecks(type(outer), known)
-    return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
-
-
-def hand_on_features(source: Any, to: Any) -> None:
-    """Let an estimator know of the features that another one has seen."""
-    for name in ("n_features_in_", "feature_names_in_"):
-        if hasattr(source, name):
-            setattr(to, name, getattr(source, name))
 
 
 class FittedMixture(DensityMixin, PackageEstimator):
@@ -147,9 +84,9 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Natural logarithm of the density, without any prior: of a sample with NaN
-            that of what is observed, 0 if that is nothing. For a dask array or data
-            frame a dask array, not computed yet; errors come when it is.
+            Natural logarithm of the density, without any prior, with that of noise: of
+            a sample with NaN that of what is observed, 0 if that is nothing. For a dask
+            array or data frame a dask array, not computed yet; errors come when it is.
 
         Raises
         ------
@@ -199,7 +136,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            For a dask array or data frame a dask array, not computed yet.
+            With `noise` -1 where that is the most probable. For a dask array or data
+            frame a dask array, not computed yet.
 
         Raises
         ------
@@ -223,8 +161,9 @@ class FittedMixture(DensityMixin, PackageEstimator):
         -------
         responsibilities : ndarray of shape (n_samples, n_components_)
             Rows sum to 1, also where all densities are 0 in the precision of the
-            data. This is the only method that returns a matrix of pairs.
-            For a dask array or data frame a dask array, not computed yet.
+            data. With `noise` its probability is one more column, the last. This is the
+            only method that returns a matrix of pairs. For a dask array or data frame a
+            dask array, not computed yet.
 
         Raises
         ------
@@ -242,7 +181,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         array([1., 1., 1., 1.])
         """
         check_is_fitted(self)
-        n_columns = self.means_.shape[0]
+        model = self._model()
+        n_columns = model.n_components + (model.noise is not None)
         function = self._function(
             "predict_proba", responsibilities, n_columns=n_columns
         )
@@ -263,9 +203,10 @@ class FittedMixture(DensityMixin, PackageEstimator):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features), float64
-            Grouped by component.
+            Grouped by component; with `noise` what is drawn of it, in the box of the
+            samples of the fit, is last.
         y : ndarray of shape (n_samples,), int64
-            The components.
+            The components, -1 for noise.
 
         Raises
         ------
@@ -429,7 +370,7 @@ default=None
         ValueError
             If `X` or `sample_weight` is unusable, if the mixture is at no maximum of
             the likelihood of these samples, or if there are more than 10,000
-            parameters.
+            parameters, or `noise`.
 
         See Also
         --------
@@ -459,6 +400,7 @@ default=None
         True
         """
         check_is_fitted(self)
+        self._check_without_noise("standard_errors")
         data = as_source(X, sample_weight).read(self, 1, reset=False)
         return find_standard_errors(data, self._model(), self.backend)
 
@@ -495,7 +437,8 @@ default=None
             If no mixture was fitted.
         ValueError
             If `X` or `sample_weight` is unusable, `X` is no single array, or
-            `n_resamples` is less than 2; or if there is a `prior` of one's own.
+            `n_resamples` is less than 2; or if there is a `prior` of one's own, or
+            `noise`.
 
         Notes
         -----
@@ -524,6 +467,7 @@ default=None
         True
         """
         check_is_fitted(self)
+        self._check_without_noise("bootstrap")
         check_scalar(n_resamples, "n_resamples", Integral, min_val=2)
         source = as_source(X, sample_weight)
         if source.parts is not None:
@@ -576,7 +520,7 @@ default=None
         NotFittedError
             If this mixture is not fitted.
         ValueError
-            If scikit-learn lacks the covariance type.
+            If scikit-learn lacks the covariance type, or there is `noise`.
 
         Examples
         --------
@@ -587,7 +531,7 @@ default=None
         2
         """
         check_is_fitted(self)
-        self._model()  # which checks them
+        self._check_without_noise("to_sklearn")  # which checks the attributes
         return to_sklearn(self)
 
     # -- some of the features ------------------------------------------------------
@@ -683,7 +627,7 @@ default=None
         checked = check_values(values, len(given))
         point = torch.tensor(checked, dtype=torch.float64)
         model = self._model()
-        shares = responsibilities_for(point, model.marginal(given))  # (M,)
+        shares = responsibilities_for(point, model.marginal(given))
         conditional = model.condition(given, point, shares)
         targets = [i for i in range(model.n_features) if i not in set(given)]
         return self._over(targets, conditional)
@@ -703,7 +647,8 @@ default=None
         -------
         means : ndarray of shape (n_samples, n_features_in_ - n_given)
             Expectations of the other features, in their own order; row i is the
-            mean of ``condition(features, X[i])``. For a dask array or data frame a
+            mean of ``condition(features, X[i])``, of its components if there is
+            `noise`. For a dask array or data frame a
             dask array, not computed yet.
 
         Raises
@@ -739,9 +684,9 @@ default=None
         given = self._indices(features, some_left=True)
         model = self._model()
         regression = model.regression(given)
-        function = self.marginal(given)._function(
+        function = self.marginal(given)._function_without_noise(
             "conditional_mean",
-            partial(means_given, model, given, regression),
+            partial(means_given, model.without_noise(), given, regression),
             n_columns=regression.means.shape[1],
         )
         return as_source(X).map(function)
@@ -800,7 +745,8 @@ default=None
         """
         check_is_fitted(self)
         given = self.random_state if random_state is None else random_state
-        return impute(self._function, X, self.means_.shape[1], n_draws, given)
+        function, n_features = self._function_without_noise, self.means_.shape[1]
+        return impute(function, X, n_features, n_draws, given)
 
     # -- the value behind the attributes --------------------------------------------
 
@@ -818,6 +764,22 @@ default=None
         placement = Placement(self.device, self.backend, model.n_components)
         checks = FittedChecks.of(self)
         return SampleFunction(model, checks, placement, method, answer, **of_the_answer)
+
+    def _function_without_noise(
+        self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any
+    ) -> SampleFunction:
+        """Return what the components answer about samples that are no noise."""
+        function = self._function(method, answer, **of_the_answer)
+        return replace(function, model=function.model.without_noise())
+
+    def _check_without_noise(self, method: str) -> None:
+        """Raise ValueError if there is noise, of which a method knows nothing."""
+        noise = self._model().noise
+        if noise is not None:
+            raise ValueError(
+                f"{method} takes mixtures without noise, and this one was fitted with "
+                "noise='uniform'. Fit with noise=None."
+            )
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters, as scikit-learn's class does."""
@@ -840,6 +802,55 @@ default=None
             )
         return chosen
 
+    # -- the same mixture ----------------------------------------------------------
+
+    def sorted_by(
+        self, by: Literal["weights", "means"] | Callable[[Any], ArrayLike]
+    ) -> Any:
+        """Return a copy whose components are in an order that says something.
+
+        Parameters
+        ----------
+        by : {'weights', 'means'} or callable
+            'weights' puts the heaviest component first, 'means' sorts by the first
+            feature's mean, then by the second's where that is the same, and so on. A
+            callable takes the mixture and returns a number for each component, by which
+            they ascend, or a row of numbers for each, of which the first counts most.
+            Components that are equal keep their order.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            The same mixture, with what belongs to components in that order, and so
+            `predict` with other numbers. Parameters stay: `means_init` and the like
+            are in the order that they were given in.
+
+        Raises
+        ------
+        NotFittedError
+            If no mixture was fitted.
+        ValueError
+            If `by` is none of these, or returns no number for each component.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> X = np.array([[9.0], [10.0], [11.0], [-1.0], [0.0]])
+        >>> mixture = KeOpsGaussianMixture(2, random_state=0).fit(X)
+        >>> mixture.sorted_by("means").predict(X)
+        array([1, 1, 1, 0, 0])
+        >>> mixture.sorted_by("weights").predict(X)
+        array([0, 0, 0, 1, 1])
+        >>> by_width = mixture.sorted_by(lambda m: m.covariances_[:, 0, 0])
+        >>> by_width.covariances_.ravel().round(2)
+        array([0.25, 0.67])
+        """
+        check_is_fitted(self)
+        mixture = deepcopy(self._template())
+        mixture.__dict__.update(reordered(mixture, by))
+        return mixture
+
     def _template(self) -> Any:
         """Return the estimator whose parameters a mixture made of this one gets."""
         return self
@@ -854,36 +865,6 @@ default=None
         mixture.n_features_in_ = len(features)
         if hasattr(self, "feature_names_in_"):
             mixture.feature_names_in_ = self.feature_names_in_[features]
-        mixture.converged_, mixture.n_iter_ = template.converged_, 0
-        mixture.costs_, mixture.lower_bounds_ = [], []
-        mixture.cost_ = mixture.lower_bound_ = float("nan")
+        mixture.converged_ = template.converged_
+        mixture.__dict__.update(no_history())
         return mixture
-
-
-def attributes_of(
-    model: GaussianMixtureModel, kind: ArrayKind, dtype: torch.dtype
-) -> dict[str, Any]:
-    """Return the fitted attributes that describe a model, as arrays of that kind.
-
-    They share no memory with it.
-
-    Raises
-    ------
-    ValueError
-        If one of them cannot be held in that dtype.
-    """
-    parameters = model.parameters
-    arrays = {
-        "weights_": parameters.weights,
-        "means_": parameters.means,
-        "covariances_": parameters.covariances,
-        "precisions_": model.precisions,
-        "precisions_cholesky_": parameters.precisions_cholesky,
-    }
-    arrays = {name: array.to(dtype, copy=True) for name, array in arrays.items()}
-    check_representable(arrays)
-    wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
-    return wrapped | {
-        "n_components_": model.n_components,
-        "covariance_type_": model.covariance.name,
-    }

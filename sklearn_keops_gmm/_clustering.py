@@ -16,11 +16,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_keops_gmm._base import (
-    PackageEstimator,
-    function_of_held,
-    hand_on_features,
-)
 from sklearn_keops_gmm._data import (
     ArrayKind,
     Bound,
@@ -33,6 +28,11 @@ from sklearn_keops_gmm._data import (
     log_density,
     summarise,
     to_numpy,
+)
+from sklearn_keops_gmm._estimator import (
+    PackageEstimator,
+    function_of_held,
+    hand_on_features,
 )
 from sklearn_keops_gmm._fit import warn_user
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture

@@ -17,16 +17,16 @@ from sklearn.base import (
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._base import (
-    FittedMixture,
-    PackageEstimator,
-    function_of_held,
-    hand_on_features,
-)
+from sklearn_keops_gmm._base import FittedMixture
 from sklearn_keops_gmm._data import (
     SampleFunction,
     all_or_nothing,
     impute,
+)
+from sklearn_keops_gmm._estimator import (
+    PackageEstimator,
+    function_of_held,
+    hand_on_features,
 )
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
 from sklearn_keops_gmm.backends import single_thread

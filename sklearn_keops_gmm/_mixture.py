@@ -17,25 +17,34 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from sklearn_keops_gmm._base import FittedMixture, attributes_of
-from sklearn_keops_gmm._data import Data, all_or_nothing, as_source, to_numpy
+from sklearn_keops_gmm._base import FittedMixture
+from sklearn_keops_gmm._data import (
+    Data,
+    all_or_nothing,
+    as_source,
+    forget_noise,
+    to_numpy,
+    with_component_labels,
+)
 from sklearn_keops_gmm._fit import (
     STARTS,
     CallbackSupport,
     FitProblem,
     FitTasks,
-    Running,
+    KnownParameters,
     WarmStart,
     about,
     build_problem,
+    check_components_stay,
     makes_moves,
+    recalled,
+    remembered,
     solve,
     warn_of_large_ridge,
     warn_of_weak_components,
 )
 from sklearn_keops_gmm._interop import from_sklearn
 from sklearn_keops_gmm._model import (
-    MixtureParameters,
     Moments,
     Prior,
     PriorFunction,
@@ -53,6 +62,11 @@ CovarianceType = (
 
 def _has_steps(mixture: Any) -> bool:
     """Tell that a mixture's solver is EM, or raise AttributeError."""
+    if mixture.noise is not None:
+        raise AttributeError(
+            "partial_fit makes steps without noise: it needs noise=None, but got "
+            f"noise={mixture.noise!r}."
+        )
     if mixture.solver != "em":
         raise AttributeError(
             "partial_fit makes steps of online EM: it needs solver='em', but got "
@@ -61,18 +75,7 @@ def _has_steps(mixture: Any) -> bool:
     return True
 
 
-def description(
-    task: FitProblem, data: Data, parameters: MixtureParameters
-) -> dict[str, Any]:
-    """Return the attributes of a mixture that was fitted to `data`."""
-    kind, dtype = data.kind, data.points.dtype
-    return attributes_of(task.model(parameters), kind, dtype) | {
-        "reg_covar_": kind.wrap(task.ridge, dtype),
-        "covariance_pooling_": task.pooling,
-    }
-
-
-class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
+class KeOpsGaussianMixture(KnownParameters, CallbackSupport, FittedMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -119,7 +122,8 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         alone, a lower bound; predictions and scores are exact. 3 to 10 are usual.
         None, or as many as there are components, is EM. It takes samples in memory, the
         start 'kmeans' (in a form of its own, for very many components) or
-        'random_from_data', and no `sparsity`, `moves`, `acceleration` or `n_init`.
+        'random_from_data', and no `sparsity`, `noise`, `moves`, `acceleration`,
+        `n_init` or `component_labels`.
     tol : float, default=1e-3
         'em' stops when the cost changes by less; 'lbfgs' when it falls by less, also
         once it has begun anew; 'adam' when its mean over ten iterations changes by
@@ -154,6 +158,14 @@ default='kmeans'
         Initial means.
     precisions_init : array-like, default=None
         Initial precisions (inverse covariances), of the shape of `covariances_`.
+    noise : {'uniform'}, default=None
+        Let some samples be noise, from no component: it has the same density
+        everywhere, and a weight that is fitted. Neither `sparsity`, `reg_covar` nor
+        `covariance_pooling` has to do with it. Starts leave out samples that have few
+        others near them.
+    noise_volume : float, default=None
+        What noise has a density of one over. None is the volume of the box of the
+        samples, in which features that are constant do not count.
     learning_rate : float, default=0.1
         Step size of 'adam'.
     batch_size : int, default=None
@@ -181,7 +193,8 @@ default='kmeans'
     Attributes
     ----------
     weights_ : ndarray of shape (n_components_,)
-        Weights of the components; they sum to 1.
+        Weights of the components; they sum to 1, or with `noise` to 1 -
+        ``noise_weight_``.
     means_ : ndarray of shape (n_components_, n_features)
         Means of the components.
     covariances_ : ndarray
@@ -199,6 +212,12 @@ default='kmeans'
         What was added to the variance of each feature.
     covariance_pooling_ : float
         How many samples were added to each component.
+    noise_weight_ : float
+        The part of noise; only with `noise`, and so are the next two.
+    noise_log_density_ : float
+        The logarithm of its density.
+    noise_box_ : ndarray of shape (2, n_features)
+        The least and the greatest value of each feature: where `sample` draws noise.
     converged_ : bool
         Whether the kept start stopped by `tol`.
     n_iter_ : int
@@ -224,7 +243,9 @@ default='kmeans'
     majorise-minimise for it follows Hunter and Lange, "A tutorial on MM
     algorithms", The American Statistician 58 (2004). 'squarem' is that of Varadhan
     and Roland, Scandinavian Journal of Statistics 35 (2008); 'adam' that of Kingma
-    and Ba, ICLR (2015); 'lbfgs' that of SciPy, L-BFGS-B (Byrd et al., 1995).
+    and Ba, ICLR (2015); 'lbfgs' that of SciPy, L-BFGS-B (Byrd et al., 1995). Noise is
+    that of Banfield and Raftery, "Model-based Gaussian and non-Gaussian clustering",
+    Biometrics 49 (1993).
     `truncation` follows Forster and Lücke, "Can clustering scale sublinearly with its
     clusters?", AISTATS (2018), and Salwig, Kahlke, Hirschberger, Forster and Lücke,
     "Sublinear variational optimization of Gaussian mixture models with millions to
@@ -269,6 +290,8 @@ default='kmeans'
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
+        "noise": [StrOptions({"uniform"}), None],
+        "noise_volume": [Interval(Real, 0.0, None, closed="neither"), None],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
@@ -304,6 +327,8 @@ default='kmeans'
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
+        noise: Literal["uniform"] | None = None,
+        noise_volume: float | None = None,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
         learning_decay: float = 0.7,
@@ -333,6 +358,8 @@ default='kmeans'
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
+        self.noise = noise
+        self.noise_volume = noise_volume
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.learning_decay = learning_decay
@@ -372,7 +399,11 @@ default='kmeans'
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        component_labels: ArrayLike | None = None,
     ) -> KeOpsGaussianMixture:
         """Fit the mixture.
 
@@ -395,6 +426,12 @@ default='kmeans'
             For a sequence one such array for each of its items; for dask an array
             or series with the same partitions, or any array if the sizes of chunks
             are known.
+        component_labels : array-like of shape (n_samples,), default=None
+            The component that each sample is known to be of, an integer from 0, and -1
+            where it is unknown. Such a sample belongs to that component alone, whose
+            number stays, and its likelihood is that of weight and component together.
+            Starts take the others to the nearest of centres that begin at the means of
+            labelled samples. For `X` in one array, and where components cannot leave.
 
         Returns
         -------
@@ -410,7 +447,7 @@ default='kmeans'
             anything but a finite scalar tensor.
         """
         with all_or_nothing(self):
-            best, stopped = self._fit(X, y, sample_weight)
+            best, stopped = self._fit(X, y, sample_weight, component_labels)
         if not (best.converged or stopped) and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init "
@@ -420,7 +457,9 @@ default='kmeans'
             )
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> tuple[SolverResult, bool]:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, component_labels: Any
+    ) -> tuple[SolverResult, bool]:
         """Fit; return the result, and whether a callback has ended a start."""
         n_starts = 1 if self._goes_on() else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
@@ -428,9 +467,13 @@ default='kmeans'
             source = as_source(X, sample_weight)
             data = source.read(self, self.n_components)
             past = self._past(data.points.shape[1])
+            start_size = len(past.parameters.weights) if past else self.n_components
+            if component_labels is not None:
+                check_components_stay(self, "component_labels")
+            data = with_component_labels(data, source, component_labels, start_size)
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
-            describe = partial(description, task, data)
+            describe = partial(task.attributes, data)
             tasks.describe(describe)
             tasks.begin(X, y, sample_weight, source.length(data))
             best = solve(self, task, past, tasks)
@@ -439,7 +482,11 @@ default='kmeans'
         return best, tasks.stopped
 
     def fit_predict(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        component_labels: ArrayLike | None = None,
     ) -> np.ndarray:
         """Fit the mixture and predict the most probable component of each sample.
 
@@ -449,18 +496,20 @@ default='kmeans'
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples, as in `fit`.
+        component_labels : array-like of shape (n_samples,), default=None
+            Components that are known, as in `fit`.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            The same as ``fit(X, sample_weight=sample_weight).predict(X)``.
+            The same as `predict` after `fit` with these.
 
         Raises
         ------
         ValueError
             As in `fit`.
         """
-        return self.fit(X, sample_weight=sample_weight).predict(X)
+        return self.fit(X, None, sample_weight, component_labels).predict(X)
 
     def _goes_on(self) -> bool:
         """Return whether the next fit is a warm start."""
@@ -481,7 +530,8 @@ default='kmeans'
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
         state = task.objective.evaluate(result.parameters)
-        self.__dict__.update(description(task, data, result.parameters))
+        forget_noise(self)
+        self.__dict__.update(task.attributes(data, result.parameters))
         self.converged_ = result.converged
         self.n_iter_ = len(result.costs)
         self.costs_ = list(result.costs)
@@ -490,7 +540,7 @@ default='kmeans'
         self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
         self._forget()
         if task.pooling > 0:
-            self._remember(state.moments, result.parameters, task, 0.0)
+            self._remember(state.moments, result.parameters.means, task, 0.0)
         if self.sparsity > 0 and task.pooling == 0.0:
             warn_of_weak_components(
                 task.weak_components(result.parameters),
@@ -575,9 +625,9 @@ default='kmeans'
         n_steps = memory.get("n_steps", 0) + 1
         state = task.objective.evaluate(parameters)
         rate = (n_steps + self.learning_offset) ** -self.learning_decay
-        running = self._running(parameters, memory)
+        running = recalled(memory, self.weights_, parameters)
         running = running.stepped(state.moments, task.objective, rate)
-        self.__dict__.update(description(task, data, running.parameters))
+        self.__dict__.update(task.attributes(data, running.parameters))
         past = n_steps > 1
         bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
         self.lower_bounds_ = [*bounds, state.log_likelihood]
@@ -586,42 +636,15 @@ default='kmeans'
         self.n_iter_, self.converged_ = n_steps, False
         self._memory = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
         if running.own is not None:
-            self._remember(running.own, running.parameters, task, n_before)
-
-    def _running(
-        self, parameters: MixtureParameters, memory: dict[str, Any]
-    ) -> Running:
-        """Return the running moments that a step starts from."""
-
-        def held(array: Any) -> torch.Tensor:
-            return torch.tensor(to_numpy(array)).to(parameters.means)
-
-        # With a prior the weights are not the masses that they were made of.
-        mass = held(memory.get("mass", self.weights_))
-        if "second" not in memory:
-            return Running(parameters, mass)
-        own = Moments(mass, held(memory["first"]), held(memory["second"]), 0.0)
-        return Running(parameters, mass, own)
+            size = n_before + task.sample_size
+            self._remember(running.own, running.parameters.means, task, size)
 
     def _remember(
-        self,
-        moments: Moments,
-        parameters: MixtureParameters,
-        task: FitProblem,
-        n_before: float,
+        self, moments: Moments, means: torch.Tensor, task: FitProblem, size: float
     ) -> None:
-        """Keep moments about the means of `parameters`, for steps to come.
-
-        The covariances do not tell them where they are pooled, and a step that took
-        them for such would pool them again.
-        """
-        rounded = torch.tensor(to_numpy(self.means_)).to(parameters.means)
+        """Keep moments about means, of so many samples, for steps to come."""
+        rounded = torch.tensor(to_numpy(self.means_)).to(means)
         covariance = task.objective.covariance
-        moments = about(moments, parameters.means - rounded, covariance)
-        moments = moments.scaled(1.0 / float(moments.mass.sum()))
-        self._memory = self.__dict__.get("_memory", {"n_steps": 0}) | {
-            "n_samples": n_before + task.sample_size,
-            "mass": moments.mass.cpu().numpy(),
-            "first": moments.first.cpu().numpy(),
-            "second": moments.second.cpu().numpy(),
-        }
+        self._memory = self.__dict__.get("_memory", {"n_steps": 0}) | remembered(
+            about(moments, means - rounded, covariance), size
+        )

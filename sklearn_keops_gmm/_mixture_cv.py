@@ -20,34 +20,42 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._base import FittedMixture, attributes_of, hand_on_features
+from sklearn_keops_gmm._base import FittedMixture
 from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
     as_source,
+    attributes_of,
+    forget_noise,
 )
+from sklearn_keops_gmm._estimator import hand_on_features
 from sklearn_keops_gmm._fit import (
     CallbackSupport,
     Fold,
     PathProgress,
     PathReporter,
     PathTasks,
-    build_problem,
     check_folds,
     make_folds,
     n_distinct_rows,
-    rows_of,
     rows_that_count,
     warn_of_weak_components,
     warn_user,
 )
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
-from sklearn_keops_gmm._model import CRITERIA, Comparison, comparison_table, tied_rows
+from sklearn_keops_gmm._model import (
+    CRITERIA,
+    Comparison,
+    best_row,
+    comparison_table,
+    tied_rows,
+)
 from sklearn_keops_gmm._model.covariances import COVARIANCES, resolve_types
 from sklearn_keops_gmm._sparsity_path import (
     Member,
     Path,
     as_path,
+    fold_scores,
     without_sparsity,
 )
 from sklearn_keops_gmm.backends import single_thread
@@ -60,6 +68,8 @@ _OF_THE_MIXTURE = (
     "max_iter",
     "init_params",
     "init_size",
+    "noise",
+    "noise_volume",
     "backend",
     "device",
     "random_state",
@@ -111,6 +121,11 @@ default='kmeans'
         How the path starts.
     init_size : 'auto', int or None, default='auto'
         As in :class:`KeOpsGaussianMixture`.
+    noise : {'uniform'}, default=None
+        Let some samples be noise, from no component, as there.
+    noise_volume : float, default=None
+        What noise has a density of one over; None is the volume of the box of the
+        samples.
     backend : {'auto', 'native', 'torch', 'keops'}, default='auto'
         What computes the sums over pairs.
     device : {'auto', 'cpu', 'cuda'} or torch.device, default='auto'
@@ -148,6 +163,8 @@ default='kmeans'
         What was added to the variance of each feature.
     covariance_pooling_ : float
         How many samples were added to each component.
+    noise_weight_, noise_log_density_, noise_box_ : float, float, ndarray
+        Of noise, as in :class:`KeOpsGaussianMixture`.
     path_ : SparsityPath
         All mixtures of that type that were compared. Except with 'cv' it ends where
         no mixture with fewer components can be better.
@@ -224,6 +241,8 @@ default='kmeans'
             "kmeans", "k-means++", "random", "random_from_data", "merge"
         ] = "kmeans",
         init_size: int | Literal["auto"] | None = "auto",
+        noise: Literal["uniform"] | None = None,
+        noise_volume: float | None = None,
         backend: Literal["auto", "native", "torch", "keops"] = "auto",
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
@@ -241,6 +260,8 @@ default='kmeans'
         self.max_iter = max_iter
         self.init_params = init_params
         self.init_size = init_size
+        self.noise = noise
+        self.noise_volume = noise_volume
         self.backend = backend
         self.device = device
         self.n_jobs = n_jobs
@@ -347,7 +368,7 @@ default='kmeans'
         members = path.converged()
         progress.end(members[0])
         scores = self._held_out_scores(path, data, members, folds, progress)
-        chosen = self._chosen(scores)
+        chosen = best_row(scores, one_standard_error=self.one_standard_error)
         progress.end(members[chosen])
         return Choice(path, members, -scores.mean(axis=1), chosen, scores)
 
@@ -368,6 +389,7 @@ default='kmeans'
         self.n_iter_ = len(choice.members)
         self.lower_bound_, self.cost_ = self.mixture_.lower_bound_, self.mixture_.cost_
         model = task.model(member.parameters)
+        forget_noise(self)
         self.__dict__.update(attributes_of(model, data.kind, data.points.dtype))
         self._sample_size = float(data.sample_size)
         self._warn(task.weak_components(member.parameters))
@@ -449,21 +471,12 @@ default='kmeans'
         progress.tasks.begin_folds()
         columns = []
         for column in Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(_fold_scores)(path.mixture, data, fold, self.tol) for fold in folds
+            delayed(fold_scores)(path.mixture, data, fold, self.tol) for fold in folds
         ):
             columns.append(column)
             progress.fold(len(columns) - 1, len(folds))
         counts = [member.n_components for member in members]
         return np.array([[column[k] for column in columns] for k in counts])
-
-    def _chosen(self, scores: np.ndarray) -> int:
-        """Return the index of the best mixture, or of the smallest as good as it."""
-        means = scores.mean(axis=1)
-        best = int(np.argmax(means))
-        if not self.one_standard_error:
-            return best
-        error = scores[best].std(ddof=1) / np.sqrt(scores.shape[1])
-        return int(np.flatnonzero(means >= means[best] - error)[-1])
 
 
 @dataclass(frozen=True)
@@ -493,16 +506,3 @@ def _attributes(path: Path, data: Data, member: Member) -> dict[str, Any]:
     (mixture,) = as_path(path, data, [member]).mixtures
     found = attributes_of(model, data.kind, data.points.dtype)
     return found | {"mixture_": without_sparsity(mixture)}
-
-
-def _fold_scores(
-    mixture: KeOpsGaussianMixture, data: Data, fold: Fold, tol: float | str
-) -> dict[int, float]:
-    """Return the mean log-likelihood of `test` for each number of components."""
-    with single_thread():
-        train, test = fold
-        objective = build_problem(mixture, rows_of(data, test)).objective
-        return {
-            member.n_components: objective.score(member.parameters)
-            for member in Path(mixture, rows_of(data, train), tol).converged()
-        }

@@ -14,12 +14,14 @@ from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm._data import Data, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
+    Fold,
     MixtureObjective,
     build_problem,
     n_distinct_rows,
+    rows_of,
     starting_point,
 )
-from sklearn_keops_gmm._mixture import KeOpsGaussianMixture, description
+from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._model import (
     Evidence,
     MixtureParameters,
@@ -452,6 +454,7 @@ class Path:
             n_components=n_components,
             n_own=of_two - of_one + n_features,
             n_shared=2 * of_one - of_two,
+            n_noise=int(task.problem.noise is not None),
         )
         prior = SparsityPrior(1.0, objective.n_components)
         unit_penalty = float(prior.unit_value(state.parameters.weights))
@@ -500,7 +503,7 @@ def _fitted(
     # A copy, as a clone takes longer than the fit of a small mixture.
     fitted: KeOpsGaussianMixture = copy(path.mixture)
     fitted.sparsity = sparsity
-    fitted.__dict__.update(description(path.task, data, member.parameters))
+    fitted.__dict__.update(path.task.attributes(data, member.parameters))
     fitted.converged_, fitted.n_iter_ = True, 0
     fitted.costs_, fitted.lower_bounds_ = [], []
     fitted.cost_ = sparsity * member.unit_penalty + member.state.cost
@@ -518,8 +521,22 @@ def without_sparsity(mixture: KeOpsGaussianMixture) -> KeOpsGaussianMixture:
     alone.n_components, alone.sparsity = alone.n_components_, 0.0
     weights = torch.as_tensor(np.asarray(to_numpy(mixture.weights_), dtype=np.float64))
     prior = SparsityPrior(mixture.sparsity, mixture.n_components)
+    weights = weights / (1.0 - getattr(mixture, "noise_weight_", 0.0))
     alone.cost_ -= mixture.sparsity * float(prior.unit_value(weights))
     return alone
+
+
+def fold_scores(
+    mixture: KeOpsGaussianMixture, data: Data, fold: Fold, tol: float | str
+) -> dict[int, float]:
+    """Return the mean log-likelihood of `test` for each number of components."""
+    with single_thread():
+        train, test = fold
+        objective = build_problem(mixture, rows_of(data, test)).objective
+        return {
+            member.n_components: objective.score(member.parameters)
+            for member in Path(mixture, rows_of(data, train), tol).converged()
+        }
 
 
 def lower_envelope(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:

@@ -124,6 +124,7 @@ def test_a_warm_start_and_batches_continue():
         {"init_params": "merge"},
         {"init_params": "k-means++"},
         {"backend": "torch"},
+        {"noise": "uniform"},
     ],
 )
 def test_what_it_cannot_be_combined_with(given):
@@ -145,6 +146,13 @@ def test_samples_that_miss_something_have_all_components():
     model = mixture(reg_covar=1e-9).fit(X)
     assert (np.diff(model.lower_bounds_) >= -1e-9).all()
     assert -0.1 < -model.cost_ - model.score(X) < 1e-9
+
+
+def test_no_labels_of_components():
+    X = common.blobs()
+    labels = np.where(np.arange(len(X)) < 5, 0, -1)
+    with pytest.raises(ValueError, match=r"truncation=3 .* component_labels\. Leave"):
+        mixture(5).fit(X, component_labels=labels)
 
 
 def test_a_path_has_none():

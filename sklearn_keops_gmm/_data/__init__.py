@@ -16,13 +16,22 @@ from sklearn_keops_gmm._data._checks import (
 )
 from sklearn_keops_gmm._data._chunk_source import ChunkSource
 from sklearn_keops_gmm._data._chunks import Chunk
+from sklearn_keops_gmm._data._component_labels import with_component_labels
 from sklearn_keops_gmm._data._dataset import Data
-from sklearn_keops_gmm._data._fitted import FittedChecks, Placement, fitted_model
+from sklearn_keops_gmm._data._fitted import (
+    FittedChecks,
+    Placement,
+    attributes_of,
+    fitted_model,
+    forget_noise,
+    no_history,
+)
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
 from sklearn_keops_gmm._data._imputation import impute, means_given
 from sklearn_keops_gmm._data._information import find_standard_errors
 from sklearn_keops_gmm._data._input import checked_samples
+from sklearn_keops_gmm._data._order import reordered
 from sklearn_keops_gmm._data._query import (
     Bound,
     SampleFunction,
@@ -52,17 +61,21 @@ __all__ = [
     "Source",
     "all_or_nothing",
     "as_source",
+    "attributes_of",
     "check_representable",
     "check_values",
     "check_weighted_samples",
     "checked_samples",
     "find_standard_errors",
     "fitted_model",
+    "forget_noise",
     "impute",
     "labels",
     "log_density",
     "means_given",
+    "no_history",
     "observed",
+    "reordered",
     "resolve_features",
     "resolve_init_size",
     "responsibilities",
@@ -70,4 +83,5 @@ __all__ = [
     "summarise",
     "to_numpy",
     "to_tensor",
+    "with_component_labels",
 ]

@@ -28,12 +28,19 @@ from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_weights
-from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
+from sklearn_keops_gmm._model import (
+    Components,
+    Frame,
+    Moments,
+    Structure,
+    UniformNoise,
+)
 from sklearn_keops_gmm.backends import (
     Backend,
     IncompleteBackend,
     Reductions,
     ReductionsFactory,
+    beside_noise,
     has_missing,
 )
 
@@ -132,14 +139,18 @@ class PartedData(Data):
         """How many samples of weight 1 say as much: what criteria count in."""
         return self.summary.weighing.sample_size
 
-    def frame(self) -> Frame:
-        """Return the frame in which to compute."""
-        return self.summary.extent.frame(self.points)
+    @property
+    def extent(self) -> Extent:
+        """How far the samples reach."""
+        return self.summary.extent
 
-    def bind(self, backend: Backend, frame: Frame) -> Reductions:
-        """Return the sums over all pairs."""
+    def bind(
+        self, backend: Backend, frame: Frame, noise: UniformNoise | None = None
+    ) -> Reductions:
+        """Return the sums over all pairs, with noise beside them if there is some."""
         if self.summary.incomplete:
             backend = IncompleteBackend(backend)
+        backend = beside_noise(backend, noise)
         part = backend(self.points, self.sample_weight, frame)
         return PartedReductions(part, self)
 

@@ -11,8 +11,14 @@ from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind
 from sklearn_keops_gmm._data._frame import Extent
-from sklearn_keops_gmm._model import Frame
-from sklearn_keops_gmm.backends import Backend, Reductions, suited_to
+from sklearn_keops_gmm._model import Frame, UniformNoise
+from sklearn_keops_gmm.backends import (
+    Backend,
+    LabelledBackend,
+    Reductions,
+    beside_noise,
+    suited_to,
+)
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,18 @@ class Data:
     sample_weight : Tensor of shape (N,) or None
     counts : Tensor of shape (n_given,), bool, or None
         Which of the samples that were given these are; None for all.
+    component_labels : Tensor of shape (N,), int64, or None
+        The components that samples are known to be of, -1 where unknown.
+    whole : Extent or None
+        How far those reach that these were chosen from; None if they were not.
     """
 
     kind: ArrayKind
     points: Tensor
     sample_weight: Tensor | None
     counts: Tensor | None = field(default=None, kw_only=True)
+    component_labels: Tensor | None = field(default=None, kw_only=True)
+    whole: Extent | None = field(default=None, kw_only=True)
 
     @property
     def n_samples(self) -> int:
@@ -108,13 +120,27 @@ class Data:
             return float(len(self.points))
         return Weighing.of(self.sample_weight).sample_size
 
+    @property
+    def extent(self) -> Extent:
+        """How far the samples reach."""
+        return Extent.of(self.points)
+
+    @property
+    def box(self) -> Extent:
+        """How far all samples reach, also those that were held out."""
+        return self.extent if self.whole is None else self.whole
+
     def frame(self) -> Frame:
         """Return the frame in which to compute."""
-        return Extent.of(self.points).frame(self.points)
+        return self.extent.frame(self.points)
 
-    def bind(self, backend: Backend, frame: Frame) -> Reductions:
-        """Return the sums over all pairs."""
-        backend = suited_to(self.points, backend)
+    def bind(
+        self, backend: Backend, frame: Frame, noise: UniformNoise | None = None
+    ) -> Reductions:
+        """Return the sums over all pairs, with noise beside them if there is some."""
+        backend = beside_noise(suited_to(self.points, backend), noise)
+        if self.component_labels is not None:
+            backend = LabelledBackend(backend, self.component_labels)
         return backend(self.points, self.sample_weight, frame)
 
     def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:

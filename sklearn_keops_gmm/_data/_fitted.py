@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from sklearn_keops_gmm._data._arrays import check_same_namespace, to_numpy
-from sklearn_keops_gmm._data._checks import resolve_device
+from sklearn_keops_gmm._data._arrays import ArrayKind, check_same_namespace, to_numpy
+from sklearn_keops_gmm._data._checks import check_representable, resolve_device
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 from sklearn_keops_gmm._model.covariances import make_covariance
 
 # What a model is made of.
 _PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+# And of noise, if there is some.
+NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_density_", "noise_box_")
 # What scikit-learn's checks of samples read, besides the class.
 _READ = ("n_features_in_", "feature_names_in_", "means_")
 _PLAIN_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
@@ -30,14 +32,16 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
     ValueError
         If they, or its `covariance_type`, were changed and make no mixture any more.
     """
-    attributes = (to_numpy(getattr(estimator, name)) for name in _PARAMETERS)
+    # Attributes of older versions do not tell.
+    has_noise = getattr(estimator, "noise_weight_", None) is not None
+    names = (*_PARAMETERS, *NOISE_ATTRIBUTES) if has_noise else _PARAMETERS
+    attributes = (to_numpy(getattr(estimator, name)) for name in names)
     arrays = [np.asarray(attribute) for attribute in attributes]
     given = estimator.covariance_type
-    # Attributes of older versions do not tell.
     fitted = getattr(estimator, "covariance_type_", given)
     # Where several types were compared it is one of them.
     if isinstance(given, str) and given not in ("auto", fitted):
-        _, means, covariances, _ = arrays
+        _, means, covariances, *_ = arrays
         if covariances.shape == make_covariance(fitted).shape(*means.shape):
             raise ValueError(
                 f"covariance_type={given!r} was set after this mixture was fitted with "
@@ -45,6 +49,67 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
             )
         fitted = given
     return model_of(fitted, *arrays)
+
+
+def attributes_of(
+    model: GaussianMixtureModel, kind: ArrayKind, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Return the fitted attributes that describe a model, as arrays of that kind.
+
+    They share no memory with it.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be held in that dtype.
+    """
+    parameters = model.parameters
+    arrays = {
+        "weights_": parameters.proportions,
+        "means_": parameters.means,
+        "covariances_": parameters.covariances,
+        "precisions_": model.precisions,
+        "precisions_cholesky_": parameters.precisions_cholesky,
+    }
+    arrays = {name: array.to(dtype, copy=True) for name, array in arrays.items()}
+    check_representable(arrays)
+    wrapped = {name: kind.wrap(array) for name, array in arrays.items()}
+    return wrapped | {
+        "n_components_": model.n_components,
+        "covariance_type_": model.covariance.name,
+        **_of_noise(model, kind, dtype),
+    }
+
+
+def no_history() -> dict[str, Any]:
+    """Return the attributes that tell of a fit where there was none."""
+    return {
+        "n_iter_": 0,
+        "costs_": [],
+        "lower_bounds_": [],
+        "cost_": float("nan"),
+        "lower_bound_": float("nan"),
+    }
+
+
+def forget_noise(estimator: Any) -> None:
+    """Delete attributes of noise that an earlier fit has set."""
+    for name in NOISE_ATTRIBUTES:
+        estimator.__dict__.pop(name, None)
+
+
+def _of_noise(
+    model: GaussianMixtureModel, kind: ArrayKind, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Return the fitted attributes of noise, if there is some."""
+    if model.noise is None:
+        return {}
+    box = torch.stack((model.noise.low, model.noise.high))
+    return {
+        "noise_weight_": model.parameters.noise_weight,
+        "noise_log_density_": model.noise.log_density,
+        "noise_box_": kind.wrap(box.to(model.parameters.means.device, dtype)),
+    }
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ from sklearn_keops_gmm.backends import (
 class GroupMeans:
     """Weighted means over all samples of functions of probabilities.
 
+    Noise has none of them, and what is noise does not count.
+
     Parameters
     ----------
     data : Data
@@ -43,8 +45,10 @@ class GroupMeans:
     def __init__(self, data: Data, model: GaussianMixtureModel, backend: str) -> None:
         self._data = data
         name = choose_backend(backend, data.points.device, model.components.structure)
-        reductions = data.bind(get_backend(name), data.frame())
+        reductions = data.bind(get_backend(name), data.frame(), model.noise)
         self._components = model.components
+        # Of what is no noise.
+        self._weight = data.total_weight * (1.0 - model.parameters.noise_weight)
         self._factory = reductions.factory(model.components.structure)
 
     def __call__(self, function: TileFunction, groups: np.ndarray | None) -> np.ndarray:
@@ -58,7 +62,7 @@ class GroupMeans:
         asked = partial(
             _sum_of_tiles, self._factory, self._components, members, function
         )
-        mean: np.ndarray = self._data.total(asked).numpy() / self._data.total_weight
+        mean: np.ndarray = self._data.total(asked).numpy() / self._weight
         return mean
 
     @cached_property
@@ -84,14 +88,18 @@ class Groups:
         Of ones and zeros: which components are in each group.
     least : float
         Samples of less log-likelihood are in no group, -1.
+    noise : bool
+        Whether there is noise, which is in no group either, and is the last column.
     """
 
     members: Tensor
     least: float = -np.inf
+    noise: bool = False
 
     def probabilities(self, bound: Bound) -> Tensor:
-        """Return the probabilities of the groups, (N, G)."""
-        found = bound.points.new_empty(len(bound.points), self.members.shape[1])
+        """Return the probabilities of the groups, (N, G), and that of noise."""
+        n_columns = self.members.shape[1] + self.noise
+        found = bound.points.new_empty(len(bound.points), n_columns)
         for rows, probabilities in self._tiles(bound):
             found[rows] = probabilities
         return found
@@ -101,6 +109,8 @@ class Groups:
         found = bound.points.new_empty(len(bound.points), dtype=torch.int64)
         for rows, probabilities in self._tiles(bound):
             found[rows] = probabilities.argmax(dim=1)
+        if self.noise:
+            found[found == self.members.shape[1]] = -1
         if self.least > -np.inf:
             unlikely = bound.reductions.log_density(bound.components) < self.least
             found[unlikely] = -1
@@ -108,6 +118,8 @@ class Groups:
 
     def _tiles(self, bound: Bound) -> Iterator[tuple[slice, Tensor]]:
         members = self.members.to(bound.points)
+        if self.noise:
+            members = torch.block_diag(members, members.new_ones(1, 1))
         for rows in tiles(len(bound.points), len(members)):
             some = bound.of_rows(rows)
             yield rows, some.reductions.responsibilities(some.components) @ members
@@ -143,6 +155,7 @@ def _sum_of_tiles(
     total: Tensor | None = None
     for rows in tiles(len(points), n_columns):
         found = factory(points[rows], None).responsibilities(components).double()
+        found = found[:, : len(components.offsets)]
         some = None if weights is None else weights[rows, None].double()
         part = function(found if groups is None else found @ groups, some)
         total = part if total is None else total + part

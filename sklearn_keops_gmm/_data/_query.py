@@ -16,6 +16,7 @@ from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel, Re
 from sklearn_keops_gmm.backends import (
     Backend,
     Reductions,
+    beside_noise,
     choose_backend,
     get_backend,
     suited_to,
@@ -93,7 +94,7 @@ class SampleFunction:
         return Bound(
             kind,
             points,
-            suited_to(points, get_backend(name)),
+            beside_noise(suited_to(points, get_backend(name)), self.model.noise),
             self.model.frame.to(device),
             self.model.components.to(device),
         )
@@ -153,8 +154,12 @@ def conditional_means(regression: Regression, bound: Bound) -> Tensor:
 
 
 def responsibilities_for(point: Tensor, model: GaussianMixtureModel) -> Tensor:
-    """Return those for one point, (M,), which needs no choice of backend."""
-    reductions = get_backend("torch")(point[None], None, model.frame)
+    """Return those for one point, (M,), which needs no choice of backend.
+
+    That of noise, if there is some, is one more.
+    """
+    backend = beside_noise(get_backend("torch"), model.noise)
+    reductions = backend(point[None], None, model.frame)
     return reductions.responsibilities(model.components)[0]
 
 

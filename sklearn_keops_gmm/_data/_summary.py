@@ -73,13 +73,14 @@ def summarise(
         covariance_type=model.covariance.name,
         n_parameters=model.n_parameters,
         feature_names=_feature_names(estimator, model.n_features),
-        weights=model.parameters.weights.numpy().copy(),
+        weights=model.parameters.proportions.numpy().copy(),
         means=model.parameters.means.numpy().copy(),
         spreads=variances.sqrt().numpy(),
         warnings=(*_warnings(mixture, model, sample_size), *warnings),
         choice=choice,
         clusters=clusters,
         samples=samples,
+        noise_weight=None if model.noise is None else model.parameters.noise_weight,
     )
 
 
@@ -88,10 +89,11 @@ def summarise_samples(
 ) -> SampleSummary:
     """Return what samples say of a mixture, in one pass through them."""
     name = choose_backend(backend, data.points.device, model.components.structure)
-    reductions = data.bind(get_backend(name), data.frame())
+    reductions = data.bind(get_backend(name), data.frame(), model.noise)
     factory = reductions.factory(model.components.structure)
-    sums = data.total(partial(_sums, factory, model.components)).numpy()
-    *counts, log_likelihood, entropy = sums
+    n_columns = model.n_components + (model.noise is not None)
+    asked = partial(_sums, factory, model.components, n_columns)
+    *counts, log_likelihood, entropy = data.total(asked).numpy()
     return SampleSummary(
         data.total_weight, np.array(counts), float(log_likelihood), float(entropy)
     )
@@ -100,17 +102,17 @@ def summarise_samples(
 def _sums(
     factory: ReductionsFactory,
     components: Components,
+    n_columns: int,
     points: Tensor,
     weights: Tensor | None,
 ) -> Tensor:
-    """Return label counts, log-likelihood and entropy of some samples, (M + 2,)."""
+    """Return label counts, log-likelihood and entropy of some samples."""
     components = components.to(points.device)
-    n_components = len(components.offsets)
-    total = torch.zeros(n_components + 2, dtype=torch.float64, device=points.device)
-    for rows in tiles(len(points), n_components):
+    total = torch.zeros(n_columns + 2, dtype=torch.float64, device=points.device)
+    for rows in tiles(len(points), n_columns):
         reductions = factory(points[rows], None)
         shares = reductions.responsibilities(components).double()
-        labels = torch.nn.functional.one_hot(shares.argmax(dim=1), n_components)
+        labels = torch.nn.functional.one_hot(shares.argmax(dim=1), n_columns)
         scores = reductions.log_density(components).double()
         entropies = torch.special.entr(shares).sum(dim=1)
         columns = torch.column_stack((labels.double(), scores, entropies))

@@ -460,7 +460,7 @@ def data_of(
         "ticks": ticks,
         "log_density": log_density.reshape(grid.shape[:-1]),
         "samples": samples[rows],
-        "weights": model.parameters.weights.numpy().copy(),
+        "weights": model.parameters.proportions.numpy().copy(),
         "means": means.copy(),
         "covariances": matrices.copy(),
         "feature_names": [subject.names[i] for i in chosen],

@@ -9,8 +9,9 @@ from sklearn_keops_gmm._fit._folds import (
     rows_that_count,
 )
 from sklearn_keops_gmm._fit._initialization import STARTS
+from sklearn_keops_gmm._fit._known_parameters import KnownParameters
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from sklearn_keops_gmm._fit._online import Running, about
+from sklearn_keops_gmm._fit._online import about, recalled, remembered
 from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
@@ -26,6 +27,7 @@ from sklearn_keops_gmm._fit._run import (
     solve,
     starting_point,
 )
+from sklearn_keops_gmm._fit._supported import check_components_stay
 from sklearn_keops_gmm._fit._verbose import PathReporter
 from sklearn_keops_gmm._fit._warnings import warn_user
 
@@ -35,19 +37,22 @@ __all__ = [
     "FitProblem",
     "FitTasks",
     "Fold",
+    "KnownParameters",
     "MixtureObjective",
     "PathProgress",
     "PathReporter",
     "PathTasks",
-    "Running",
     "WarmStart",
     "about",
     "bootstrap",
     "build_problem",
+    "check_components_stay",
     "check_folds",
     "make_folds",
     "makes_moves",
     "n_distinct_rows",
+    "recalled",
+    "remembered",
     "rows_of",
     "rows_that_count",
     "solve",

@@ -26,12 +26,19 @@ class LogLikelihood(torch.autograd.Function):
         offsets: Tensor,
         means: Tensor,
         factors: Tensor,
+        log_noise: Tensor | None,
         covariance: CovarianceStructure,
         reductions: Reductions,
     ) -> tuple[Tensor, Tensor]:
         # Gradients are off in this thread only, and the sums may need other threads.
-        arrays = (array.detach() for array in (offsets, means, factors))
-        moments = reductions.moments(Components(covariance.structure, *arrays))
+        components = Components(
+            covariance.structure,
+            offsets.detach(),
+            means.detach(),
+            factors.detach(),
+            0.0 if log_noise is None else float(log_noise.exp()),
+        )
+        moments = reductions.moments(components)
         ctx.save_for_backward(factors)
         ctx.moments, ctx.covariance = moments, covariance
         ctx.mark_non_differentiable(moments.mass)
@@ -48,6 +55,7 @@ class LogLikelihood(torch.autograd.Function):
             scale * ctx.moments.mass,
             scale * means_gradient,
             scale * factors_gradient,
+            scale * ctx.moments.noise if ctx.needs_input_grad[3] else None,
             None,
             None,
         )

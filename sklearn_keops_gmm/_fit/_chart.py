@@ -72,9 +72,10 @@ class _Coordinates:
         self._covariance = covariance
         self._centre = centre
         n_features = centre.means.shape[1]
-        self.roots = centre.weights.sqrt().clamp_min(_MIN_ROOT)
-        self.means_scale = self.roots.repeat_interleave(n_features)
-        information = covariance.fisher_information(self.roots**2, n_features)
+        self.roots = centre.all_weights.sqrt().clamp_min(_MIN_ROOT)
+        own = self.roots[: len(centre.means)]
+        self.means_scale = own.repeat_interleave(n_features)
+        information = covariance.fisher_information(own**2, n_features)
         self.factors_scale = information.sqrt()
         self.sizes = [len(self.roots), len(self.means_scale), len(self.factors_scale)]
 
@@ -180,7 +181,10 @@ class WhitenedChart:
         return Leap(parameters, found.length)
 
     def _unknowns(self, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log-weights, means and triangular factors, differentiable."""
+        """Return log-weights, means and triangular factors, differentiable.
+
+        The log-weight of noise, if there is some, is the last.
+        """
         roots, means, tangent = (vector / self._scales).split(self._sizes)
         return 2.0 * roots.log(), *self._coordinates.unpack(means, tangent)
 
@@ -230,13 +234,14 @@ def extrapolate(
         None where there is nothing to extrapolate, or a component has died.
     """
     origin, middle, end = track
-    if len({len(mixture.weights) for mixture in track}) > 1:
+    weights = [mixture.all_weights for mixture in track]
+    if len({len(some) for some in weights}) > 1:
         return None
     around = _Coordinates(covariance, origin)
     scales = torch.cat((around.roots, around.means_scale, around.factors_scale))
 
     def vector(mixture: MixtureParameters) -> Tensor:
-        logs = mixture.weights.log() - origin.weights.log()
+        logs = mixture.all_weights.log() - weights[0].log()
         return torch.cat((logs, *around.pack(mixture))) * scales
 
     first, both = vector(middle), vector(end)
@@ -249,5 +254,5 @@ def extrapolate(
     logs, means, tangent = leap.split(around.sizes)
     if not bool(tangent.abs().max() < _MAX_EXTRAPOLATED):
         return None
-    unknowns = (origin.weights.log() + logs, *around.unpack(means, tangent))
+    unknowns = (weights[0].log() + logs, *around.unpack(means, tangent))
     return Extrapolation(unknowns, length)

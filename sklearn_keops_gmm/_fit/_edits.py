@@ -84,7 +84,8 @@ class MixtureEdits:
         mass, parameters = state.moments.mass, state.parameters
         means, covariances = parameters.means, parameters.covariances
         covariance = self.objective.covariance
-        return covariance.merge_losses(mass / mass.sum(), means, covariances, pairs)
+        fractions = mass / (mass.sum() + state.moments.noise)
+        return covariance.merge_losses(fractions, means, covariances, pairs)
 
     def merged(self, state: State, pairs: Tensor) -> MixtureParameters:
         """Return the M-step in which each of disjoint `pairs`, (P, 2), is one."""

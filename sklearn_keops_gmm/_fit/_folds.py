@@ -84,4 +84,5 @@ def rows_of(data: Data, rows: np.ndarray) -> Data:
         data,
         points=data.points[index],
         sample_weight=None if weights is None else weights[index],
+        whole=data.box,
     )

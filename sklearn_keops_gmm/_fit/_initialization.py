@@ -22,6 +22,12 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._filling import filled
+from sklearn_keops_gmm._fit._labelled_start import labelled_start, moments_of_labels
+from sklearn_keops_gmm._fit._noise_start import (
+    TYPICAL_NOISE,
+    check_wide_start,
+    cleaned,
+)
 from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_init_params
@@ -64,10 +70,13 @@ def initialize(
         None if array is None else torch.tensor(array, dtype=torch.float64).to(device)
         for array in (user.weights, user.means, user.precisions)
     )
+    noise_weight = 0.0 if problem.noise is None else TYPICAL_NOISE
     if weights is None or means is None or precisions is None:
         check_init_params(covariance, init_params)
-        problem = filled(problem, random_state)
-        about, moments = STARTS[init_params](problem, random_state)
+        if problem.noise is not None and precisions is None:
+            check_wide_start(init_params)
+        problem, noise_weight = cleaned(filled(problem, random_state), random_state)
+        about, moments = _start(problem, init_params, random_state)
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))
         weights = mass / samples if weights is None else weights
@@ -78,7 +87,19 @@ def initialize(
     else:
         factors = covariance.factors_of_precisions(precisions)
         covariances = covariance.covariances(factors)
-    return MixtureParameters(weights, means, covariances, factors)
+    return MixtureParameters(
+        weights, means, covariances, factors, noise_weight=noise_weight
+    )
+
+
+def _start(
+    problem: StartData, init_params: str, random_state: RandomState
+) -> tuple[Tensor, Moments]:
+    """Return means and the moments about them, above the mass floor."""
+    labels = problem.component_labels
+    if labels is None:
+        return STARTS[init_params](problem, random_state)
+    return labelled_start(problem, labels, init_params, _random, random_state)
 
 
 # -- starts: each returns means and the moments about them, above the mass floor ------
@@ -87,21 +108,7 @@ def initialize(
 def _kmeans(problem: StartData, random_state: RandomState) -> tuple[Tensor, Moments]:
     """Let each sample belong to its cluster."""
     labels = _kmeans_labels(problem, random_state).to(problem.points.device)
-    mass = problem.centre.new_zeros(problem.n_components)
-    first = problem.centre.new_zeros(problem.n_components, len(problem.centre))
-    for rows in problem.tiles():
-        weights = problem.weights(rows)
-        mass.index_add_(0, labels[rows], weights)
-        first.index_add_(0, labels[rows], weights[:, None] * problem.centred(rows))
-    offsets = first / torch.where(mass > 0, mass, 1.0)[:, None]
-    second = torch.zeros_like(problem.covariance.outer(offsets))
-    for rows in problem.tiles():
-        roots = problem.weights(rows).sqrt()[:, None]
-        differences = roots * (problem.centred(rows) - offsets[labels[rows]])
-        second.index_add_(0, labels[rows], problem.covariance.outer(differences))
-    second = problem.covariance.pool(second)
-    moments = Moments(mass, torch.zeros_like(first), second, 0.0)
-    return problem.centre + offsets, above_mass_floor(moments, problem.mean_weight)
+    return moments_of_labels(problem, labels)
 
 
 def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:

@@ -77,11 +77,14 @@ class Held:
         Summed over samples that only they explain.
     penalty : float
         Their part of the prior's term.
+    noise_weight : float
+        Of noise, which is held too.
     """
 
     share: float = 1.0
     log_likelihood: float = 0.0
     penalty: float = 0.0
+    noise_weight: float = 0.0
 
 
 NOTHING_HELD = Held()
@@ -155,7 +158,7 @@ class Field:
         """Return some components, (K,), on the samples that they own."""
         objective, state = self.objective, self.state
         own = select_components(objective.covariance, state.parameters, chosen)
-        components = objective.components(own)
+        components = replace(objective.components(own), noise_weight=0.0)
         shares = objective.reductions.log_density(components) - self.log_densities
         rows = (shares > math.log(_OWN)).nonzero()[:, 0]
         shares = shares[rows].double().exp()
@@ -165,7 +168,9 @@ class Field:
         total = float(here.sum() if weights is None else weights.double() @ here)
         whole = state.log_likelihood * objective.total_weight
         elsewhere = state.penalty - objective.penalty(own)
-        held = Held(float(own.weights.sum()), whole - total, elsewhere)
+        held = Held(
+            float(own.weights.sum()), whole - total, elsewhere, own.noise_weight
+        )
         beside = Beside(reductions, here + rest, objective.reductions.n_samples)
         local = objective.beside(beside, held)
         moments = objective.covariance.select_moments(state.moments, chosen)
@@ -187,10 +192,9 @@ class Field:
         total = state.log_likelihood * self.objective.total_weight
         moments = replace(moments, log_likelihood=total)
         joined = State(parameters, moments, state.log_likelihood, state.penalty)
-        beside = part.beside
-        own = beside.reductions.log_density(part.objective.components(state.parameters))
+        components = part.objective.components(state.parameters)
         densities = self.log_densities.clone()
-        densities[part.rows] = torch.logaddexp(own.double(), beside.rest)
+        densities[part.rows] = part.beside.log_density(components)
         pairs, losses = self._estimates_of(joined, others)
         return Field(self.objective, joined, densities, pairs, losses)
 
@@ -222,6 +226,7 @@ def _joined_parameters(
         torch.cat((first.covariances, last.covariances)),
         torch.cat((first.precisions_cholesky, last.precisions_cholesky)),
         targets,
+        first.noise_weight,
     )
 
 
@@ -231,4 +236,6 @@ def _joined_moments(first: Moments, last: Moments) -> Moments:
         torch.cat((first.first, last.first)),
         torch.cat((first.second, last.second)),
         0.0,
+        noise=first.noise,
+        noise_log_density=first.noise_log_density,
     )

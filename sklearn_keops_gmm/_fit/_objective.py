@@ -28,6 +28,7 @@ from sklearn_keops_gmm._model import (
     State,
     Targets,
     Unknowns,
+    components_of,
     select_components,
     without_components,
 )
@@ -86,9 +87,7 @@ class MixtureObjective:
 
     def components(self, parameters: MixtureParameters) -> Components:
         """Return what the backend needs to know of `parameters`."""
-        return self.covariance.components(
-            parameters.weights.log(), parameters.means, parameters.precisions_cholesky
-        )
+        return components_of(self.covariance, parameters)
 
     def moments(self, parameters: MixtureParameters) -> Moments:
         """Return the moments about the means of `parameters`."""
@@ -126,7 +125,7 @@ class MixtureObjective:
         _, gradient = self.covariance.quadratic_gradient(components.factors, moments)
         distances = -(components.factors * gradient).sum()
         complete = moments.mass @ components.offsets - 0.5 * distances
-        complete = complete - moments.missing
+        complete = complete - moments.missing + moments.noise_log_density
         return moments.log_likelihood - float(complete)
 
     # -- expectation-maximisation -----------------------------------------------
@@ -181,6 +180,7 @@ class MixtureObjective:
             If a covariance is not positive definite, as in scikit-learn.
         """
         moments, fractions = self._above_mass_floor(moments)
+        noise_weight = self._noise_weight(moments, parameters)
         share = self.held.share
         weights = self.prior.maximize_weights(fractions, parameters.weights, share)
         alive = self.prior.alive(weights) if extinguish else weights > 0
@@ -197,7 +197,9 @@ class MixtureObjective:
         if targets is not None and merged is not None:
             targets = self.prior.rescaled(targets, scatter, fractions, merged[alive])
         covariances = self.prior.pull(scatter, fractions, targets)
-        found = MixtureParameters(weights, means, covariances, covariances, targets)
+        found = MixtureParameters(
+            weights, means, covariances, covariances, targets, noise_weight
+        )
         if rounding is not None and extinguish:
             found = self._without_collapsed(found)
         factors = self.covariance.factors(found.covariances)
@@ -207,10 +209,16 @@ class MixtureObjective:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
         mean_weight = self.total_weight / self.reductions.n_samples
         moments = above_mass_floor(moments, mean_weight)
-        if self.held.share == 1.0:
-            return moments, moments.mass / moments.mass.sum()
+        if self.held.share == 1.0 and self.held.noise_weight == 0.0:
+            return moments, moments.mass / (moments.mass.sum() + moments.noise)
         unit = max(1.0, mean_weight) * self.reductions.n_samples
         return moments, moments.mass / unit
+
+    def _noise_weight(self, moments: Moments, parameters: MixtureParameters) -> float:
+        """Return the weight of noise that the M-step makes."""
+        if self.held is not NOTHING_HELD:
+            return parameters.noise_weight
+        return moments.noise / (float(moments.mass.sum()) + moments.noise)
 
     def _rounding(self, means: Tensor) -> Tensor | None:
         """Return how coordinates near means are rounded, where that matters."""
@@ -290,8 +298,8 @@ class MixtureObjective:
 
         Parameters
         ----------
-        logits : Tensor of shape (M,)
-            Unnormalised log-weights.
+        logits : Tensor of shape (M,) or (M + 1,)
+            Unnormalised log-weights, that of noise last.
         means : Tensor of shape (M, D)
         factors : Tensor
             Any square factors of the precisions, in the structure's shape.
@@ -300,12 +308,16 @@ class MixtureObjective:
         targets : Targets, default=None
             Of the covariances, held.
         """
-        log_weights = torch.log_softmax(logits, 0)
-        components = self.covariance.components(log_weights, means, factors)
+        log_all = log_weights = torch.log_softmax(logits, 0)
+        log_proportions, log_noise = log_all[: len(means)], log_all[len(means) :]
+        if len(log_noise):  # of which priors know nothing
+            log_weights = torch.log_softmax(logits[: len(means)], 0)
+        components = self.covariance.components(log_proportions, means, factors)
         total, mass = LogLikelihood.apply(
             components.offsets,
             components.means,
             components.factors,
+            log_noise[0] if len(log_noise) else None,
             self.covariance,
             self.reductions,
         )
@@ -373,11 +385,12 @@ class MixtureObjective:
         """
         triangle = self.covariance.triangular(factors.detach())
         parameters = MixtureParameters(
-            torch.softmax(logits.detach(), 0),
+            torch.softmax(logits.detach()[: len(means)], 0),
             means.detach().clone(),
             self.covariance.covariances(triangle),
             triangle,
             targets,
+            float(torch.softmax(logits.detach(), 0)[len(means) :].sum()),
         )
         alive = self.survivors(parameters)
         return parameters if bool(alive.all()) else self.without(parameters, ~alive)
@@ -403,7 +416,7 @@ class MixtureObjective:
         own = self._variances(start)
         whole = (weights * ((means - (weights * means).sum(0)) ** 2 + own)).sum(0)
         variances = self._variances(parameters)
-        counts = parameters.weights * self.reductions.n_samples
+        counts = parameters.proportions * self.reductions.n_samples
         floors = 4 * MASS_FLOOR * parameters.means**2
         alone = (counts < 1.5)[:, None] & (variances <= floors)
         if not bool((~alone & (variances > _COLLAPSED * whole)).all()):

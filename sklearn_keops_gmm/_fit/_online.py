@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._data import to_numpy
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model import MixtureParameters, Moments
 from sklearn_keops_gmm._model.covariances import MASS_FLOOR, CovarianceStructure
@@ -113,3 +115,43 @@ def about(moments: Moments, shift: Tensor, covariance: CovarianceStructure) -> M
         first=moments.first + moments.mass[:, None] * shift,
         second=moments.second + covariance.pool(moved),
     )
+
+
+def remembered(moments: Moments, sample_size: float) -> dict[str, Any]:
+    """Return moments about the means as arrays to keep for steps to come.
+
+    The covariances do not tell them where they are pooled, and a step that took them
+    for such would pool them again.
+    """
+    moments = moments.scaled(1.0 / float(moments.mass.sum()))
+    return {
+        "n_samples": sample_size,
+        "mass": moments.mass.cpu().numpy(),
+        "first": moments.first.cpu().numpy(),
+        "second": moments.second.cpu().numpy(),
+    }
+
+
+def recalled(
+    memory: dict[str, Any], weights: np.ndarray, parameters: MixtureParameters
+) -> Running:
+    """Return the running moments that a step starts from.
+
+    Parameters
+    ----------
+    memory : dict
+        What an earlier step or a fit has kept, if there was one.
+    weights : array-like of shape (M,)
+        Of the mixture as it is now.
+    parameters : MixtureParameters
+    """
+
+    def held(array: Any) -> Tensor:
+        return torch.tensor(to_numpy(array)).to(parameters.means)
+
+    # With a prior the weights are not the masses that they were made of.
+    mass = held(memory.get("mass", weights))
+    if "second" not in memory:
+        return Running(parameters, mass)
+    own = Moments(mass, held(memory["first"]), held(memory["second"]), 0.0)
+    return Running(parameters, mass, own)

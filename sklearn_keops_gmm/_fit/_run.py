@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._data import (
     Data,
+    attributes_of,
     resolve_init_size,
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
@@ -41,6 +42,7 @@ from sklearn_keops_gmm._model import (
     Rounding,
     SolverResult,
     SparsityPrior,
+    UniformNoise,
     UserPrior,
     weak_components,
 )
@@ -72,6 +74,8 @@ class Parameters(Protocol):
     weights_init: ArrayLike | None
     means_init: ArrayLike | None
     precisions_init: ArrayLike | None
+    noise: str | None
+    noise_volume: float | None
     learning_rate: float
     batch_size: int | None
     moves: bool | str
@@ -107,7 +111,16 @@ class FitProblem:
 
     def model(self, parameters: MixtureParameters) -> GaussianMixtureModel:
         """Return the model that has some parameters."""
-        return GaussianMixtureModel(parameters, self.problem.covariance)
+        problem = self.problem
+        return GaussianMixtureModel(parameters, problem.covariance, problem.noise)
+
+    def attributes(self, data: Data, parameters: MixtureParameters) -> dict[str, Any]:
+        """Return the attributes of a mixture that was fitted to `data`."""
+        kind, dtype = data.kind, data.points.dtype
+        return attributes_of(self.model(parameters), kind, dtype) | {
+            "reg_covar_": kind.wrap(self.ridge, dtype),
+            "covariance_pooling_": self.pooling,
+        }
 
     def standardised(self) -> FitProblem:
         """Return the problem whose starts do not depend on the units of features."""
@@ -151,12 +164,22 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     name = choose_backend(mixture.backend, points.device, covariance.structure)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
-    problem = StartData(points, weights, frame, n_components, covariance, init_size)
+    noise = _noise(mixture, data)
+    problem = StartData(
+        points,
+        weights,
+        frame,
+        n_components,
+        covariance,
+        init_size,
+        component_labels=data.component_labels,
+        noise=noise,
+    )
     size = data.sample_size
     pooled = mixture.covariance_pooling
     pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
     backend = truncated(mixture, data, name, get_backend(name))
-    reductions = data.bind(backend, frame)
+    reductions = data.bind(backend, frame, noise)
     check_in_memory(mixture, reductions)
     objective = MixtureObjective(
         reductions,
@@ -169,6 +192,19 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     )
     pseudo_samples = 0.0 if pooling is None else pooling.pseudo_samples
     return FitProblem(problem, objective, size, pseudo_samples)
+
+
+def _noise(mixture: Parameters, data: Data) -> UniformNoise | None:
+    """Return what lies beside the components, if a user expects noise."""
+    if mixture.noise is None:
+        if mixture.noise_volume is not None:
+            raise ValueError(
+                f"noise_volume={mixture.noise_volume!r} is for noise='uniform', but "
+                "got noise=None. Use noise_volume=None."
+            )
+        return None
+    low, high = data.box.low.cpu(), data.box.high.cpu()
+    return UniformNoise.within(low, high, mixture.noise_volume)
 
 
 def _priors(

@@ -13,7 +13,7 @@ from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from sklearn_keops_gmm._data import Extent
-from sklearn_keops_gmm._model import Frame, power_of_two
+from sklearn_keops_gmm._model import Frame, UniformNoise, power_of_two
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # Coordinates in a tile; and numbers in one of a GPU, whose kernels take long to start.
@@ -40,6 +40,10 @@ class StartData:
     spreads : Tensor of shape (D,), float64, or None
         In which k-means measures the features; None is one unit for all, as in
         scikit-learn.
+    component_labels : Tensor of shape (N,), int64, or None
+        The components that samples are known to be of, -1 where unknown.
+    noise : UniformNoise or None
+        Of which some of the points may be.
     """
 
     points: Tensor
@@ -49,6 +53,8 @@ class StartData:
     covariance: CovarianceStructure
     init_size: int
     spreads: Tensor | None = None
+    component_labels: Tensor | None = None
+    noise: UniformNoise | None = None
 
     @property
     def centre(self) -> Tensor:
@@ -165,6 +171,16 @@ class StartData:
             counts = torch.from_numpy(repeats).to(self.points)
         points = self.points[torch.from_numpy(rows).to(self.points.device)]
         return replace(self, points=points, sample_weight=counts), rows
+
+    def unlabelled(self, chosen: Tensor) -> StartData:
+        """Return the problem of some samples, (N,) bool, with nothing known of them."""
+        weights = self.sample_weight
+        return replace(
+            self,
+            points=self.points[chosen],
+            sample_weight=None if weights is None else weights[chosen],
+            component_labels=None,
+        )
 
     def tiles(self) -> list[slice]:
         """Slices of rows, each small beside the data."""

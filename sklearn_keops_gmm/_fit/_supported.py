@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
+from sklearn_keops_gmm._model import Prior
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 
@@ -17,6 +20,42 @@ def check_solver(
     _check(covariance, "solver", solver, covariance.solvers)
     if acceleration is not None:
         _check(covariance, "acceleration", acceleration, covariance.solvers)
+
+
+class Parameters(Protocol):
+    """Parameters of an estimator by which components may leave or change places."""
+
+    sparsity: float
+    prior: Any
+    solver: str
+    moves: bool | str
+    init_params: str
+
+
+def check_components_stay(mixture: Parameters, given: str) -> None:
+    """Raise ValueError if components may leave or change places in a fit.
+
+    Parameters
+    ----------
+    mixture : estimator
+    given : str
+        The parameter that speaks of components by their numbers, for the message.
+    """
+    prior = mixture.prior
+    selects = prior.selects if isinstance(prior, Prior) else prior is not None
+    hindrances = {
+        "sparsity": (mixture.sparsity > 0, "0"),
+        "moves": (mixture.moves is True and mixture.solver == "em", "False"),
+        "prior": (selects, "None"),
+        "init_params": (mixture.init_params == "merge", "'kmeans'"),
+    }
+    for name, (hinders, remedy) in hindrances.items():
+        if hinders:
+            raise ValueError(
+                f"{given} speaks of components by their numbers, but with "
+                f"{name}={getattr(mixture, name)!r} they may leave or change places. "
+                f"Use {name}={remedy}."
+            )
 
 
 def _check(

@@ -19,6 +19,7 @@ _ACCEPTED: dict[str, tuple[Any, ...]] = {
     "moves": ("auto", False),
     "n_init": (1,),
     "init_params": ("kmeans", "random_from_data"),
+    "noise": (None,),
 }
 
 
@@ -62,6 +63,11 @@ def truncated(mixture: Parameters, data: Data, name: str, backend: Backend) -> B
             f"{given} needs backend='native', which computes on the CPU, but got "
             f"backend={name!r} for samples on {data.points.device}. Use "
             "backend='native' and device='cpu', or truncation=None."
+        )
+    if data.component_labels is not None:
+        raise ValueError(
+            f"{given} cannot be combined with component_labels. Leave them out, or use "
+            "truncation=None."
         )
     few = mixture.truncation < mixture.n_components
     return TruncatedBackend(mixture.truncation) if few else backend

@@ -57,22 +57,34 @@ def check_start(
     """
     weights = means = precisions = None
     if weights_init is not None:
-        weights = _check_array(weights_init, "weights", (n_components,))
-        _check_simplex(weights)
+        weights = check_array_of(weights_init, "weights", (n_components,))
+        check_simplex(weights)
         weights = weights.astype(np.float64)
     if means_init is not None:
-        means = _check_array(means_init, "means", (n_components, n_features))
+        means = check_array_of(means_init, "means", (n_components, n_features))
         means = means.astype(np.float64)
     if precisions_init is not None:
         shape = covariance.shape(n_components, n_features)
         name = f"{covariance.name} precision"
-        precisions = _check_array(precisions_init, name, shape)
+        precisions = check_array_of(precisions_init, name, shape)
         covariance.check_precisions(precisions)
         precisions = precisions.astype(np.float64)
     return UserStart(weights, means, precisions)
 
 
-def _check_array(given: ArrayLike, name: str, shape: tuple[int, ...]) -> np.ndarray:
+def check_array_of(
+    given: ArrayLike, name: str, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """Return an array as float64, or float32 if it is, or raise ValueError.
+
+    Parameters
+    ----------
+    given : array-like
+    name : str
+        For messages.
+    shape : tuple of int, default=None
+        The shape that it has to have; None is any.
+    """
     array = check_array(
         to_numpy(given),
         dtype=[np.float64, np.float32],
@@ -80,7 +92,7 @@ def _check_array(given: ArrayLike, name: str, shape: tuple[int, ...]) -> np.ndar
         allow_nd=True,
         input_name=name,
     )
-    if array.shape != shape:
+    if shape is not None and array.shape != shape:
         raise ValueError(
             f"The parameter '{name}' should have the shape of {shape}, "
             f"but got {array.shape}"
@@ -88,7 +100,8 @@ def _check_array(given: ArrayLike, name: str, shape: tuple[int, ...]) -> np.ndar
     return array
 
 
-def _check_simplex(weights: np.ndarray) -> None:
+def check_simplex(weights: np.ndarray) -> None:
+    """Raise ValueError unless weights are in [0, 1] and sum to 1."""
     if np.any(weights < 0.0) or np.any(weights > 1.0):
         raise ValueError(
             "The parameter 'weights' should be in the range [0, 1], but got max "

@@ -8,6 +8,7 @@ from sklearn_keops_gmm._model._conditionals import (
 from sklearn_keops_gmm._model._criteria import (
     CRITERIA,
     Evidence,
+    best_row,
     comparison_table,
     tied_rows,
 )
@@ -19,7 +20,10 @@ from sklearn_keops_gmm._model._errors import (
 )
 from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
 from sklearn_keops_gmm._model._from_arrays import model_of
-from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._gaussian_mixture import (
+    GaussianMixtureModel,
+    components_of,
+)
 from sklearn_keops_gmm._model._information import (
     ComponentCoordinates,
     InformationSums,
@@ -39,6 +43,7 @@ from sklearn_keops_gmm._model._mixture_edits import (
     split_component,
     without_components,
 )
+from sklearn_keops_gmm._model._noise import UniformNoise
 from sklearn_keops_gmm._model._parameters import (
     Components,
     CostTerms,
@@ -114,9 +119,12 @@ __all__ = [
     "Structure",
     "Targets",
     "TileFunction",
+    "UniformNoise",
     "Unknowns",
     "UserPrior",
+    "best_row",
     "comparison_table",
+    "components_of",
     "conditionals_of",
     "indicators",
     "label_shares",

@@ -27,6 +27,8 @@ class Evidence:
         Free parameters of each component, without its weight.
     n_shared : int
         Free parameters of the covariance that all share.
+    n_noise : int, default=0
+        Free parameters of noise: its weight.
     """
 
     n_samples: float
@@ -35,11 +37,12 @@ class Evidence:
     n_components: int
     n_own: int
     n_shared: int
+    n_noise: int = 0
 
     @property
     def n_parameters(self) -> int:
         """All free parameters."""
-        return self.n_components * (self.n_own + 1) - 1 + self.n_shared
+        return self.n_components * (self.n_own + 1) - 1 + self.n_shared + self.n_noise
 
 
 def bic(evidence: Evidence) -> float:
@@ -68,6 +71,7 @@ def lic(evidence: Evidence) -> float:
     """
     places = 2 * evidence.n_components * math.log(evidence.n_samples)
     n_other = evidence.n_components * evidence.n_own + evidence.n_shared
+    n_other += evidence.n_noise
     return places + 3 * n_other - 2 * evidence.log_likelihood
 
 
@@ -95,6 +99,24 @@ def comparison_table(
         "criterion": criterion,
         "rank": rankdata(criterion, method="min").astype(int),
     }
+
+
+def best_row(scores: np.ndarray, *, one_standard_error: bool) -> int:
+    """Return the index of the best mixture, or of the smallest as good as it.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_mixtures, n_folds)
+        Of mixtures with fewer and fewer components.
+    one_standard_error : bool
+        Whether all within one standard error of the best are as good.
+    """
+    means = scores.mean(axis=1)
+    best = int(np.argmax(means))
+    if not one_standard_error:
+        return best
+    error = scores[best].std(ddof=1) / np.sqrt(scores.shape[1])
+    return int(np.flatnonzero(means >= means[best] - error)[-1])
 
 
 def tied_rows(

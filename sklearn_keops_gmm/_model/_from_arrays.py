@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,12 +11,15 @@ import numpy as np
 import torch
 
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._noise import UniformNoise
 from sklearn_keops_gmm._model._parameters import MixtureParameters
 from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
 
 # Models of so many bytes are kept, as many of them. To compare larger ones takes about
 # as long as to make them anew.
 _MOST_BYTES, _MOST_MODELS = 2**18, 64
+# Arrays of a mixture without noise.
+_N_ARRAYS = 4
 
 
 class _Content(NamedTuple):
@@ -35,8 +39,11 @@ def model_of(
     means: np.ndarray,
     covariances: np.ndarray,
     precisions_cholesky: np.ndarray,
+    *noise: np.ndarray,
 ) -> GaussianMixtureModel:
     """Return the model that arrays describe, whatever their precision.
+
+    Those of noise, if there is some, are its weight, its log-density and its box.
 
     Small models are kept: the same content gives the same model, with all that was
     derived from it. The arrays are copied.
@@ -46,7 +53,7 @@ def model_of(
     ValueError
         If they are not of shapes that go together, or no numbers of a mixture.
     """
-    arrays = weights, means, covariances, precisions_cholesky
+    arrays = weights, means, covariances, precisions_cholesky, *noise
     made = COVARIANCES[covariance_type]
     if sum(array.nbytes for array in arrays) > _MOST_BYTES:
         return _model(made, *arrays)
@@ -66,12 +73,19 @@ def _model(
     make: Callable[..., CovarianceStructure], *arrays: np.ndarray
 ) -> GaussianMixtureModel:
     covariance = make()
-    _check_arrays(covariance, *arrays)
-    weights, means, covariances, factors = (
+    _check_arrays(covariance, *arrays[:_N_ARRAYS])
+    weights, means, covariances, factors, *noise = (
         torch.from_numpy(array.astype(np.float64)) for array in arrays
     )
     parameters = MixtureParameters(weights, means, covariances, factors)
-    return GaussianMixtureModel(parameters, covariance)
+    if not noise:
+        return GaussianMixtureModel(parameters, covariance)
+    noise_weight, log_density, (low, high) = noise
+    parameters = replace(
+        parameters, weights=weights / weights.sum(), noise_weight=float(noise_weight)
+    )
+    found = UniformNoise(low, high, float(log_density))
+    return GaussianMixtureModel(parameters, covariance, found)
 
 
 def _check_arrays(

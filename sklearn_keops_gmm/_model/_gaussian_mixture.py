@@ -14,9 +14,20 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model._frame import frame_of_mixture
 from sklearn_keops_gmm._model._mixture_edits import without_components
+from sklearn_keops_gmm._model._noise import UniformNoise
 from sklearn_keops_gmm._model._parameters import Components, Frame, MixtureParameters
 from sklearn_keops_gmm._model._regression import Regression, marginal
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
+
+
+def components_of(
+    covariance: CovarianceStructure, parameters: MixtureParameters
+) -> Components:
+    """Return what backends need to know of some parameters."""
+    found = covariance.components(
+        parameters.proportions.log(), parameters.means, parameters.precisions_cholesky
+    )
+    return replace(found, noise_weight=parameters.noise_weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +42,16 @@ class GaussianMixtureModel:
     parameters : MixtureParameters
         M components of D features.
     covariance : CovarianceStructure
+    noise : UniformNoise or None
+        What lies beside the components.
     """
 
     parameters: MixtureParameters
     covariance: CovarianceStructure
+    noise: UniformNoise | None = None
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return type(self), (self.parameters, self.covariance)
+        return type(self), (self.parameters, self.covariance, self.noise)
 
     @property
     def n_components(self) -> int:
@@ -54,7 +68,8 @@ class GaussianMixtureModel:
         """The number of free numbers; one weight follows from the others."""
         n_components, n_features = self.parameters.means.shape
         of_covariances = self.covariance.n_parameters(n_components, n_features)
-        return of_covariances + n_components * n_features + n_components - 1
+        n_weights = n_components - 1 + (self.noise is not None)
+        return of_covariances + n_components * n_features + n_weights
 
     @property
     def precisions(self) -> Tensor:
@@ -70,10 +85,7 @@ class GaussianMixtureModel:
     @cached_property
     def components(self) -> Components:
         """What backends need to know."""
-        parameters = self.parameters
-        return self.covariance.components(
-            parameters.weights.log(), parameters.means, parameters.precisions_cholesky
-        )
+        return components_of(self.covariance, self.parameters)
 
     @cached_property
     def frame(self) -> Frame:
@@ -99,7 +111,8 @@ class GaussianMixtureModel:
     def marginal(self, features: Sequence[int]) -> GaussianMixtureModel:
         """Return the mixture of some features alone, in their order."""
         kept = marginal(self.parameters, self.covariance, features)
-        return replace(self, parameters=kept)
+        noise = None if self.noise is None else self.noise.marginal(features)
+        return replace(self, parameters=kept, noise=noise)
 
     def regression(self, given: Sequence[int]) -> Regression:
         """Return how all other features depend on some."""
@@ -115,13 +128,24 @@ class GaussianMixtureModel:
         ----------
         given : sequence of F int
         values : Tensor of shape (F,)
-        responsibilities : Tensor of shape (M,)
-            Those of ``marginal(given)`` for the values. Components that have none
-            are left out.
+        responsibilities : Tensor of shape (M,) or (M + 1,)
+            Those of ``marginal(given)`` for the values, that of noise last. Components
+            that have none are left out.
         """
-        regression = self.regression(given)
-        kept = regression.at(values, responsibilities, self.covariance)
-        return replace(self, parameters=kept)
+        own = responsibilities[: self.n_components]
+        kept = self.regression(given).at(values, own, self.covariance)
+        if self.noise is None:
+            return replace(self, parameters=kept)
+        targets = [i for i in range(self.n_features) if i not in set(given)]
+        kept = replace(kept, noise_weight=float(responsibilities[-1]))
+        return replace(self, parameters=kept, noise=self.noise.marginal(targets))
+
+    def without_noise(self) -> GaussianMixtureModel:
+        """Return the mixture of what is no noise."""
+        if self.noise is None:
+            return self
+        parameters = replace(self.parameters, noise_weight=0.0)
+        return replace(self, parameters=parameters, noise=None)
 
     # -- samples -------------------------------------------------------------------
 
@@ -141,11 +165,12 @@ class GaussianMixtureModel:
         -------
         points : ndarray of shape (n_samples, D)
         components : ndarray of shape (n_samples,), int64
+            -1, at the end, for noise.
         """
         weights, means, covariances = (
             array.cpu().numpy()
             for array in (
-                self.parameters.weights,
+                self.parameters.all_weights,
                 self.parameters.means,
                 self.parameters.covariances,
             )
@@ -153,7 +178,17 @@ class GaussianMixtureModel:
         if dtype != np.float64:
             weights = weights / weights.sum()  # as rounded they need not sum to 1
         counts = random_state.multinomial(n_samples, weights)
+        n_components = self.n_components
+        labels = np.repeat(np.arange(len(counts)), counts)
         points = self.covariance.draw(
-            random_state, means.astype(dtype), covariances.astype(dtype), counts
+            random_state,
+            means.astype(dtype),
+            covariances.astype(dtype),
+            counts[:n_components],
         )
-        return points, np.repeat(np.arange(len(counts)), counts)
+        n_noise = int(counts[n_components:].sum())
+        if self.noise is not None and n_noise > 0:
+            drawn = self.noise.draw(n_noise, random_state)
+            points = np.concatenate((points, drawn.astype(points.dtype)))
+            labels[-n_noise:] = -1
+        return points, labels

@@ -30,6 +30,7 @@ def select_components(
         covariance.select(parameters.covariances, chosen),
         covariance.select(parameters.precisions_cholesky, chosen),
         None if parameters.targets is None else parameters.targets.select(chosen),
+        parameters.noise_weight,
     )
 
 

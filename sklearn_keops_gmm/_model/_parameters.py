@@ -121,12 +121,15 @@ class Components:
     means : Tensor of shape (M, D), float64
     factors : Tensor, float64
         Any square (not only triangular) factors of the precisions.
+    noise_weight : float, default=0.0
+        Of noise, whose density `NoiseReductions` know.
     """
 
     structure: Structure
     offsets: Tensor
     means: Tensor
     factors: Tensor
+    noise_weight: float = 0.0
 
     def to(self, device: torch.device) -> Components:
         """Return the same components on another device."""
@@ -170,6 +173,10 @@ class Moments:
     missing : float, default=0.0
         ``sum_ij v_i g_ij E log p(y_i | x_i, j)`` of features y_i that are missing;
         moments are then expectations given those that are not, x_i.
+    noise : float, default=0.0
+        The mass of noise.
+    noise_log_density : float, default=0.0
+        Its log-density, with the weight, summed over that mass.
     """
 
     mass: Tensor
@@ -177,6 +184,8 @@ class Moments:
     second: Tensor
     log_likelihood: float
     missing: float = 0.0
+    noise: float = 0.0
+    noise_log_density: float = 0.0
 
     def to(self, device: torch.device) -> Moments:
         """Return the same moments on another device."""
@@ -207,6 +216,7 @@ class Moments:
             mass=factor * self.mass,
             first=factor * self.first,
             second=factor * self.second,
+            noise=factor * self.noise,
         )
 
     def __add__(self, other: Moments) -> Moments:
@@ -216,6 +226,8 @@ class Moments:
             self.second + other.second,
             self.log_likelihood + other.log_likelihood,
             self.missing + other.missing,
+            self.noise + other.noise,
+            self.noise_log_density + other.noise_log_density,
         )
 
 
@@ -270,12 +282,15 @@ class MixtureParameters:
     Attributes
     ----------
     weights : Tensor of shape (M,)
+        Of what is no noise: they sum to 1.
     means : Tensor of shape (M, D)
     covariances : Tensor
     precisions_cholesky : Tensor
         Upper-triangular factors A with ``inv(covariance) = A @ A.T``.
     targets : Targets or None
         Where a fit pulls the covariances.
+    noise_weight : float, default=0.0
+        Of noise, beside all components.
     """
 
     weights: Tensor
@@ -283,6 +298,20 @@ class MixtureParameters:
     covariances: Tensor
     precisions_cholesky: Tensor
     targets: Targets | None = None
+    noise_weight: float = 0.0
+
+    @property
+    def proportions(self) -> Tensor:
+        """What part of all that is drawn each component makes, (M,)."""
+        return (1.0 - self.noise_weight) * self.weights
+
+    @property
+    def all_weights(self) -> Tensor:
+        """The proportions, and that of noise if there is some: (M,) or (M + 1,)."""
+        if self.noise_weight == 0.0:
+            return self.weights
+        noise = self.weights.new_tensor([self.noise_weight])
+        return torch.cat((self.proportions, noise))
 
     def to(self, device: torch.device) -> MixtureParameters:
         """Return the same mixture on another device."""
@@ -292,6 +321,7 @@ class MixtureParameters:
             self.covariances.to(device),
             self.precisions_cholesky.to(device),
             None if self.targets is None else self.targets.to(device),
+            self.noise_weight,
         )
 
 

@@ -15,6 +15,8 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 _MAX_TANGENTS = 30
 _MAX_NEWTON = 60
+# What sums of fractions round to.
+_ROUNDING = 1e-12
 
 
 class Unknowns(NamedTuple):
@@ -61,13 +63,15 @@ class Prior:
         Parameters
         ----------
         fractions : Tensor of shape (M,)
-            Masses r_j as parts of that of all samples.
+            Masses r_j as parts of that of all samples, also of noise if there is some.
         weights : Tensor of shape (M,)
             Those before.
         share : float, default=1.0
             What weights sum to: less than 1 where other components are held.
         """
-        return fractions if share == 1.0 else share * fractions / fractions.sum()
+        if share == 1.0 and _sum_to_one(fractions):
+            return fractions
+        return share * fractions / fractions.sum()
 
     def alive(self, weights: Tensor) -> Tensor:
         """Tell, (M,) bool, which components the prior has not extinguished."""
@@ -208,7 +212,7 @@ class SparsityPrior(Prior):
             return super().maximize_weights(fractions, weights, share)
         # A few numbers and many small steps: numpy takes them fastest.
         r, price = fractions.cpu().numpy(), self.price
-        if share != 1.0:
+        if share != 1.0 or not _sum_to_one(fractions):
             # In weights and fractions that sum to 1 it is the same problem, but for
             # the price of a root.
             price *= np.sqrt(share) / r.sum()
@@ -374,6 +378,11 @@ class UserPrior(Prior):
                 f"the fit goes, but it returned {value.item()}."
             )
         return value.to(weights)
+
+
+def _sum_to_one(fractions: Tensor) -> bool:
+    """Tell whether nothing but rounding keeps fractions from a sum of 1."""
+    return abs(float(fractions.sum()) - 1.0) < _ROUNDING
 
 
 def _describe(value: object) -> str:

@@ -7,7 +7,7 @@ the components are as likely as the others alone make them: a mixture of regress
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,7 +23,13 @@ def marginal(
     factors = covariance.marginal(mixture.precisions_cholesky, features)
     covariances = covariance.covariances(factors)
     means = mixture.means[:, features]
-    return MixtureParameters(mixture.weights, means, covariances, factors)
+    return replace(
+        mixture,
+        means=means,
+        covariances=covariances,
+        precisions_cholesky=factors,
+        targets=None,
+    )
 
 
 # Numbers in the maps of the rows treated at once, for caches to hold.

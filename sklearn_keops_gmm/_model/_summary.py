@@ -81,8 +81,9 @@ class SampleSummary:
     ----------
     size : float
         The sum of their weights.
-    counts : ndarray of shape (n_components,)
-        Of the samples of which each component is the most probable.
+    counts : ndarray of shape (n_components,) or (n_components + 1,)
+        Of the samples of which each component is the most probable; noise, if there is
+        some, is the last.
     log_likelihood : float
         The sum over the samples.
     entropy : float
@@ -123,6 +124,8 @@ class MixtureSummary:
         The cluster of each component, where they were merged.
     samples : SampleSummary or None
         Counts, log-likelihood and entropy of the samples that were given.
+    noise_weight : float or None
+        Of noise, where a part of the samples may be that.
 
     Examples
     --------
@@ -148,6 +151,7 @@ class MixtureSummary:
     choice: Comparison | None = None
     clusters: np.ndarray | None = None
     samples: SampleSummary | None = None
+    noise_weight: float | None = None
 
     @property
     def n_components(self) -> int:
@@ -157,7 +161,7 @@ class MixtureSummary:
     @property
     def counts(self) -> np.ndarray:
         """Samples of which each component is the most probable, (n_components,)."""
-        return self._given.counts
+        return self._given.counts[: self.n_components]
 
     @property
     def log_likelihood(self) -> float:
@@ -220,7 +224,7 @@ class MixtureSummary:
         if self.clusters is not None:
             columns["cluster", ""] = self.clusters
         if self.samples is not None:
-            columns["samples", ""] = self.samples.counts
+            columns["samples", ""] = self.counts
         for kind, values in (("mean", self.means), ("std", self.spreads)):
             for name, column in zip(self.feature_names, values.T, strict=True):
                 columns[kind, name] = column
@@ -279,7 +283,7 @@ class MixtureSummary:
         if self.clusters is not None:
             yield "cluster", [f"{label}" for label in self.clusters]
         if self.samples is not None:
-            yield "samples", [f"{count:.6g}" for count in self.samples.counts]
+            yield "samples", [f"{count:.6g}" for count in self.counts]
 
     def _rows(self) -> Iterator[list[str]]:
         numbers = [column for _, column in self._numbers()]
@@ -290,6 +294,8 @@ class MixtureSummary:
             yield [str(j), *known, *cells[:_MOST_FEATURES]]
 
     def _tail(self) -> Iterator[str]:
+        if self.noise_weight is not None:
+            yield self._of_noise()
         left_out = (
             (self.n_components - _MOST_ROWS, "component"),
             (len(self.feature_names) - _MOST_FEATURES, "feature"),
@@ -298,6 +304,12 @@ class MixtureSummary:
         if more:
             yield f"... and {' and '.join(more)} more: to_frame() has all."
         yield from (f"Warning: {warning}" for warning in self.warnings)
+
+    def _of_noise(self) -> str:
+        weight = f"and uniform noise of weight {self.noise_weight:.3f}"
+        if self.samples is None:
+            return weight
+        return f"{weight}, {self.samples.counts[-1]:.6g} samples"
 
 
 def _with_spread(mean: float, spread: float) -> str:

@@ -29,7 +29,7 @@ def weak_components(
     sample_size : float
         How many samples there are; infinity where that is not known.
     """
-    few = on_few_samples(model.parameters.weights * sample_size, model.n_features)
+    few = on_few_samples(model.parameters.proportions * sample_size, model.n_features)
     variances = torch.diagonal(model.matrices, dim1=-2, dim2=-1)
     weak = few | (variances < 2.0 * ridge.to(variances)).any(1)
     return [int(j) for j in weak.nonzero()[:, 0]] if model.n_components > 1 else []

@@ -14,10 +14,16 @@ from sklearn_keops_gmm.backends._incomplete import (
     has_missing,
     suited_to,
 )
+from sklearn_keops_gmm.backends._labelled import LabelledBackend
 from sklearn_keops_gmm.backends._native import (
     NearestMeans,
     TruncatedBackend,
     TruncatedReductions,
+)
+from sklearn_keops_gmm.backends._noise import (
+    NoiseBackend,
+    NoiseReductions,
+    beside_noise,
 )
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
@@ -28,11 +34,15 @@ __all__ = [
     "Beside",
     "IncompleteBackend",
     "IncompleteReductions",
+    "LabelledBackend",
     "NearestMeans",
+    "NoiseBackend",
+    "NoiseReductions",
     "Reductions",
     "ReductionsFactory",
     "TruncatedBackend",
     "TruncatedReductions",
+    "beside_noise",
     "choose_backend",
     "get_backend",
     "has_missing",

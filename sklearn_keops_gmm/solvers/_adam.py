@@ -50,7 +50,7 @@ def _steps(
     """Pass through the data again and again."""
     logits, means, factors = unknowns = tuple(
         unknown.detach().clone().requires_grad_()
-        for unknown in (start.weights.log(), start.means, start.precisions_cholesky)
+        for unknown in (start.all_weights.log(), start.means, start.precisions_cholesky)
     )
     targets = start.targets
     optimizer = torch.optim.Adam(unknowns, lr=settings.learning_rate)

@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator
 
 # Hexadecimal digits: 32 bits, as a difference need not be proved but found.
 DIGITS = 8
+# Parameters that the file does not know of: None leaves fits as they were.
+NEW = ("noise", "noise_volume")
 
 
 def parts(value: Any) -> Iterator[bytes]:
@@ -28,7 +30,7 @@ def parts(value: Any) -> Iterator[bytes]:
     elif isinstance(value, np.ndarray):
         yield from parts(value.tolist())
     elif isinstance(value, BaseEstimator):
-        yield from parts(value.get_params() | fitted(value))
+        yield from parts(given(value) | fitted(value))
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             yield from parts(getattr(value, field.name))
@@ -53,6 +55,15 @@ def hash_of(value: Any) -> str:
     for part in parts(value):
         hashed.update(b"%d:" % len(part) + part)
     return hashed.hexdigest()[:DIGITS]
+
+
+def given(model: Any) -> dict[str, Any]:
+    """Return the parameters of an estimator, but for new ones that change nothing."""
+    return {
+        name: value
+        for name, value in model.get_params().items()
+        if name not in NEW or value is not None
+    }
 
 
 def fitted(model: Any) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     name: ClassVar[str]
     # The shape in which backends take the factors and return second moments.
     structure: ClassVar[Structure]
+    # What its covariances are called where they are positive definite.
+    definite: ClassVar[str] = "positive"
     # Whether all components have one.
     shared: ClassVar[bool] = False
     # What it can be fitted with, by the names that `init_params` takes, and `solver`
@@ -81,8 +83,27 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     # -- covariances, precisions and their factors -----------------------------
 
     @abstractmethod
+    def are_definite(self, arrays: np.ndarray) -> np.ndarray:
+        """Tell which covariances, or precisions, are positive definite.
+
+        Those of each component, (M,), or some of those that all components share.
+        """
+
     def check_precisions(self, precisions: np.ndarray) -> None:
         """Raise ValueError unless `precisions` are positive definite."""
+        if not self.are_definite(precisions).all():
+            raise ValueError(f"'{self.name} precision' should be {self.definite}")
+
+    def check_covariances(self, covariances: np.ndarray) -> None:
+        """Raise ValueError unless `covariances` are positive definite."""
+        definite = self.are_definite(covariances)
+        if not definite.all():
+            faulty = np.flatnonzero(~definite).tolist()
+            of = "they are" if self.shared else f"those of components {faulty} are"
+            raise ValueError(
+                f"The parameter 'covariances' of type {self.name!r} should be "
+                f"{self.definite}, but {of} not."
+            )
 
     @abstractmethod
     def factors(self, covariances: Tensor) -> Tensor:

@@ -20,9 +20,8 @@ from sklearn_keops_gmm._model.covariances._base import (
 class _ScaleCovariance(CovarianceStructure):
     """Positive numbers instead of matrices: elementwise algebra."""
 
-    def check_precisions(self, precisions: np.ndarray) -> None:
-        if np.any(precisions <= 0.0):
-            raise ValueError(f"'{self.name} precision' should be positive")
+    def are_definite(self, arrays: np.ndarray) -> np.ndarray:
+        return np.all(arrays.reshape(len(arrays), -1) > 0.0, axis=1)
 
     def factors(self, covariances: Tensor) -> Tensor:
         if not bool((covariances > 0).all()):

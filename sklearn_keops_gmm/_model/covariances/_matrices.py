@@ -24,12 +24,12 @@ _ROUNDINGS = 16.0
 class _MatrixCovariance(CovarianceStructure):
     """Matrices, one per component or one for all: batched linear algebra."""
 
-    def check_precisions(self, precisions: np.ndarray) -> None:
-        symmetric = np.allclose(precisions, np.swapaxes(precisions, -1, -2))
-        if not symmetric or np.any(np.linalg.eigvalsh(precisions) <= 0.0):
-            raise ValueError(
-                f"'{self.name} precision' should be symmetric, positive-definite"
-            )
+    definite = "symmetric, positive-definite"
+
+    def are_definite(self, arrays: np.ndarray) -> np.ndarray:
+        symmetric = np.isclose(arrays, np.swapaxes(arrays, -1, -2)).all((-1, -2))
+        positive = np.all(np.linalg.eigvalsh(arrays) > 0.0, axis=-1)
+        return np.asarray(symmetric & positive)
 
     def factors(self, covariances: Tensor) -> Tensor:
         lower, info = torch.linalg.cholesky_ex(covariances)

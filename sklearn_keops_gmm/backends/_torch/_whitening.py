@@ -26,9 +26,10 @@ def whitening(points: Tensor) -> tuple[Tensor, Tensor]:
     """
     few = points[:: -(-len(points) // _SAMPLE_SIZE)]
     centre = few.median(0).values
-    size = _typical((few - centre).abs())
+    points = points - centre
+    size = _typical((few - centre).abs(), points.abs().amax(0))
     # Each coordinate at first by itself, for they may have sizes of their own.
-    points = ((points - centre) / size).clamp_(-_LIMIT, _LIMIT)
+    points = (points / size).clamp_(-_LIMIT, _LIMIT)
     basis, inverse = _white(points.clamp(-_FAR, _FAR))
     for _ in range(_ROUNDS):
         distances = torch.linalg.vector_norm(points @ basis, dim=1, keepdim=True)
@@ -42,18 +43,34 @@ def whitening(points: Tensor) -> tuple[Tensor, Tensor]:
 def _reach_of_most(distances: Tensor) -> Tensor:
     """Return a distance within which all but outliers lie, never a quarter."""
     few = distances[:: -(-len(distances) // _SAMPLE_SIZE)]
-    return torch.maximum(_FAR * _typical(few)[0], few.quantile(0.75))
+    return torch.maximum(_FAR * _typical(few, distances.amax(0))[0], few.quantile(0.75))
 
 
-def _typical(sizes: Tensor) -> Tensor:
-    """Return the median of those that are not zero, of each column; 1 if all are."""
+def _typical(sizes: Tensor, largest: Tensor) -> Tensor:
+    """Return the median of those that are not zero, of each column.
+
+    If all are, the `largest` of more of them; 1 if that is zero, too.
+    """
     medians = sizes.masked_fill(sizes == 0, torch.nan).nanmedian(0).values
-    return medians.nan_to_num(1.0)
+    found = torch.where(medians.isnan(), largest, medians)
+    return torch.where(found == 0, 1.0, found)
 
 
 def _white(points: Tensor) -> tuple[Tensor, Tensor]:
-    values, vectors = torch.linalg.eigh(torch.cov(points.mT))
+    """Return the basis of centred points, and its inverse.
+
+    Coordinates that are all zero stay themselves: what rounding would mix into them of
+    the others is much beside components that are as flat there.
+    """
+    varies = (points != 0).any(0).nonzero()[:, 0]
+    basis, inverse = torch.eye(points.shape[1]).to(points).repeat(2, 1, 1)
+    if len(varies) == 0:
+        return basis, inverse
+    covariance = torch.cov(points[:, varies].mT).view(len(varies), -1)
+    values, vectors = torch.linalg.eigh(covariance)
     # Directions without spread are left as wide as rounding makes them.
     floor = values.max().clamp_min(1e-300) * torch.finfo(torch.float32).eps
     roots = values.clamp_min(floor).sqrt()
-    return vectors / roots, roots[:, None] * vectors.mT
+    block = varies[:, None], varies
+    basis[block], inverse[block] = vectors / roots, roots[:, None] * vectors.mT
+    return basis, inverse
