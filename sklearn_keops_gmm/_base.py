@@ -493,6 +493,7 @@ default=None
                 f"fitted with prior={settings.prior!r}. Fit with prior=None."
             )
         settings.sparsity, settings.solver, settings.acceleration = 0.0, "em", None
+        settings.truncation = None
         settings.n_components = len(self.means_)
         settings.covariance_type = self._model().covariance.name
         # Weights that vary say as much as half as many equal ones, or fewer.

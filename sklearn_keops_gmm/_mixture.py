@@ -102,6 +102,15 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         Let 'em' extrapolate two of its steps wherever that lowers the cost: many times
         fewer iterations where components overlap and `tol` is small. Extrapolations
         that fail count in `max_iter`, not in `n_iter_`.
+    truncation : int, default=None
+        So many components that each sample belongs to at most, in a fit: 'em' then
+        looks for those of the largest densities among few, which makes it many times
+        faster from a thousand components on. It maximises the likelihood of these
+        alone, a lower bound; predictions and scores are exact. 3 to 10 are usual.
+        None, or as many as there are components, is EM. It takes samples in memory, the
+        start 'kmeans' (in a form of its own, for very many components) or
+        'random_from_data', and no `sparsity`, `noise`, `moves`, `acceleration`,
+        `n_init` or `component_labels`.
     tol : float, default=1e-3
         'em' stops when the cost changes by less; 'lbfgs' when it falls by less, also
         once it has begun anew; 'adam' when its mean over ten iterations changes by
@@ -209,7 +218,8 @@ default='kmeans'
     n_iter_ : int
         Iterations of the kept start.
     lower_bound_ : float
-        Mean log-likelihood of the parameters that the last iteration started from.
+        Mean log-likelihood of the parameters that the last iteration started from;
+        with `truncation` a bound below it, as in `lower_bounds_`, `cost_` and `costs_`.
     lower_bounds_ : list of float
         The same for each iteration.
     cost_ : float
@@ -231,6 +241,10 @@ default='kmeans'
     and Ba, ICLR (2015); 'lbfgs' that of SciPy, L-BFGS-B (Byrd et al., 1995). Noise is
     that of Banfield and Raftery, "Model-based Gaussian and non-Gaussian clustering",
     Biometrics 49 (1993).
+    `truncation` follows Forster and Lücke, "Can clustering scale sublinearly with its
+    clusters?", AISTATS (2018), and Salwig, Kahlke, Hirschberger, Forster and Lücke,
+    "Sublinear variational optimization of Gaussian mixture models with millions to
+    billions of parameters" (2025).
 
     Examples
     --------
@@ -253,6 +267,7 @@ default='kmeans'
         "solver": [StrOptions(SOLVERS.keys())],
         "moves": ["boolean", StrOptions({"auto"})],
         "acceleration": [StrOptions({name for name in ACCELERATIONS if name}), None],
+        "truncation": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "covariance_pooling": [
@@ -295,6 +310,7 @@ default='kmeans'
         solver: Literal["em", "adam", "lbfgs"] = "em",
         moves: bool | Literal["auto"] = "auto",
         acceleration: Literal["squarem"] | None = None,
+        truncation: int | None = None,
         tol: float = 1e-3,
         reg_covar: float | Literal["auto"] = 1e-6,
         covariance_pooling: float | Literal["auto"] = 0.0,
@@ -328,6 +344,7 @@ default='kmeans'
         self.solver = solver
         self.moves = moves
         self.acceleration = acceleration
+        self.truncation = truncation
         self.tol = tol
         self.reg_covar = reg_covar
         self.covariance_pooling = covariance_pooling

@@ -37,6 +37,14 @@ _LOOSE, _HOPE = 1e-3, 10.0
 # Members are tied if their criteria differ by less than this part of the price of one
 # component.
 _TIED = 0.1
+# What a path is never given otherwise.
+_FIXED: dict[str, Any] = {
+    "sparsity": 0.0,
+    "solver": "em",
+    "prior": None,
+    "frozen": None,
+    "truncation": None,
+}
 # What a path takes instead of the defaults of a mixture.
 PATH_DEFAULTS: dict[str, Any] = {
     "tol": "auto",
@@ -225,8 +233,7 @@ def path_estimator(
     n_components: int, parameters: dict[str, Any]
 ) -> tuple[Any, float | str]:
     """Return the estimator whose parameters a path takes, checked, and its `tol`."""
-    fixed = {"sparsity": 0.0, "solver": "em", "prior": None, "frozen": None}
-    for name, value in fixed.items():
+    for name, value in _FIXED.items():
         if parameters.get(name, value) != value:
             raise ValueError(
                 f"A sparsity path takes no {name!r} but {value!r}, got "

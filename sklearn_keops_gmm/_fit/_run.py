@@ -17,6 +17,7 @@ from sklearn_keops_gmm._data import (
     resolve_init_size,
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
+from sklearn_keops_gmm._fit._filling import filled
 from sklearn_keops_gmm._fit._frozen import check_frozen_start, frozen_parameters
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
@@ -29,6 +30,8 @@ from sklearn_keops_gmm._fit._regularization import (
 )
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_solver
+from sklearn_keops_gmm._fit._truncated_start import truncated_start
+from sklearn_keops_gmm._fit._truncation import check_in_memory, truncated
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter, SparseReporter
 from sklearn_keops_gmm._fit._warm_start import WarmStart
@@ -81,6 +84,7 @@ class Parameters(Protocol):
     batch_size: int | None
     moves: bool | str
     acceleration: str | None
+    truncation: int | None
     backend: str
     device: str | torch.device
     random_state: int | np.random.RandomState | None
@@ -170,8 +174,11 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     size = data.sample_size
     pooled = mixture.covariance_pooling
     pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
+    backend = truncated(mixture, data, name, get_backend(name))
+    reductions = data.bind(backend, frame, noise)
+    check_in_memory(mixture, reductions)
     objective = MixtureObjective(
-        data.bind(get_backend(name), frame, noise),
+        reductions,
         data.total_weight,
         covariance,
         n_components,
@@ -254,6 +261,12 @@ def starting_point(
         found = merged_start(task, random_state)
         user, init_params = user.completed(found, problem.covariance), "kmeans"
     ridge = task.objective.ridge.amounts
+    given = (user.weights, user.means, user.precisions)
+    searched = mixture.truncation is not None and init_params == "kmeans"
+    if searched and any(array is None for array in given):
+        seen = filled(problem, random_state)
+        found = truncated_start(seen, ridge, random_state)
+        user = user.completed(found, problem.covariance)
     start = initialize(problem, init_params, user, ridge, random_state)
     if mixture.sparsity == 0:
         return start

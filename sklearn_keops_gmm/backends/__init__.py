@@ -16,6 +16,11 @@ from sklearn_keops_gmm.backends._incomplete import (
 )
 from sklearn_keops_gmm.backends._kmeans import choose_seeds, find_clusters
 from sklearn_keops_gmm.backends._labelled import LabelledBackend
+from sklearn_keops_gmm.backends._native import (
+    NearestMeans,
+    TruncatedBackend,
+    TruncatedReductions,
+)
 from sklearn_keops_gmm.backends._noise import (
     NoiseBackend,
     NoiseReductions,
@@ -31,10 +36,13 @@ __all__ = [
     "IncompleteBackend",
     "IncompleteReductions",
     "LabelledBackend",
+    "NearestMeans",
     "NoiseBackend",
     "NoiseReductions",
     "Reductions",
     "ReductionsFactory",
+    "TruncatedBackend",
+    "TruncatedReductions",
     "beside_noise",
     "choose_backend",
     "choose_seeds",

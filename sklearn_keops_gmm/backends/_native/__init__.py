@@ -15,11 +15,19 @@ from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_is_available,
 )
+from sklearn_keops_gmm.backends._native._nearest import NearestMeans
 from sklearn_keops_gmm.backends._native._reductions import NativeReductions
+from sklearn_keops_gmm.backends._native._truncated import (
+    TruncatedBackend,
+    TruncatedReductions,
+)
 
 __all__ = [
     "NativeIncompleteRows",
     "NativeReductions",
+    "NearestMeans",
+    "TruncatedBackend",
+    "TruncatedReductions",
     "check_native_available",
     "native_is_available",
     "native_kmeans",

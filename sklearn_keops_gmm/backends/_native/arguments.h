@@ -95,6 +95,8 @@ constexpr const char* FORMATS<double> = "d";
 template <>
 constexpr const char* FORMATS<uint8_t> = "B?";
 template <>
+constexpr const char* FORMATS<int32_t> = "i";
+template <>
 constexpr const char* FORMATS<int64_t> = sizeof(long) == 8 ? "lq" : "q";
 
 // An array, or None, whose numbers lie one after the other.

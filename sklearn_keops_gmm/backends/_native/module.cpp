@@ -11,6 +11,7 @@
 
 #include "arguments.h"
 #include "calls.h"
+#include "candidates_calls.h"
 #include "clusters.h"
 #include "incomplete.h"
 #include "kinds.h"
@@ -250,6 +251,10 @@ PyMethodDef methods[] = {
     {"assign", assign, METH_VARARGS, nullptr},
     {"seeds", seeds, METH_VARARGS, nullptr},
     {"settle", settle, METH_VARARGS, nullptr},
+    {"group", group_items, METH_VARARGS, nullptr},
+    {"search", search_candidates, METH_VARARGS, nullptr},
+    {"share", share_samples, METH_VARARGS, nullptr},
+    {"shared_moments", shared_moments, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef module = {
     PyModuleDef_HEAD_INIT, NAME_OF(MODULE), nullptr, 0, methods, nullptr, nullptr,

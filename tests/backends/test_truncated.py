@@ -1,0 +1,185 @@
+"""Sums in which each sample has a few candidates."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_keops_gmm._model import Components, Frame
+from sklearn_keops_gmm.backends import NearestMeans, TruncatedReductions, get_backend
+from tests import reference
+from tests.backends.cases import every_dtype, every_structure
+from tests.common import needs_compiled
+
+pytestmark = needs_compiled
+
+
+def mixture(rng, structure, n_components, n_features):
+    """Return structure, offsets, means and factors."""
+    shape = {
+        "full": (n_components, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (n_components, n_features),
+        "spherical": (n_components,),
+    }[structure]
+    factors = rng.uniform(0.5, 2.0, size=shape)
+    if structure in ("full", "tied"):
+        factors = 0.2 * np.triu(factors, 1) + np.eye(n_features)
+    means = 3 * rng.normal(size=(n_components, n_features))
+    return structure, rng.normal(size=n_components), means, factors
+
+
+def components_of(structure, *arrays):
+    return Components(structure, *(torch.tensor(array) for array in arrays))
+
+
+def bound(points, weights, candidates, given):
+    """Return the truncated log-likelihood and masses, by numpy, (N, M) and all."""
+    log_joint = reference.pair_terms(points, *given).astype(float)
+    kept = np.full_like(log_joint, -np.inf)
+    np.put_along_axis(kept, candidates, np.take_along_axis(log_joint, candidates, 1), 1)
+    top = kept.max(1, keepdims=True)
+    shares = np.exp(kept - top)
+    sums = shares.sum(1, keepdims=True)
+    shares = weights[:, None] * shares / sums
+    return weights @ (top + np.log(sums))[:, 0], shares
+
+
+@every_structure
+@every_dtype
+@pytest.mark.parametrize("n_features", [1, 3, 4, 17])
+def test_all_candidates_make_all_sums(module, structure, dtype, n_features):
+    rng = np.random.default_rng(n_features)
+    given = mixture(rng, structure, 20, n_features)
+    points = torch.tensor(rng.normal(size=(203, n_features)).astype(dtype))
+    weights = torch.tensor(rng.uniform(size=203).astype(dtype))
+    frame = Frame(torch.tensor(rng.normal(size=n_features)), 0.5)
+    components = components_of(*given)
+    found = TruncatedReductions(points, weights, frame, truncation=20)
+    expected = get_backend("native")(points, weights, frame).moments(components)
+    moments = found.moments(components)
+    rtol = 1e-10 if dtype == np.float64 else 1e-4
+    for name in ("mass", "first", "second"):
+        have, want = getattr(moments, name), getattr(expected, name)
+        assert_allclose(have, want, rtol=rtol, atol=rtol * float(want.abs().max()))
+    assert moments.log_likelihood == pytest.approx(expected.log_likelihood, rel=rtol)
+
+
+@every_structure
+def test_sums_over_some_candidates(structure):
+    """What the reference makes of the same candidates, which are the best here."""
+    rng = np.random.default_rng(0)
+    given = mixture(rng, structure, 25, 3)
+    points, weights = 3 * rng.normal(size=(300, 3)), rng.uniform(size=300)
+    frame = Frame(torch.zeros(3, dtype=torch.float64))
+    reductions = TruncatedReductions(
+        torch.tensor(points), torch.tensor(weights), frame, truncation=2
+    )
+    moments = reductions.moments(components_of(*given))
+    log_joint = reference.pair_terms(points, *given).astype(float)
+    best = np.argsort(-log_joint, 1)[:, :2]
+    assert_array_equal(reductions.leaders(), best[:, 0])
+    log_likelihood, shares = bound(points, weights, best, given)
+    assert moments.log_likelihood == pytest.approx(log_likelihood, rel=1e-12)
+    assert_allclose(moments.mass, shares.sum(0), rtol=1e-10, atol=1e-10)
+    differences = points[:, None] - given[2]
+    first = np.einsum("nm,nmd->md", shares, differences)
+    assert_allclose(moments.first, first, rtol=0, atol=1e-9)
+
+
+def test_what_was_found_is_kept():
+    """With other neighbours, and far too many components to see them all, too."""
+    rng = np.random.default_rng(1)
+    points = torch.tensor(3 * rng.normal(size=(900, 4)))
+    components = components_of(*mixture(rng, "full", 600, 4))
+    frame = Frame(torch.zeros(4, dtype=torch.float64))
+    reductions = TruncatedReductions(points, None, frame, truncation=3)
+    bounds = [reductions.moments(components).log_likelihood for _ in range(8)]
+    assert (np.diff(bounds) >= -1e-12 * abs(bounds[0])).all()
+    exact = get_backend("native")(points, None, frame).moments(components)
+    assert bounds[-1] <= exact.log_likelihood
+    right = reductions.leaders() == reductions.labels(components)
+    assert right.double().mean() > 0.98
+
+
+def test_components_of_no_weight():
+    rng = np.random.default_rng(2)
+    given = list(mixture(rng, "diag", 30, 2))
+    given[1][::2] = -np.inf
+    points = torch.tensor(rng.normal(size=(50, 2)))
+    frame = Frame(torch.zeros(2, dtype=torch.float64))
+    moments = TruncatedReductions(points, None, frame, truncation=2).moments(
+        components_of(*given)
+    )
+    assert moments.mass[::2].sum() == 0
+    assert float(moments.mass.sum()) == pytest.approx(50, rel=1e-12)
+
+
+@pytest.mark.parametrize("n_means", [1, 2, 30, 1000])
+def test_nearest_means(n_means):
+    rng = np.random.default_rng(3)
+    means = torch.tensor(rng.normal(size=(n_means, 3)))
+    points = torch.tensor(rng.normal(size=(400, 3)))
+    count = min(20, n_means)
+    distances, indices = NearestMeans(means).find(points, count)
+    squares = ((points[:, None] - means[indices]) ** 2).sum(2)
+    assert_allclose(distances, squares, atol=1e-10)
+    nearest = torch.cdist(points, means).argmin(1)
+    assert (indices[:, 0] == nearest).double().mean() > 0.95
+
+
+def search_arguments():
+    """What `search` takes, all as it should be."""
+    return {
+        "structure": "diag",
+        "rows": np.ones((4, 2)),
+        "packed": np.ones((3, 5)),
+        "order": np.arange(4),
+        "bounds": np.array([0, 2, 4, 4]),
+        "neighbours": np.zeros((3, 2), np.int32),
+        "candidates": np.zeros((4, 2), np.int32),
+        "levels": np.zeros((4, 2)),
+        "renewed": np.zeros((3, 2), np.int32),
+        "begin": 0,
+        "end": 3,
+        "n_hops": 2,
+        "step": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("structure", "tied"),
+        ("packed", np.ones((3, 5), np.float32)),
+        ("rows", np.ones(7)),
+        ("packed", np.ones((3, 4))),
+        ("order", np.array([0, 1, 2, 4])),
+        ("bounds", np.array([0, 2, 1, 4])),
+        ("bounds", np.array([0, 2, 4, 5])),
+        ("neighbours", np.full((3, 2), 3, np.int32)),
+        ("candidates", np.full((4, 2), 3, np.int32)),
+        ("candidates", np.full((4, 2), -2, np.int32)),
+        ("levels", np.zeros((4, 3))),
+        ("renewed", np.zeros((3, 2), np.int64)),
+        ("end", 4),
+    ],
+)
+def test_no_wrong_search(module, name, value):
+    given = search_arguments()
+    module.search(*given.values())
+    with pytest.raises(ValueError, match=rf"{name}.*: expected .+, got ."):
+        module.search(*(given | {name: value}).values())
+
+
+def test_no_wrong_groups(module):
+    keys, bounds = np.array([1, 0, -1, -1], np.int32), np.zeros(3, int)
+    order = np.zeros(4, int)
+    module.group(keys, bounds, order)
+    assert_array_equal(bounds, [0, 1, 2])
+    assert_array_equal(order[:2], [1, 0])
+    with pytest.raises(ValueError, match=r"^keys: expected numbers from .+, got 2"):
+        module.group(keys + np.int32(1), bounds, order)
+    keys[:] = 0
+    with pytest.raises(ValueError, match=r"^order: expected memory of its own"):
+        module.group(keys[:2], bounds, keys.view(int))
