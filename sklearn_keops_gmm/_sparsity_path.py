@@ -38,13 +38,9 @@ _LOOSE, _HOPE = 1e-3, 10.0
 # component.
 _TIED = 0.1
 # What a path is never given otherwise.
-_FIXED: dict[str, Any] = {
-    "sparsity": 0.0,
-    "solver": "em",
-    "prior": None,
-    "frozen": None,
-    "truncation": None,
-}
+_FIXED: dict[str, Any] = {"sparsity": 0.0, "solver": "em"} | dict.fromkeys(
+    ("prior", "frozen", "truncation")
+)
 # What a path takes instead of the defaults of a mixture.
 PATH_DEFAULTS: dict[str, Any] = {
     "tol": "auto",
