@@ -3,6 +3,8 @@
 import os
 import re
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
@@ -18,6 +20,7 @@ version = release = sklearn_keops_gmm.__version__
 
 extensions = [
     "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.viewcode",
     "_mathml",
     "numpydoc",
@@ -32,6 +35,34 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+_MANUALS = {
+    "python": "https://docs.python.org/3/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "scipy": "https://docs.scipy.org/doc/scipy/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "torch": "https://docs.pytorch.org/docs/stable/",
+    "dask": "https://docs.dask.org/en/stable/",
+    "matplotlib": "https://matplotlib.org/stable/",
+}
+
+
+def _answers(address):
+    """Return whether the list of a manual's names can be had from here."""
+    request = urllib.request.Request(address + "objects.inv", method="HEAD")
+    try:
+        return urllib.request.urlopen(request, timeout=3).status == 200
+    except (urllib.error.URLError, TimeoutError):
+        return False
+
+
+# Links to the manuals of others where there is a network; names without links, and no
+# warning, where there is none.
+intersphinx_mapping = {}
+if _answers(_MANUALS["python"]):
+    intersphinx_mapping = {
+        name: (address, None) for name, address in _MANUALS.items() if _answers(address)
+    }
+
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {
     "navbar_center": ["navbar-nav"],
@@ -45,7 +76,7 @@ html_static_path = ["_static"]
 html_css_files = ["style.css"]
 # Pages without pages below them need no list of these.
 html_sidebars = {
-    name: [] for name in ("index", "api", "getting_started", "auto_examples/*")
+    name: [] for name in ("index", "api", "getting_started", "auto_examples/**")
 }
 html_show_sourcelink = html_copy_source = False
 
@@ -56,12 +87,19 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "backreferences_dir": "auto_examples/backreferences",
     "doc_module": ("sklearn_keops_gmm",),
+    "reference_url": {"sklearn_keops_gmm": None},  # links from code to the API
+    "subsection_order": [
+        f"../examples/{name}"
+        for name in ("choosing", "clusters", "densities", "data", "speed")
+    ],
     "within_subsection_order": "FileNameSortKey",
     "reset_argv": lambda *_: [str(_pictures)],  # where scripts save their pictures
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
     "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "capture_repr": (),  # examples print what they show
     "copyfile_regex": r"(?!)",
 }
 

@@ -72,9 +72,10 @@ for name, model in models.items():
 # within two standard deviations of a component, and a dot has its weight as area.
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.9), layout="constrained", sharey=True)
 for ax, (name, model) in zip(axes, models.items(), strict=True):
-    MixtureDisplay.from_estimator(model, X, ax=ax)
-    ax.set(aspect="equal", xlabel="", ylabel="")
+    MixtureDisplay.from_estimator(model, X, ax=ax, legend=False)
+    ax.set(aspect="equal", xlabel="x", ylabel="y")
     ax.set_title(f"{name}: {model.n_components_} of {M}, cost {model.cost_:.3f}")
+axes[1].set_ylabel("")
 density_figure = fig
 
 # %%

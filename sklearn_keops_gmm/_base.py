@@ -58,7 +58,7 @@ from sklearn_keops_gmm.backends import single_thread
 
 Features = int | str | Sequence[int] | Sequence[str] | np.ndarray
 
-_INITIAL_ARRAYS = ("weights_init", "means_init", "precisions_init")
+_INITIAL_ARRAYS = ("weights_init", "means_init", "precisions_init", "frozen")
 
 
 class FittedMixture(DensityMixin, PackageEstimator):
@@ -72,6 +72,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
     means_: np.ndarray
     covariances_: np.ndarray
     precisions_cholesky_: np.ndarray
+    costs_: list[float]
+    lower_bounds_: list[float]
 
     @single_thread()
     def score_samples(self, X: ArrayLike) -> np.ndarray:
@@ -804,8 +806,8 @@ default=None
         -------
         mixture : KeOpsGaussianMixture
             The same mixture, with what belongs to components in that order, and so
-            `predict` with other numbers. Parameters stay: `means_init` and the like
-            are in the order that they were given in.
+            `predict` with other numbers. So are `means_init` and the like, and masks
+            of `frozen`, if no component has left.
 
         Raises
         ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -23,7 +24,6 @@ from sklearn_keops_gmm._data import (
     all_or_nothing,
     as_source,
     forget_noise,
-    to_numpy,
     with_component_labels,
 )
 from sklearn_keops_gmm._fit import (
@@ -31,22 +31,23 @@ from sklearn_keops_gmm._fit import (
     CallbackSupport,
     FitProblem,
     FitTasks,
-    KnownParameters,
-    WarmStart,
-    about,
+    adapted_mixture,
     build_problem,
     check_components_stay,
+    continues,
     has_steps,
+    history_of,
+    known_mixture,
     makes_moves,
-    recalled,
+    online_step,
     remembered,
     solve,
+    warm_start_of,
     warn_of_large_ridge,
     warn_of_weak_components,
 )
 from sklearn_keops_gmm._interop import from_sklearn
 from sklearn_keops_gmm._model import (
-    Moments,
     Prior,
     PriorFunction,
     SolverResult,
@@ -61,7 +62,7 @@ CovarianceType = (
 )
 
 
-class KeOpsGaussianMixture(KnownParameters, CallbackSupport, FittedMixture):
+class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
     """Gaussian mixture with a sparsity prior, fitted without the N x M matrix.
 
     A drop-in for :class:`sklearn.mixture.GaussianMixture`: the parameters that the
@@ -128,7 +129,9 @@ default='kmeans'
         The number of samples, drawn at random, that 'kmeans' and 'k-means++' see if
         there are more; the clusters of 'kmeans' then take in all samples. 'auto' is
         20,000, or 100 per component where that is more; None is all samples. With
-        no more samples than that the start is scikit-learn's.
+        no more samples than that the start is scikit-learn's; from 200,000 samples
+        times components on it is found by loops of our own, with the same draws, and
+        is the same but for rounding.
     weights_init : array-like of shape (n_components,), default=None
         Initial weights; they sum to 1.
     means_init : array-like of shape (n_components, n_features), default=None
@@ -143,6 +146,12 @@ default='kmeans'
     noise_volume : float, default=None
         What noise has a density of one over. None is the volume of the box of the
         samples, in which features that are constant do not count.
+    frozen : list of {'weights', 'means', 'covariances'} or dict, default=None
+        What 'em' and 'lbfgs' leave bit by bit as it is at the start: given by the
+        arrays above, or by `warm_start`. A dictionary has True, or a mask of shape
+        (n_components,), for each. The rest is fitted to it: weights fill what frozen
+        ones leave, and covariances are about frozen means. Where components may leave,
+        as with `sparsity` or `moves`, none can be frozen.
     learning_rate : float, default=0.1
         Step size of 'adam'.
     batch_size : int, default=None
@@ -263,6 +272,7 @@ default='kmeans'
         "precisions_init": ["array-like", None],
         "noise": [StrOptions({"uniform"}), None],
         "noise_volume": [Interval(Real, 0.0, None, closed="neither"), None],
+        "frozen": [list, tuple, dict, None],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
@@ -299,6 +309,7 @@ default='kmeans'
         precisions_init: ArrayLike | None = None,
         noise: Literal["uniform"] | None = None,
         noise_volume: float | None = None,
+        frozen: Sequence[str] | Mapping[str, ArrayLike] | None = None,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
         learning_decay: float = 0.7,
@@ -329,6 +340,7 @@ default='kmeans'
         self.precisions_init = precisions_init
         self.noise = noise
         self.noise_volume = noise_volume
+        self.frozen = frozen
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.learning_decay = learning_decay
@@ -430,12 +442,12 @@ default='kmeans'
         self, X: Any, y: Any, sample_weight: Any, component_labels: Any
     ) -> tuple[SolverResult, bool]:
         """Fit; return the result, and whether a callback has ended a start."""
-        n_starts = 1 if self._goes_on() else self.n_init
+        n_starts = 1 if continues(self) else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
         with single_thread():
             source = as_source(X, sample_weight)
             data = source.read(self, self.n_components)
-            past = self._past(data.points.shape[1])
+            past = warm_start_of(self, data.points.shape[1])
             start_size = len(past.parameters.weights) if past else self.n_components
             if component_labels is not None:
                 check_components_stay(self, "component_labels")
@@ -480,41 +492,159 @@ default='kmeans'
         """
         return self.fit(X, None, sample_weight, component_labels).predict(X)
 
-    def _goes_on(self) -> bool:
-        """Return whether the next fit is a warm start."""
-        return self.warm_start and hasattr(self, "converged_")
-
-    def _past(self, n_features: int) -> WarmStart | None:
-        """Return what a warm start continues, if this is one."""
-        if not self._goes_on():
-            return None
-        if self.means_.shape[1] != n_features:
-            raise ValueError(
-                "warm_start=True continues a fit to data with "
-                f"{self.means_.shape[1]} features, but X has {n_features}."
-            )
-        cost = self.costs_[-1] if self.costs_ else np.inf
-        return WarmStart(self._model().parameters, cost)
-
     def _set_result(self, result: SolverResult, task: FitProblem, data: Data) -> None:
         """Set the fitted attributes."""
         state = task.objective.evaluate(result.parameters)
         forget_noise(self)
         self.__dict__.update(task.attributes(data, result.parameters))
-        self.converged_ = result.converged
-        self.n_iter_ = len(result.costs)
-        self.costs_ = list(result.costs)
-        self.cost_ = state.cost
-        self.lower_bounds_ = list(result.log_likelihoods)
-        self.lower_bound_ = self.lower_bounds_[-1] if self.lower_bounds_ else -np.inf
+        self.__dict__.update(history_of(result, state.cost))
         self._forget()
         if task.pooling > 0:
-            self._remember(state.moments, result.parameters.means, task, 0.0)
+            self._memory = remembered(
+                state.moments, result.parameters, self.means_, task
+            )
         if self.sparsity > 0 and task.pooling == 0.0:
             warn_of_weak_components(
                 task.weak_components(result.parameters),
                 "Use covariance_pooling='auto', or increase reg_covar.",
             )
+
+    # -- known parameters ----------------------------------------------------------
+
+    @classmethod
+    @single_thread()
+    def from_parameters(
+        cls,
+        weights: ArrayLike,
+        means: ArrayLike,
+        covariances: ArrayLike,
+        covariance_type: str = "full",
+        **parameters: Any,
+    ) -> Self:
+        """Return a fitted mixture with parameters that are known, without a fit.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_components,)
+            Not negative; they sum to 1.
+        means : array-like of shape (n_components, n_features)
+            Names of the columns become those of the features.
+        covariances : array-like
+            Positive definite, of the shape that `covariances_` has for this type.
+        covariance_type : str, default='full'
+            As of the estimator.
+        **parameters
+            Other parameters of the estimator.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            With these attributes, in float32 if all three are. `converged_` is True,
+            `n_iter_` is 0, `costs_` and `lower_bounds_` are empty, `cost_` and
+            `lower_bound_` are nan. With ``warm_start=True`` a fit starts from them.
+
+        Raises
+        ------
+        ValueError
+            If an array has another shape, or is not finite, or if they do not make a
+            mixture; or if another parameter is unusable.
+
+        Examples
+        --------
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> mixture = KeOpsGaussianMixture.from_parameters(
+        ...     weights=[0.3, 0.7],
+        ...     means=[[0.0, 0.0], [5.0, 0.0]],
+        ...     covariances=[[1.0, 2.0], [1.0, 1.0]],
+        ...     covariance_type="diag",
+        ... )
+        >>> mixture.predict([[1.0, 1.0], [4.0, 1.0]])
+        array([0, 1])
+        >>> X, components = mixture.sample(1000, random_state=0)
+        >>> X.shape
+        (1000, 2)
+        """
+        mixture: Self = known_mixture(
+            cls, weights, means, covariances, covariance_type, parameters
+        )
+        return mixture
+
+    def adapt(
+        self,
+        X: ArrayLike,
+        relevance: float = 16.0,
+        *,
+        weights: bool = False,
+        covariances: bool = False,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Return a mixture adapted to few samples of another population.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), a sequence of them, or dask
+            Any number of samples, one will do.
+        relevance : float, default=16.0
+            How many samples each component of this mixture counts as, > 0.
+        weights : bool, default=False
+            Whether to adapt weights, too.
+        covariances : bool, default=False
+            Whether to adapt covariances, too.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples. Those that are no counts count as their
+            effective number, ``sum(w)**2 / sum(w**2)``.
+
+        Returns
+        -------
+        mixture : KeOpsGaussianMixture
+            A copy with other parameters; `costs_`, `cost_` and the like tell of its
+            adaptation.
+
+        Raises
+        ------
+        NotFittedError
+            If this mixture is not fitted.
+        ValueError
+            If `X` is unusable or has other features, or `relevance` is not positive.
+
+        Notes
+        -----
+        With tau = `relevance`, responsibilities g_ij, their sums r_j and those of
+        samples F_j, a mean becomes ``(F_j + tau mu0_j) / (r_j + tau)`` [1]_: where a
+        component has few samples, it stays where it was. Covariances become those of
+        its samples and of tau samples of what it was. Weights become ``(r_j + tau M
+        w0_j) / (n + tau M)`` with M components. This is EM for the maximum under the
+        conjugate prior [2]_, repeated by `tol` and `max_iter`; nothing is added to
+        covariances.
+
+        References
+        ----------
+        .. [1] D. A. Reynolds, T. F. Quatieri and R. B. Dunn, "Speaker verification
+           using adapted Gaussian mixture models", Digital Signal Processing 10 (2000).
+        .. [2] J.-L. Gauvain and C.-H. Lee, "Maximum a posteriori estimation for
+           multivariate Gaussian mixture observations of Markov chains", IEEE
+           Transactions on Speech and Audio Processing 2 (1994).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
+        >>> mixture = KeOpsGaussianMixture.from_parameters(
+        ...     [0.5, 0.5], [[1.0], [9.0]], [1.0, 1.0], "spherical"
+        ... )
+        >>> mixture.adapt(np.full((16, 1), 10.0)).means_
+        array([[1. ],
+               [9.5]])
+        """
+        adapted: Self = adapted_mixture(
+            self,
+            X,
+            relevance,
+            weights=weights,
+            covariances=covariances,
+            sample_weight=sample_weight,
+        )
+        return adapted
 
     # -- online ------------------------------------------------------------------
 
@@ -577,43 +707,10 @@ default='kmeans'
         if not hasattr(self, "means_"):
             return self.fit(X, sample_weight=sample_weight)
         with all_or_nothing(self):
-            self._learn(as_source(X, sample_weight).read(self, 1, reset=False))
+            data = as_source(X, sample_weight).read(self, 1, reset=False)
+            self.__dict__.update(online_step(self, data, self._model().parameters))
         return self
 
     def _forget(self) -> None:
         """Begin to count the steps anew."""
         self.__dict__.pop("_memory", None)
-
-    def _learn(self, data: Data) -> None:
-        """Make a step, and set the attributes."""
-        device = data.points.device
-        parameters = self._model().parameters.to(device)
-        memory: dict[str, Any] = self.__dict__.get("_memory", {})
-        n_before = memory.get("n_samples", 0.0)
-        task = build_problem(self, data, n_before)
-        n_steps = memory.get("n_steps", 0) + 1
-        state = task.objective.evaluate(parameters)
-        rate = (n_steps + self.learning_offset) ** -self.learning_decay
-        running = recalled(memory, self.weights_, parameters)
-        running = running.stepped(state.moments, task.objective, rate)
-        self.__dict__.update(task.attributes(data, running.parameters))
-        past = n_steps > 1
-        bounds, costs = (self.lower_bounds_, self.costs_) if past else ([], [])
-        self.lower_bounds_ = [*bounds, state.log_likelihood]
-        self.costs_ = [*costs, state.cost]
-        self.lower_bound_, self.cost_ = state.log_likelihood, state.cost
-        self.n_iter_, self.converged_ = n_steps, False
-        self._memory = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
-        if running.own is not None:
-            size = n_before + task.sample_size
-            self._remember(running.own, running.parameters.means, task, size)
-
-    def _remember(
-        self, moments: Moments, means: torch.Tensor, task: FitProblem, size: float
-    ) -> None:
-        """Keep moments about means, of so many samples, for steps to come."""
-        rounded = torch.tensor(to_numpy(self.means_)).to(means)
-        covariance = task.objective.covariance
-        self._memory = self.__dict__.get("_memory", {"n_steps": 0}) | remembered(
-            about(moments, means - rounded, covariance), size
-        )

@@ -225,7 +225,8 @@ def path_estimator(
     n_components: int, parameters: dict[str, Any]
 ) -> tuple[Any, float | str]:
     """Return the estimator whose parameters a path takes, checked, and its `tol`."""
-    for name, value in (("sparsity", 0.0), ("solver", "em"), ("prior", None)):
+    fixed = {"sparsity": 0.0, "solver": "em", "prior": None, "frozen": None}
+    for name, value in fixed.items():
         if parameters.get(name, value) != value:
             raise ValueError(
                 f"A sparsity path takes no {name!r} but {value!r}, got "

@@ -148,7 +148,8 @@ def test_defaults_are_scikit_learns():
     assert theirs.items() <= ours.items()
     own = {"sparsity", "prior", "solver", "learning_rate", "batch_size"}
     own |= {"moves", "acceleration", "init_size", "backend", "device"}
-    own |= {"learning_decay", "learning_offset", "covariance_pooling"}
+    own |= {"learning_decay", "learning_offset", "covariance_pooling", "frozen"}
+    own |= {"noise", "noise_volume"}
     assert set(ours) - set(theirs) == own
     assert ours["prior"] is ours["batch_size"] is ours["acceleration"] is None
     assert (ours["sparsity"], ours["solver"]) == (0.0, "em")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ _OF_COMPONENTS = {
     "precisions_": True,
     "precisions_cholesky_": True,
 }
+
+_INITIAL = {"weights_init": False, "means_init": False, "precisions_init": True}
 
 # By name: what returns numbers, (M,) or (M, K), by which components ascend.
 _KEYS: dict[str, Callable[[Any], Any]] = {
@@ -55,9 +57,34 @@ def reordered(mixture: Any, by: SortKey) -> dict[str, Any]:
         array = torch.as_tensor(to_numpy(getattr(mixture, name)))
         chosen = covariance.select(array, order) if of_covariances else array[order]
         found[name] = kind.wrap(chosen)
+    if mixture.n_components == len(order):
+        found |= _given(mixture, covariance, order)
     memory = vars(mixture).get("_memory")
     if memory is not None:
         found["_memory"] = memory | _remembered(memory, covariance, order)
+    return found
+
+
+def _given(
+    mixture: Any, covariance: CovarianceStructure, order: Tensor
+) -> dict[str, Any]:
+    """Return the parameters that speak of components, in another order.
+
+    A fit that starts from the mixture, or from where that started, means the same ones.
+    """
+    found: dict[str, Any] = {}
+    for name, of_covariances in _INITIAL.items():
+        given = getattr(mixture, name)
+        if given is not None:
+            array = torch.from_numpy(np.array(to_numpy(given)))
+            chosen = covariance.select(array, order) if of_covariances else array[order]
+            found[name] = chosen.numpy()
+    if isinstance(mixture.frozen, Mapping):
+        masks = {name: np.array(to_numpy(m)) for name, m in mixture.frozen.items()}
+        found["frozen"] = {
+            name: mask[order.numpy()] if mask.ndim else mask
+            for name, mask in masks.items()
+        }
     return found
 
 

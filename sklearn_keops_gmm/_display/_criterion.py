@@ -18,6 +18,10 @@ from sklearn_keops_gmm._display._style import (
 )
 
 _MARKERS = "osD^v<>P"
+# A legend of so many curves has two columns.
+_MANY = 4
+# Curves keep so much of the height, however small the axes.
+_LEAST_SHARE = 0.4
 _NAMES = {
     "lic": "LIC",
     "bic": "BIC",
@@ -171,7 +175,7 @@ class CriterionDisplay:
         self._plot_chosen(chosen_kw)
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self.ax_.set(xlabel="components", ylabel=self.criterion_name)
-        self.ax_.legend(title="the lower the better", fontsize="small")
+        self._plot_legend()
         return self
 
     def _columns(self) -> tuple[np.ndarray, np.ndarray]:
@@ -179,6 +183,19 @@ class CriterionDisplay:
 
     def _of_type(self, name: str) -> np.ndarray:
         return np.array([kind == name for kind in self.covariance_types])
+
+    def _plot_legend(self) -> None:
+        """Write the legend above all curves, in room that is made for it."""
+        columns = 1 if len(self.curves_) < _MANY else 2
+        legend = self.ax_.legend(
+            title="the lower the better",
+            fontsize="small",
+            loc="upper right" if columns == 1 else "upper center",
+            ncols=columns,
+        )
+        box = legend.get_window_extent().transformed(self.ax_.transAxes.inverted())
+        low, high = self.ax_.get_ylim()
+        self.ax_.set_ylim(low, low + (high - low) / max(box.y0, _LEAST_SHARE))
 
     def _plot_bars(self) -> None:
         self.bars_ = None
@@ -205,7 +222,11 @@ class CriterionDisplay:
         at = np.flatnonzero(self._of_type(name) & (counts == count))
         default = {"marker": "o", "markersize": 12, "markerfacecolor": "none"}
         default |= {"markeredgewidth": 2.0, "markeredgecolor": "black"}
-        default |= {"linestyle": "none", "label": f"chosen: {count} {name}"}
+        default |= {
+            "clip_on": False,
+            "linestyle": "none",
+            "label": f"chosen: {count} {name}",
+        }
         look = style(Line2D, default, given)
         (self.chosen_,) = self.ax_.plot(counts[at], values[at], **look)
 

@@ -298,7 +298,9 @@ default=None
         self.components_ = self.ax_.add_collection(
             LineCollection(lines, **look), autolim=False
         )
-        look = style(Line2D, {"color": _DENSITY, "linewidth": 2.0}, density_kw)
+        # Not the colour of a cluster beside them.
+        colour = _DENSITY if self.component_labels is None else "black"
+        look = style(Line2D, {"color": colour, "linewidth": 2.0}, density_kw)
         (self.density_,) = self.ax_.plot(ticks, np.exp(self.log_density), **look)
 
     # -- two features ----------------------------------------------------------------

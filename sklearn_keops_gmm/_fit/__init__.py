@@ -9,9 +9,9 @@ from sklearn_keops_gmm._fit._folds import (
     rows_that_count,
 )
 from sklearn_keops_gmm._fit._initialization import STARTS
-from sklearn_keops_gmm._fit._known_parameters import KnownParameters
+from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from sklearn_keops_gmm._fit._online import about, recalled, remembered
+from sklearn_keops_gmm._fit._online import online_step, remembered
 from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
@@ -21,14 +21,15 @@ from sklearn_keops_gmm._fit._regularization import (
 from sklearn_keops_gmm._fit._resampling import bootstrap
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
-    WarmStart,
     build_problem,
+    history_of,
     makes_moves,
     solve,
     starting_point,
 )
 from sklearn_keops_gmm._fit._supported import check_components_stay, has_steps
 from sklearn_keops_gmm._fit._verbose import PathReporter
+from sklearn_keops_gmm._fit._warm_start import WarmStart, continues, warm_start_of
 from sklearn_keops_gmm._fit._warnings import warn_user
 
 __all__ = [
@@ -37,27 +38,30 @@ __all__ = [
     "FitProblem",
     "FitTasks",
     "Fold",
-    "KnownParameters",
     "MixtureObjective",
     "PathProgress",
     "PathReporter",
     "PathTasks",
     "WarmStart",
-    "about",
+    "adapted_mixture",
     "bootstrap",
     "build_problem",
     "check_components_stay",
     "check_folds",
+    "continues",
     "has_steps",
+    "history_of",
+    "known_mixture",
     "make_folds",
     "makes_moves",
     "n_distinct_rows",
-    "recalled",
+    "online_step",
     "remembered",
     "rows_of",
     "rows_that_count",
     "solve",
     "starting_point",
+    "warm_start_of",
     "warn_of_large_ridge",
     "warn_of_weak_components",
     "warn_user",

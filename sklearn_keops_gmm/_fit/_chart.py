@@ -11,8 +11,10 @@ from torch import Tensor
 from sklearn_keops_gmm._model import (
     CostTerms,
     Evaluation,
+    Frozen,
     Leap,
     MixtureParameters,
+    Prior,
     Targets,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
@@ -32,6 +34,10 @@ class DifferentiableObjective(Protocol):
     @property
     def covariance(self) -> CovarianceStructure:
         """The structure of the covariances."""
+
+    @property
+    def prior(self) -> Prior:
+        """The term of the cost that does not depend on the data."""
 
     def differentiable_cost(
         self,
@@ -88,6 +94,16 @@ class _Coordinates:
             self._covariance.inverse_retract(factors, mixture.precisions_cholesky),
         )
 
+    def of_components(self, chosen: Frozen) -> Tensor:
+        """Return which coordinates, (n,) bool, belong to parameters of components."""
+        blocks = 1 if self._covariance.shared else len(chosen.covariances)
+        masks = chosen.weights, chosen.means, chosen.covariances[:blocks]
+        spread = (
+            mask.repeat_interleave(size // len(mask))
+            for mask, size in zip(masks, self.sizes, strict=True)
+        )
+        return torch.cat(tuple(spread)).to(self.roots.device)
+
     def unpack(self, means: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means and triangular factors at coordinates, differentiable."""
         factors = self._centre.precisions_cholesky
@@ -134,6 +150,10 @@ class WhitenedChart:
         self._middle = self._on_scale(roots, 0.0, 0.0)
         self._lower = self._on_scale(_MIN_ROOT, -_MAX_SHIFT, -_MAX_TANGENT)
         self._upper = self._on_scale(2.0, _MAX_SHIFT, _MAX_TANGENT)
+        if objective.prior.frozen is not None:
+            stay = coordinates.of_components(objective.prior.frozen)
+            self._lower = torch.where(stay, self._middle, self._lower)
+            self._upper = torch.where(stay, self._middle, self._upper)
         self._fractions: Tensor | None = None
 
     @property
@@ -166,8 +186,8 @@ class WhitenedChart:
     def parameters(self, packed: np.ndarray) -> MixtureParameters:
         """Return the mixture at a vector, negligible components left out."""
         vector = torch.tensor(packed, device=self._scales.device)
-        unknowns = self._unknowns(vector)
-        return self._objective.parameters(*unknowns, self._targets)
+        found = self._objective.parameters(*self._unknowns(vector), self._targets)
+        return self._objective.prior.kept(found, self._centre)
 
     def leap(
         self, middle: MixtureParameters, end: MixtureParameters, longest: float
@@ -178,7 +198,8 @@ class WhitenedChart:
         if found is None:
             return None
         parameters = self._objective.parameters(*found.unknowns, end.targets)
-        return Leap(parameters, found.length)
+        kept = self._objective.prior.kept(parameters, self._centre)
+        return Leap(kept, found.length)
 
     def _unknowns(self, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-weights, means and triangular factors, differentiable.

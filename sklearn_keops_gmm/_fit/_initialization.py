@@ -18,7 +18,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.random import RandomState
-from sklearn.cluster import KMeans, kmeans_plusplus
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._filling import filled
@@ -37,7 +36,7 @@ from sklearn_keops_gmm._model.covariances import (
     MASS_FLOOR,
     above_mass_floor,
 )
-from sklearn_keops_gmm.backends import openmp_of_others
+from sklearn_keops_gmm.backends import choose_seeds, find_clusters
 
 
 def initialize(
@@ -124,12 +123,9 @@ def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
         squares = np.average((array - means) ** 2, axis=0, weights=weights)
         variance = np.mean(np.var(array, axis=0))
         tol *= np.mean(squares) / variance if variance > 0 else 1.0
-    kmeans = KMeans(problem.n_components, n_init=1, tol=tol, random_state=random_state)
-    with openmp_of_others():
-        kmeans.fit(array, sample_weight=weights)
-        labels = (
-            kmeans.labels_ if part is problem else kmeans.predict(problem.array(origin))
-        )
+    found = find_clusters(array, problem.n_components, weights, tol, random_state)
+    whole = part is problem
+    labels = found.labels_ if whole else found.predict(problem.array(origin))
     return torch.as_tensor(labels, dtype=torch.int64)
 
 
@@ -184,14 +180,13 @@ def _kmeans_plusplus(
     """Let each component have one sample, far from each other."""
     part, rows = problem.drawn(random_state)
     weights = part.sample_weight
-    with openmp_of_others():
-        _, indices = kmeans_plusplus(
-            part.array(problem.origin),
-            problem.n_components,
-            sample_weight=None if weights is None else weights.cpu().numpy(),
-            random_state=random_state,
-        )
-    return one_sample_each(problem, np.arange(len(problem.points))[rows][indices])
+    chosen = choose_seeds(
+        part.array(problem.origin),
+        problem.n_components,
+        None if weights is None else weights.cpu().numpy(),
+        random_state,
+    )
+    return one_sample_each(problem, np.arange(len(problem.points))[rows][chosen])
 
 
 STARTS: dict[str, Callable[[StartData, RandomState], tuple[Tensor, Moments]]] = {

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable
+from copy import copy, deepcopy
+from functools import partial
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import _check_feature_names
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from sklearn_keops_gmm._data import ArrayKind, attributes_of, no_history
+from sklearn_keops_gmm._data import (
+    ArrayKind,
+    Source,
+    as_source,
+    attributes_of,
+    fitted_model,
+    no_history,
+    to_numpy,
+)
+from sklearn_keops_gmm._fit._callbacks import FitTasks
+from sklearn_keops_gmm._fit._run import build_problem, history_of, solve
 from sklearn_keops_gmm._fit._user_start import check_array_of, check_simplex
-from sklearn_keops_gmm._model import GaussianMixtureModel, MixtureParameters
+from sklearn_keops_gmm._fit._warm_start import WarmStart
+from sklearn_keops_gmm._fit._warnings import warn_user
+from sklearn_keops_gmm._model import (
+    GaussianMixtureModel,
+    MixtureParameters,
+    PseudoSamples,
+)
 from sklearn_keops_gmm._model.covariances import (
     ILL_DEFINED,
     CovarianceStructure,
@@ -19,95 +41,119 @@ from sklearn_keops_gmm._model.covariances import (
 )
 from sklearn_keops_gmm.backends import single_thread
 
+# Of the prior alone is what keeps an adaptation from collapse.
+_OF_ADAPTATION: dict[str, Any] = {
+    "sparsity": 0.0,
+    "moves": False,
+    "solver": "em",
+    "acceleration": None,
+    "reg_covar": 0.0,
+    "covariance_pooling": 0.0,
+    "init_params": "kmeans",
+    "noise": None,
+    "noise_volume": None,
+}
 
-class KnownParameters:
-    """What a mixture offers whose parameters are known."""
 
-    @classmethod
-    @single_thread()
-    def from_parameters(
-        cls,
-        weights: ArrayLike,
-        means: ArrayLike,
-        covariances: ArrayLike,
-        covariance_type: str = "full",
-        **parameters: Any,
-    ) -> Self:
-        """Return a fitted mixture with parameters that are known, without a fit.
+def known_mixture(
+    make: Callable[..., Any],
+    weights: ArrayLike,
+    means: ArrayLike,
+    covariances: ArrayLike,
+    covariance_type: str,
+    parameters: dict[str, Any],
+) -> Any:
+    """Return a fitted mixture of parameters that are known; see `from_parameters`.
 
-        Parameters
-        ----------
-        weights : array-like of shape (n_components,)
-            Not negative; they sum to 1.
-        means : array-like of shape (n_components, n_features)
-            Names of the columns become those of the features.
-        covariances : array-like
-            Positive definite, of the shape that `covariances_` has for this type.
-        covariance_type : str, default='full'
-            As of the estimator.
-        **parameters
-            Other parameters of the estimator.
-
-        Returns
-        -------
-        mixture : KeOpsGaussianMixture
-            With these attributes, in float32 if all three are. `converged_` is True,
-            `n_iter_` is 0, `costs_` and `lower_bounds_` are empty, `cost_` and
-            `lower_bound_` are nan. With ``warm_start=True`` a fit starts from them.
-
-        Raises
-        ------
-        ValueError
-            If an array has another shape, or is not finite, or if they do not make a
-            mixture; or if another parameter is unusable.
-
-        Examples
-        --------
-        >>> from sklearn_keops_gmm import KeOpsGaussianMixture
-        >>> mixture = KeOpsGaussianMixture.from_parameters(
-        ...     weights=[0.3, 0.7],
-        ...     means=[[0.0, 0.0], [5.0, 0.0]],
-        ...     covariances=[[1.0, 2.0], [1.0, 1.0]],
-        ...     covariance_type="diag",
-        ... )
-        >>> mixture.predict([[1.0, 1.0], [4.0, 1.0]])
-        array([0, 1])
-        >>> X, components = mixture.sample(1000, random_state=0)
-        >>> X.shape
-        (1000, 2)
-        """
-        checked_means = check_array_of(means, "means")
-        if checked_means.ndim != 2:
-            raise ValueError(
-                "The parameter 'means' should have the shape of (n_components, "
-                f"n_features), but got {checked_means.shape}"
-            )
-        n_components, n_features = checked_means.shape
-        asked = parameters.setdefault("n_components", n_components)
-        if asked != n_components:
-            raise ValueError(
-                f"n_components={asked!r}, but 'means' has {n_components} rows: leave "
-                "n_components out, or give one row for each component."
-            )
-        make: Any = cls
-        mixture = make(covariance_type=covariance_type, **parameters)
-        _check_parameters(mixture)
-        covariance = make_covariance(covariance_type)
-        arrays = (
-            _checked_weights(weights, n_components),
-            checked_means,
-            _checked_covariances(covariances, covariance, n_components, n_features),
+    `make` makes an estimator of its parameters.
+    """
+    checked_means = check_array_of(means, "means")
+    if checked_means.ndim != 2:
+        raise ValueError(
+            "The parameter 'means' should have the shape of (n_components, "
+            f"n_features), but got {checked_means.shape}"
         )
-        kind, dtype = ArrayKind.of(means), np.result_type(*arrays)
-        model = _model(covariance, *arrays)
-        own = torch.float32 if dtype == np.float32 else torch.float64
-        _check_feature_names(mixture, means, reset=True)
-        mixture.n_features_in_ = n_features
-        mixture.__dict__.update(attributes_of(model, kind, own) | no_history())
-        mixture.reg_covar_ = kind.wrap(torch.zeros(n_features, dtype=own))
-        mixture.covariance_pooling_, mixture.converged_ = 0.0, True
-        known: Self = mixture
-        return known
+    n_components, n_features = checked_means.shape
+    asked = parameters.setdefault("n_components", n_components)
+    if asked != n_components:
+        raise ValueError(
+            f"n_components={asked!r}, but 'means' has {n_components} rows: leave "
+            "n_components out, or give one row for each component."
+        )
+    mixture = make(covariance_type=covariance_type, **parameters)
+    _check_parameters(mixture)
+    covariance = make_covariance(covariance_type)
+    arrays = (
+        _checked_weights(weights, n_components),
+        checked_means,
+        _checked_covariances(covariances, covariance, n_components, n_features),
+    )
+    kind, dtype = ArrayKind.of(means), np.result_type(*arrays)
+    model = _model(covariance, *arrays)
+    own = torch.float32 if dtype == np.float32 else torch.float64
+    _check_feature_names(mixture, means, reset=True)
+    mixture.n_features_in_ = n_features
+    mixture.__dict__.update(attributes_of(model, kind, own) | no_history())
+    mixture.reg_covar_ = kind.wrap(torch.zeros(n_features, dtype=own))
+    mixture.covariance_pooling_, mixture.converged_ = 0.0, True
+    return mixture
+
+
+def adapted_mixture(
+    mixture: Any,
+    X: ArrayLike,
+    relevance: float,
+    *,
+    weights: bool,
+    covariances: bool,
+    sample_weight: ArrayLike | None,
+) -> Any:
+    """Return a mixture adapted to few samples of another population; see `adapt`."""
+    check_is_fitted(mixture)
+    check_scalar(relevance, "relevance", Real, min_val=0, include_boundaries="neither")
+    kept = {"weights": weights, "covariances": covariances}
+    frozen = [name for name, free in kept.items() if not free]
+    adapted = deepcopy(mixture)
+    with single_thread():
+        _adapt(adapted, as_source(X, sample_weight), float(relevance), frozen)
+    return adapted
+
+
+def _adapt(mixture: Any, source: Source, relevance: float, frozen: list[str]) -> None:
+    """Take the parameters that samples make of this mixture's own."""
+    known = fitted_model(mixture)
+    if known.noise is not None:
+        raise ValueError(
+            "adapt takes mixtures without noise, and this one was fitted with "
+            "noise='uniform'. Fit with noise=None."
+        )
+    settings: Any = copy(mixture)
+    settings.__dict__.update(_OF_ADAPTATION, frozen=frozen)
+    settings.__dict__.pop("_skl_callbacks", None)
+    settings.n_components = known.n_components
+    settings.covariance_type = known.covariance.name
+    data = source.read(settings, 1, reset=False)
+    start = known.parameters.to(data.points.device)
+    settings.prior = PseudoSamples(known.covariance, start, relevance, data.sample_size)
+    task = build_problem(settings, data)
+    tasks = FitTasks(settings, 1, settings.max_iter)
+    tasks.describe(partial(task.attributes, data))
+    tasks.begin(data.points, None, None, data.n_samples)
+    result = solve(settings, task, WarmStart(start, np.inf), tasks)
+    if not result.converged:
+        warn_user(
+            f"adapt did not converge in max_iter={settings.max_iter} iterations. "
+            "Increase max_iter or tol.",
+            ConvergenceWarning,
+        )
+    means = mixture.__dict__["means_"]
+    dtype = torch.as_tensor(to_numpy(means)).dtype
+    model = task.model(result.parameters)
+    cost = task.objective.cost(result.parameters)
+    mixture.__dict__.update(
+        attributes_of(model, ArrayKind.of(means), dtype) | history_of(result, cost)
+    )
+    mixture.__dict__.pop("_memory", None)
 
 
 def _check_parameters(mixture: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.random import RandomState
 from torch import Tensor
 
-from sklearn_keops_gmm._fit._online import about
+from sklearn_keops_gmm._fit._moments import about
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._model import Moments
 from sklearn_keops_gmm._model.covariances import above_mass_floor

@@ -189,6 +189,7 @@ class MixtureObjective:
             fractions = fractions[alive]
             parameters = select_components(self.covariance, parameters, alive)
             moments = self.covariance.select_moments(moments, alive)
+        moments = self.prior.augmented(moments, parameters.means)
         rounding = self._rounding(parameters.means)
         means, scatter = self.covariance.m_step(
             moments, parameters.means, self.ridge.amounts, rounding
@@ -202,8 +203,9 @@ class MixtureObjective:
         )
         if rounding is not None and extinguish:
             found = self._without_collapsed(found)
+        found = self.prior.kept(found, parameters)
         factors = self.covariance.factors(found.covariances)
-        return replace(found, precisions_cholesky=factors)
+        return self.prior.kept(replace(found, precisions_cholesky=factors), parameters)
 
     def _above_mass_floor(self, moments: Moments) -> tuple[Moments, Tensor]:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
@@ -308,16 +310,13 @@ class MixtureObjective:
         targets : Targets, default=None
             Of the covariances, held.
         """
-        log_all = log_weights = torch.log_softmax(logits, 0)
-        log_proportions, log_noise = log_all[: len(means)], log_all[len(means) :]
-        if len(log_noise):  # of which priors know nothing
-            log_weights = torch.log_softmax(logits[: len(means)], 0)
+        log_weights, log_proportions, log_noise = self._log_weights(logits, len(means))
         components = self.covariance.components(log_proportions, means, factors)
         total, mass = LogLikelihood.apply(
             components.offsets,
             components.means,
             components.factors,
-            log_noise[0] if len(log_noise) else None,
+            log_noise,
             self.covariance,
             self.reductions,
         )
@@ -332,6 +331,21 @@ class MixtureObjective:
         unknowns = Unknowns(log_weights.exp(), means, factors, targets)
         cost = self.prior.value(unknowns) - log_likelihood
         return CostTerms(cost, raised, log_likelihood, found)
+
+    def _log_weights(
+        self, logits: Tensor, n_components: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the logarithms of weights, of these beside noise, and of its weight.
+
+        Of noise, whose logit is the last if there is some, priors know nothing.
+        """
+        own = logits[:n_components]
+        log_weights = torch.log_softmax(self.prior.logits(own), 0)
+        if len(own) == len(logits):
+            return log_weights, log_weights, None
+        both = torch.stack((torch.logsumexp(own, 0), logits[-1]))
+        log_share, log_noise = torch.log_softmax(both, 0)
+        return log_weights, log_weights + log_share, log_noise
 
     def priced(self, price: float) -> MixtureObjective:
         """Return the cost with a price for each component."""
@@ -384,13 +398,14 @@ class MixtureObjective:
         softmax has made their weights negligible, are left out.
         """
         triangle = self.covariance.triangular(factors.detach())
+        logits = logits.detach()
         parameters = MixtureParameters(
-            torch.softmax(logits.detach()[: len(means)], 0),
+            torch.softmax(self.prior.logits(logits[: len(means)]), 0),
             means.detach().clone(),
             self.covariance.covariances(triangle),
             triangle,
             targets,
-            float(torch.softmax(logits.detach(), 0)[len(means) :].sum()),
+            float(torch.softmax(logits, 0)[len(means) :].sum()),
         )
         alive = self.survivors(parameters)
         return parameters if bool(alive.all()) else self.without(parameters, ~alive)

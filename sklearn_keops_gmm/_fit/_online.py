@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._data import to_numpy
+from sklearn_keops_gmm._data import Data, to_numpy
+from sklearn_keops_gmm._fit._moments import about
 from sklearn_keops_gmm._fit._objective import MixtureObjective
+from sklearn_keops_gmm._fit._run import FitProblem, build_problem
 from sklearn_keops_gmm._model import MixtureParameters, Moments
-from sklearn_keops_gmm._model.covariances import MASS_FLOOR, CovarianceStructure
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # The masses of the running moments sum to this: beside it the mass floor is nothing.
 _TOTAL = 2.0**20
@@ -97,35 +99,79 @@ class Running(NamedTuple):
         return Running(parameters, fractions[kept], own)
 
 
-def about(moments: Moments, shift: Tensor, covariance: CovarianceStructure) -> Moments:
-    """Return moments about means that are nearer by a `shift`, (M, D).
+def online_step(
+    mixture: Any, data: Data, parameters: MixtureParameters
+) -> dict[str, Any]:
+    """Return the attributes that a mixture has after a step towards a batch.
+
+    Parameters
+    ----------
+    mixture : estimator
+        Fitted; its memory is of earlier steps.
+    data : Data
+        The batch.
+    parameters : MixtureParameters
+        Of the mixture.
+    """
+    parameters = parameters.to(data.points.device)
+    memory: dict[str, Any] = vars(mixture).get("_memory", {})
+    n_before = memory.get("n_samples", 0.0)
+    task = build_problem(mixture, data, n_before)
+    n_steps = memory.get("n_steps", 0) + 1
+    state = task.objective.evaluate(parameters)
+    rate = (n_steps + mixture.learning_offset) ** -mixture.learning_decay
+    running = recalled(memory, mixture.weights_, parameters)
+    running = running.stepped(state.moments, task.objective, rate)
+    found = task.attributes(data, running.parameters)
+    past = n_steps > 1
+    bounds, costs = (mixture.lower_bounds_, mixture.costs_) if past else ([], [])
+    kept: dict[str, Any] = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
+    if running.own is not None:
+        own = remembered(
+            running.own, running.parameters, found["means_"], task, n_before
+        )
+        kept = own | {"n_steps": n_steps}
+    return found | {
+        "lower_bounds_": [*bounds, state.log_likelihood],
+        "costs_": [*costs, state.cost],
+        "lower_bound_": state.log_likelihood,
+        "cost_": state.cost,
+        "n_iter_": n_steps,
+        "converged_": False,
+        "_memory": kept,
+    }
+
+
+def remembered(
+    moments: Moments,
+    parameters: MixtureParameters,
+    means: np.ndarray,
+    task: FitProblem,
+    n_before: float = 0.0,
+) -> dict[str, Any]:
+    """Return moments as arrays to keep for steps to come.
+
+    The covariances do not tell them where they are pooled, and a step that took them
+    for such would pool them again.
 
     Parameters
     ----------
     moments : Moments
-    shift : Tensor of shape (M, D)
-        The means that they are about, less those that they are to be about.
-    covariance : CovarianceStructure
+        About the means of the parameters.
+    parameters : MixtureParameters
+    means : array-like of shape (M, D)
+        The same, rounded: about these are those that are kept.
+    task : FitProblem
+    n_before : float, default=0.0
+        The number of samples of earlier steps.
     """
-    roots = moments.mass.clamp_min(MASS_FLOOR).sqrt()[:, None]
-    offsets = moments.first / roots
-    moved = covariance.outer(offsets + roots * shift) - covariance.outer(offsets)
-    return replace(
-        moments,
-        first=moments.first + moments.mass[:, None] * shift,
-        second=moments.second + covariance.pool(moved),
-    )
-
-
-def remembered(moments: Moments, sample_size: float) -> dict[str, Any]:
-    """Return moments about the means as arrays to keep for steps to come.
-
-    The covariances do not tell them where they are pooled, and a step that took them
-    for such would pool them again.
-    """
+    rounded = torch.tensor(to_numpy(means)).to(parameters.means)
+    shift = parameters.means - rounded
+    moments = about(moments, shift, task.objective.covariance)
     moments = moments.scaled(1.0 / float(moments.mass.sum()))
     return {
-        "n_samples": sample_size,
+        "n_steps": 0,
+        "n_samples": n_before + task.sample_size,
         "mass": moments.mass.cpu().numpy(),
         "first": moments.first.cpu().numpy(),
         "second": moments.second.cpu().numpy(),

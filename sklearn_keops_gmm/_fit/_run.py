@@ -17,6 +17,7 @@ from sklearn_keops_gmm._data import (
     resolve_init_size,
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
+from sklearn_keops_gmm._fit._frozen import check_frozen_start, frozen_parameters
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
 from sklearn_keops_gmm._fit._noise_start import TYPICAL_NOISE
@@ -30,6 +31,7 @@ from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_solver
 from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter, SparseReporter
+from sklearn_keops_gmm._fit._warm_start import WarmStart
 from sklearn_keops_gmm._model import (
     GaussianMixtureModel,
     LazyParameters,
@@ -74,6 +76,7 @@ class Parameters(Protocol):
     precisions_init: ArrayLike | None
     noise: str | None
     noise_volume: float | None
+    frozen: Any
     learning_rate: float
     batch_size: int | None
     moves: bool | str
@@ -134,14 +137,6 @@ class FitProblem:
     def weak_components(self, parameters: MixtureParameters) -> list[int]:
         """Return the components that the data say too little about."""
         return weak_components(self.model(parameters), self.ridge, self.sample_size)
-
-
-@dataclass(frozen=True)
-class WarmStart:
-    """What a warm start continues: a mixture, and the cost before its last step."""
-
-    parameters: MixtureParameters
-    cost: float
 
 
 def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> FitProblem:
@@ -206,7 +201,8 @@ def _priors(
 ) -> Priors:
     """Return all terms of the cost that do not depend on the data."""
     sparsity = SparsityPrior(mixture.sparsity, mixture.n_components)
-    others = (pooling, _user_prior(mixture, covariance))
+    frozen = frozen_parameters(mixture, covariance)
+    others = (pooling, _user_prior(mixture, covariance), frozen)
     return Priors(sparsity, *(prior for prior in others if prior is not None))
 
 
@@ -293,10 +289,7 @@ def solve(
     best: SolverResult | None = None
     for i in range(mixture.n_init if past is None else 1):
         reporter.begin(i)
-        if past is None:
-            start = starting_point(mixture, task, random_state)
-        else:
-            start = _continued(past.parameters, task.problem)
+        start = _start(mixture, task, past, random_state)
         reporter.started(len(start.weights))
         tasks.begin_start(start)
         result = descend(task.objective, start, settings, on_step)
@@ -308,6 +301,34 @@ def solve(
             break
     assert best is not None
     return best
+
+
+def _start(
+    mixture: Parameters,
+    task: FitProblem,
+    past: WarmStart | None,
+    random_state: np.random.RandomState,
+) -> MixtureParameters:
+    """Return where a start begins: at the past, or where one is found."""
+    if past is None:
+        start = starting_point(mixture, task, random_state)
+    else:
+        start = _continued(past.parameters, task.problem)
+    check_frozen_start(mixture, start, past is not None)
+    return start
+
+
+def history_of(result: SolverResult, cost: float) -> dict[str, Any]:
+    """Return the attributes that tell of a fit, which has ended at a cost."""
+    bounds = list(result.log_likelihoods)
+    return {
+        "converged_": result.converged,
+        "n_iter_": len(result.costs),
+        "costs_": list(result.costs),
+        "cost_": cost,
+        "lower_bounds_": bounds,
+        "lower_bound_": bounds[-1] if bounds else -np.inf,
+    }
 
 
 def _continued(parameters: MixtureParameters, problem: StartData) -> MixtureParameters:

@@ -28,6 +28,7 @@ from sklearn_keops_gmm._model._information import (
     ComponentCoordinates,
     InformationSums,
 )
+from sklearn_keops_gmm._model._known_priors import FrozenParameters, PseudoSamples
 from sklearn_keops_gmm._model._linkage import (
     LINKAGES,
     TileFunction,
@@ -61,6 +62,7 @@ from sklearn_keops_gmm._model._parameters import (
 )
 from sklearn_keops_gmm._model._priors import (
     ComponentPrice,
+    Frozen,
     PooledCovariances,
     Prior,
     PriorFunction,
@@ -96,6 +98,8 @@ __all__ = [
     "Evaluation",
     "Evidence",
     "Frame",
+    "Frozen",
+    "FrozenParameters",
     "GaussianMixtureModel",
     "InformationSums",
     "LazyParameters",
@@ -108,6 +112,7 @@ __all__ = [
     "Prior",
     "PriorFunction",
     "Priors",
+    "PseudoSamples",
     "Regression",
     "Ridge",
     "Rounding",

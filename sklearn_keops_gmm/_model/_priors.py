@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model._parameters import Targets
+from sklearn_keops_gmm._model._parameters import MixtureParameters, Moments, Targets
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 _MAX_TANGENTS = 30
@@ -38,6 +38,20 @@ class Unknowns(NamedTuple):
     targets: Targets | None
 
 
+class Frozen(NamedTuple):
+    """Which parameters of components stay as they are.
+
+    Attributes
+    ----------
+    weights, means, covariances : Tensor of shape (M,), bool
+        A covariance that components share stays if all do.
+    """
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+
+
 class Prior:
     """A term of the cost that does not depend on the data.
 
@@ -50,6 +64,8 @@ class Prior:
     pools: bool = False
     # Its term of the cost of a single component.
     least: float = 0.0
+    # What stays as it is under it, if something does.
+    frozen: Frozen | None = None
 
     def value(self, unknowns: Unknowns) -> Tensor | float:
         """Return the term of the cost, a differentiable scalar."""
@@ -80,6 +96,20 @@ class Prior:
     def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:
         """Return by how much the term falls where two, (P, 2), become one: (P,)."""
         return weights.new_zeros(len(pairs))
+
+    def augmented(self, moments: Moments, means: Tensor) -> Moments:
+        """Return moments about `means` with those that a conjugate prior adds."""
+        return moments
+
+    def logits(self, logits: Tensor) -> Tensor:
+        """Return logarithms of the weights, up to a constant, of unconstrained ones."""
+        return logits
+
+    def kept(
+        self, found: MixtureParameters, before: MixtureParameters
+    ) -> MixtureParameters:
+        """Return what a step has found, but for what stays as it was before."""
+        return found
 
     def pull(
         self, covariances: Tensor, fractions: Tensor, targets: Targets | None
@@ -114,6 +144,8 @@ class Priors(Prior):
         self.selects = any(prior.selects for prior in priors)
         self.pools = any(prior.pools for prior in priors)
         self.least = sum(prior.least for prior in priors)
+        frozen = (prior.frozen for prior in priors if prior.frozen is not None)
+        self.frozen = next(frozen, None)
 
     def value(self, unknowns: Unknowns) -> Tensor:
         terms = [prior.value(unknowns) for prior in self.priors]
@@ -137,6 +169,23 @@ class Priors(Prior):
         for prior in self.priors:
             total = total + prior.decreases(weights, pairs)
         return total
+
+    def augmented(self, moments: Moments, means: Tensor) -> Moments:
+        for prior in self.priors:
+            moments = prior.augmented(moments, means)
+        return moments
+
+    def logits(self, logits: Tensor) -> Tensor:
+        for prior in self.priors:
+            logits = prior.logits(logits)
+        return logits
+
+    def kept(
+        self, found: MixtureParameters, before: MixtureParameters
+    ) -> MixtureParameters:
+        for prior in self.priors:
+            found = prior.kept(found, before)
+        return found
 
     def pull(
         self, covariances: Tensor, fractions: Tensor, targets: Targets | None

@@ -14,6 +14,7 @@ from sklearn_keops_gmm.backends._incomplete import (
     has_missing,
     suited_to,
 )
+from sklearn_keops_gmm.backends._kmeans import choose_seeds, find_clusters
 from sklearn_keops_gmm.backends._labelled import LabelledBackend
 from sklearn_keops_gmm.backends._noise import (
     NoiseBackend,
@@ -36,6 +37,8 @@ __all__ = [
     "ReductionsFactory",
     "beside_noise",
     "choose_backend",
+    "choose_seeds",
+    "find_clusters",
     "get_backend",
     "has_missing",
     "openmp_of_others",

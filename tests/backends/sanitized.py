@@ -21,7 +21,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._model._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
-from sklearn_keops_gmm.backends._native import _incomplete, _modules, _reductions
+from sklearn_keops_gmm.backends._native import (
+    _blocks,
+    _incomplete,
+    _kmeans,
+    _modules,
+    _reductions,
+)
 from tests import reference
 from tests.backends.arguments import (
     ANY_BYTES,
@@ -32,6 +38,11 @@ from tests.backends.arguments import (
     reduction_arguments,
     wrong_mixtures,
     wrong_reductions,
+)
+from tests.backends.cluster_arguments import (
+    assign_arguments,
+    seeds_arguments,
+    wrong_cluster_arguments,
 )
 from tests.backends.incomplete_arguments import (
     incomplete_arguments,
@@ -160,6 +171,18 @@ def check_ugly_numbers(rng):
             array[...] = before
 
 
+def check_pruned(rng):
+    """Answers and ugly numbers once more, where pairs are left out."""
+    settings = ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", "_WORTH_AN_ORDER")
+    usual = {name: getattr(_reductions, name) for name in settings}
+    for name in settings:
+        setattr(_reductions, name, 1)
+    check_answers(rng)
+    check_ugly_numbers(rng)
+    for name, value in usual.items():
+        setattr(_reductions, name, value)
+
+
 def refused(function, arguments, errors=ValueError):
     """Call what has to be refused."""
     try:
@@ -219,6 +242,44 @@ def check_incomplete(module, rng):
         refused(module.incomplete_moments, wrong.values())
 
 
+def check_clusters(module, rng):
+    """Find clusters of all sizes, hand over what is ugly, and what is wrong."""
+    for n_samples, n_features, dtype in product(SAMPLES, FEATURES, TOLERANCES):
+        X = rng.normal(size=(n_samples, n_features)).astype(dtype)
+        weights = rng.uniform(size=n_samples) if n_samples % 3 else None
+        n_clusters = int(rng.integers(1, min(n_samples, 40) + 1))
+        for mebibytes in MEBIBYTES:
+            with config_context(working_memory=mebibytes):
+                random_state = np.random.RandomState(0)
+                given = n_clusters, weights, 1e-4, random_state
+                found = _kmeans.native_kmeans(X, *given)
+        middle = found.cluster_centers_.mean(axis=0)
+        nearest = ((X[:, None] - found.cluster_centers_) ** 2).sum(axis=2)
+        own = np.take_along_axis(nearest, found.labels_[:, None], 1)[:, 0]
+        np.testing.assert_allclose(own, nearest.min(axis=1), atol=1e-4)
+        found.predict(np.tile(middle, (3, 1)).astype(dtype))
+    ugly = (
+        ("columns", assign_arguments),
+        ("centres", assign_arguments),
+        ("moved", assign_arguments),
+        ("weights", assign_arguments),
+        ("columns", seeds_arguments),
+        ("weights", seeds_arguments),
+        ("uniform", seeds_arguments),
+    )
+    for (name, make), value in product(ugly, UGLY):
+        given = make()
+        given[name].flat[rng.integers(given[name].size)] = value
+        function = module.seeds if "seeds" in given else module.assign
+        function(*given.values())
+    points = rng.choice(UGLY, size=(200, 3))
+    order = np.zeros(200, np.int64)
+    module.block_order(3, points, order)
+    np.testing.assert_array_equal(np.sort(order), np.arange(200))
+    for function, _, wrong in wrong_cluster_arguments():
+        refused(getattr(module, function), wrong.values())
+
+
 def check_fits(rng, repeats):
     """Fit, and predict, mixtures of all structures with all solvers."""
     fits = product(reference.COVARIANCE_TYPES, TOLERANCES, ("em", "adam", "lbfgs"))
@@ -247,13 +308,16 @@ def main(name):
     module = import_module(f"{_modules.__package__}.{name}")
     # Not one that is installed, which no sanitizer watches.
     assert Path(module.__file__).is_relative_to(Path.cwd()), module.__file__
-    _reductions.native_module = _incomplete.native_module = lambda: module
+    for user in (_reductions, _incomplete, _blocks, _kmeans):
+        user.native_module = lambda: module
     for check, *arguments in (
         (check_arguments, module),
         (check_answers, np.random.default_rng(0)),
         (check_components_far_apart, np.random.default_rng(3)),
         (check_ugly_numbers, np.random.default_rng(1)),
+        (check_pruned, np.random.default_rng(5)),
         (check_incomplete, module, np.random.default_rng(3)),
+        (check_clusters, module, np.random.default_rng(4)),
         (check_fits, np.random.default_rng(2), 2),
     ):
         start = perf_counter()

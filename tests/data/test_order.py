@@ -80,6 +80,26 @@ def test_online_steps_go_on(covariance_type, pooling):
     )
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_later_fits_mean_the_same_components(covariance_type):
+    start = fitted(covariance_type)
+    model = KeOpsGaussianMixture(
+        4,
+        covariance_type=covariance_type,
+        weights_init=start.weights_,
+        means_init=start.means_.tolist(),
+        precisions_init=start.precisions_,
+        frozen={"means": [True, False, False, False], "weights": True},
+    ).fit(iris())
+    for warm in (False, True):
+        found = model.set_params(warm_start=warm).sorted_by("means")
+        place = np.flatnonzero((found.means_ == model.means_[0]).all(1))
+        again = found.fit(iris())
+        assert_array_equal(again.means_[place[0]], start.means_[0])
+        assert_array_equal(np.sort(again.weights_), np.sort(start.weights_))
+        assert sum(again.frozen["means"]) == 1
+
+
 def test_a_choice_gives_its_mixture():
     choice = KeOpsGaussianMixtureCV(random_state=0).fit(blobs())
     found = choice.sorted_by("means")

@@ -50,6 +50,22 @@ def test_curves():
     assert said == ["diag", "full", f"chosen: 3 {model.covariance_type_}"]
 
 
+@pytest.mark.parametrize("figsize", [(6.4, 4.8), (3.6, 2.8)])
+def test_legend_lies_over_no_curve(figsize):
+    types = ["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"]
+    _, ax = plt.subplots(figsize=figsize)
+    display = CriterionDisplay(
+        n_components=np.tile(np.arange(1, 9), 6),
+        criterion=np.tile(np.arange(8.0), 6) + np.repeat(np.arange(6.0), 8),
+        covariance_types=np.repeat(types, 8).tolist(),
+        chosen=(1, "full"),
+    ).plot(ax)
+    display.figure_.canvas.draw()
+    bottom = ax.get_legend().get_window_extent().y0
+    _, highest = ax.transData.transform((8, max(display.criterion)))
+    assert bottom > highest
+
+
 def test_standard_errors():
     """Bars are for the type whose scores are known."""
     model = choice(criterion="cv", cv=3, covariance_type=["diag", "full"])

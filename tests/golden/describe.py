@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator
 
 # Hexadecimal digits: 32 bits, as a difference need not be proved but found.
 DIGITS = 8
-# Parameters that the file does not know of: None leaves fits as they were.
-NEW = ("noise", "noise_volume")
+# Parameters that are newer than the file: at their defaults they say nothing.
+LATER = {"frozen": None, "noise": None, "noise_volume": None}
 
 
 def parts(value: Any) -> Iterator[bytes]:
@@ -58,11 +58,11 @@ def hash_of(value: Any) -> str:
 
 
 def given(model: Any) -> dict[str, Any]:
-    """Return the parameters of an estimator, but for new ones that change nothing."""
+    """Return the parameters of an estimator, but for new ones at their defaults."""
     return {
         name: value
         for name, value in model.get_params().items()
-        if name not in NEW or value is not None
+        if name not in LATER or value != LATER[name]
     }
 
 

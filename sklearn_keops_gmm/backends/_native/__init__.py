@@ -7,6 +7,10 @@ such backend.
 """
 
 from sklearn_keops_gmm.backends._native._incomplete import NativeIncompleteRows
+from sklearn_keops_gmm.backends._native._kmeans import (
+    native_kmeans,
+    native_kmeans_plusplus,
+)
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_is_available,
@@ -18,4 +22,6 @@ __all__ = [
     "NativeReductions",
     "check_native_available",
     "native_is_available",
+    "native_kmeans",
+    "native_kmeans_plusplus",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from operator import iadd
 from typing import Any
 
@@ -33,6 +33,11 @@ from sklearn_keops_gmm.backends._workspace import memory_budget
 # What a chunk has at least: sums over pairs, about a tenth of a millisecond, for which
 # it is worth to wake a thread; and rows, about a tile, which its own sums are for.
 _GRAIN, _ROWS = 2**20, 384
+# Pairs are pruned where components are many, and features so few that boxes around
+# samples that are near each other are small.
+_PRUNED_FEATURES, _PRUNED_COMPONENTS, _PRUNED_ROWS = 4, 1000, 2**12
+# Components for which it is worth to order rows for one log-density.
+_WORTH_AN_ORDER = 3000
 # What the compiled module calls the dtypes of points.
 _CHARS = {torch.float32: "f", torch.float64: "d"}
 
@@ -104,7 +109,14 @@ class NativeReductions:
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
-        self._write("log_density", components, out)
+        many = len(components.offsets) >= _WORTH_AN_ORDER
+        if not (self._is_pruned(components) and (many or "_sorted" in vars(self))):
+            self._write("log_density", components, out)
+            return out
+        order, sorted_rows = self._sorted
+        found = torch.empty_like(out)
+        sorted_rows._write("pruned_log_density", components, found)
+        out[order] = found
         return out
 
     def labels(self, components: Components) -> Tensor:
@@ -123,8 +135,13 @@ class NativeReductions:
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
+        if self._is_pruned(components):
+            return self._sorted[1]._moments("pruned_moments", components)
+        return self._moments("moments", components)
+
+    def _moments(self, reduction: str, components: Components) -> Moments:
         mixture = _packed(components, self._frame, self._points.dtype)
-        visit = self._visit("moments", mixture)
+        visit = self._visit(reduction, mixture)
         size = _native().n_sums(mixture)
 
         def sums_of(rows: slice) -> Tensor:
@@ -140,6 +157,25 @@ class NativeReductions:
             _native().settle(mixture, sums.numpy())
             moments = _moments(sums, components)
             return moments.from_frame(self._frame)
+
+    def _is_pruned(self, components: Components) -> bool:
+        """Tell whether pairs of no consequence are left out, which takes an order."""
+        n_components, n_features = components.means.shape
+        n_rows, points = len(self._points), self._points
+        return (
+            n_features <= _PRUNED_FEATURES
+            and n_components >= _PRUNED_COMPONENTS
+            and n_rows >= _PRUNED_ROWS
+            and points.element_size() * points.numel() + 8 * n_rows <= memory_budget()
+        )
+
+    @cached_property
+    def _sorted(self) -> tuple[Tensor, NativeReductions]:
+        """An order of the rows that keeps together what is near, and them in it."""
+        points = self._points
+        order = torch.empty(len(points), dtype=torch.int64)
+        _native().block_order(points.shape[1], points.numpy(), order.numpy())
+        return order, self.of_rows(order)
 
     def _write(self, reduction: str, components: Components, out: Tensor) -> None:
         """Fill `out`, which has a row for each sample."""
@@ -160,7 +196,7 @@ class NativeReductions:
         """Return what reduces some rows to an array for the results."""
         run = getattr(_native(), reduction)
         points, weights = self._points.numpy(), None
-        if reduction == "moments" and self._sample_weight is not None:
+        if reduction.endswith("moments") and self._sample_weight is not None:
             weights = self._sample_weight.numpy()
         frame = self._frame.centre.numpy(), self._frame.scale
         # As many tiles as chunks are there at once, at most.

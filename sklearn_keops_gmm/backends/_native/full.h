@@ -84,6 +84,20 @@ class SmallFull final : public Full<T> {
         }
     }
 
+    Range range(const T* packed, const Box& box) const override {
+        const T *mean = packed + 1, *factor = mean + D;
+        RangeOfSquares found;
+        for (int b = 0; b < D; b++) {
+            double y = 0, half = 0;
+            for (int a = 0; a <= b; a++, factor++) {
+                y += *factor * (box.middle[a] - mean[a]);
+                half += std::fabs(*factor) * box.half[a];
+            }
+            found.add(y, half);
+        }
+        return found.below(packed[0]);
+    }
+
     void add_moments(const T* packed, const Tile<T>& tile, const V* unscaled,
                      const V* scale, double* sums) const override {
         const int64_t n = tile.n_vectors;

@@ -24,6 +24,15 @@ struct Components {
 inline double to_base_2() { return 1 / std::log(2.0); }
 inline double unit_of_base_2() { return std::sqrt(0.5 * to_base_2()); }
 
+// Components that have a factor each, as a structure packs them.
+template <class T>
+struct SeparateComponents {
+    const Structure<T>& structure;
+    const T* packed;  // (M, width)
+
+    const T* component(int64_t j) const { return packed + j * structure.width(); }
+};
+
 // The same in the precision of the samples.
 template <class T>
 class Mixture {
@@ -37,6 +46,8 @@ class Mixture {
     virtual int64_t first_nan() const = 0;
     // Writes the log-densities of a tile, (M, n), and raises its maximum.
     virtual void log_densities(const Tile<T>& tile, Vector<T>* out) const = 0;
+    // Components that can be taken one by one, if they can.
+    virtual const SeparateComponents<T>* separate() const { return nullptr; }
     // How many sums there are.
     virtual int64_t sums_size() const = 0;
     virtual bool keeps_squares() const { return false; }

@@ -6,14 +6,15 @@
 
 #include <cmath>
 #include <cstring>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string>
 
 #include "arguments.h"
+#include "calls.h"
+#include "clusters.h"
 #include "incomplete.h"
 #include "kinds.h"
+#include "pruned.h"
 #include "reductions.h"
 
 #define STRING(name) #name
@@ -23,14 +24,6 @@
 
 namespace {
 
-class WithoutGIL {
-  public:
-    ~WithoutGIL() { PyEval_RestoreThread(state); }
-
-  private:
-    PyThreadState* const state = PyEval_SaveThread();
-};
-
 // What a capsule with a mixture for samples of type T is called. Modules for other
 // processors pack mixtures in other ways.
 template <class T>
@@ -39,22 +32,6 @@ template <>
 constexpr const char* NAME<float> = "mixture for 'f' of " NAME_OF(MODULE);
 template <>
 constexpr const char* NAME<double> = "mixture for 'd' of " NAME_OF(MODULE);
-
-// Calls what may throw, and returns null with Python's exception set where it did.
-template <class Function>
-PyObject* guarded(Function function) {
-    try {
-        return function();
-    } catch (const Raised&) {
-    } catch (const std::bad_alloc&) {
-        PyErr_NoMemory();
-    } catch (const std::exception& error) {
-        const char* text = error.what();  // of which an excerpt can split a character
-        const Owned message(PyUnicode_DecodeUTF8(text, std::strlen(text), "replace"));
-        if (message) PyErr_SetObject(PyExc_ValueError, message.get());
-    }
-    return nullptr;
-}
 
 // Returns how many components or features these are, each of `items` numbers.
 int64_t bounded(const Argument& of, int64_t items, const char* each) {
@@ -165,7 +142,10 @@ void run(PyObject* capsule, const Argument& centre, double scale,
             refuse("out", "memory of its own", std::string("some of ") + read->name);
 
     const WithoutGIL here;
-    reduce<Reduction>(samples, mixture, tile_bytes, size, results);
+    if constexpr (Reduction::pruned)
+        reduce_pruned<Reduction>(samples, mixture, tile_bytes, size, results);
+    else
+        reduce<Reduction>(samples, mixture, tile_bytes, size, results);
 }
 
 // reduction(mixture, centre, scale, points, weights, tile_bytes, out)
@@ -263,7 +243,12 @@ PyMethodDef methods[] = {
     {"labels", reduction<Labels>, METH_VARARGS, nullptr},
     {"responsibilities", reduction<Responsibilities>, METH_VARARGS, nullptr},
     {"moments", reduction<Sums>, METH_VARARGS, nullptr},
+    {"pruned_log_density", reduction<Pruned<LogDensity>>, METH_VARARGS, nullptr},
+    {"pruned_moments", reduction<Pruned<Sums>>, METH_VARARGS, nullptr},
     {"incomplete_moments", incomplete_moments, METH_VARARGS, nullptr},
+    {"block_order", block_order, METH_VARARGS, nullptr},
+    {"assign", assign, METH_VARARGS, nullptr},
+    {"seeds", seeds, METH_VARARGS, nullptr},
     {"settle", settle, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef module = {

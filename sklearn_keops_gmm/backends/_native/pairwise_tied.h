@@ -15,31 +15,32 @@ class PairwiseTied final : public Mixture<T> {
     PairwiseTied(std::unique_ptr<const Structure<T>> full, const Components& given)
         : Mixture<T>(given.count, given.n_features),
           of_each(full->sums_size()),
-          separate(std::move(full), given) {}
+          each(std::move(full), given) {}
 
-    int64_t first_nan() const override { return separate.first_nan(); }
+    const SeparateComponents<T>* separate() const override { return each.separate(); }
+    int64_t first_nan() const override { return each.first_nan(); }
     // First sums of each component, then what `settle` writes.
     int64_t sums_size() const override {
-        return std::max(separate.sums_size(), M + M * D + D * D);
+        return std::max(each.sums_size(), M + M * D + D * D);
     }
 
     void log_densities(const Tile<T>& tile, Vector<T>* out) const override {
-        separate.log_densities(tile, out);
+        each.log_densities(tile, out);
     }
 
     void add_moments(const Tile<T>& tile, Vector<T>* unscaled, const Vector<T>* scale,
                      double* sums) const override {
-        separate.add_moments(tile, unscaled, scale, sums);
+        each.add_moments(tile, unscaled, scale, sums);
     }
 
     // Writes the masses of all, the first moments, and one second moment, (D, D).
     void settle(double* sums) const override {
-        separate.settle(sums);
-        const Array<double> each(separate.sums_size()), pooled(of_each - 1 - D);
-        std::copy_n(sums, separate.sums_size(), each + 0);
+        each.settle(sums);
+        const Array<double> parts(each.sums_size()), pooled(of_each - 1 - D);
+        std::copy_n(sums, each.sums_size(), parts + 0);
         std::fill_n(pooled + 0, of_each - 1 - D, 0.0);
         double *mass = sums, *first = mass + M, *second = first + M * D;
-        for (const double* own = each; own < each + M * of_each; own += of_each) {
+        for (const double* own = parts; own < parts + M * of_each; own += of_each) {
             *mass++ = own[0];
             first = std::copy_n(own + 1, D, first);
             for (int64_t k = 0; k < of_each - 1 - D; k++) pooled[k] += own[1 + D + k];
@@ -52,5 +53,5 @@ class PairwiseTied final : public Mixture<T> {
 
   private:
     const int64_t of_each;
-    const Separate<T> separate;
+    const Separate<T> each;
 };

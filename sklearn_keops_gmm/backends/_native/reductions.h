@@ -168,7 +168,7 @@ class Tiles {
 
 // What reductions to one result for each sample, or one for each pair, have in common.
 struct OfSamples {
-    static constexpr bool for_moments = false;
+    static constexpr bool for_moments = false, pruned = false;
     template <class T>
     using Result = T;
     static int64_t size(int64_t n_samples, int64_t, int64_t) {
@@ -206,7 +206,7 @@ struct Responsibilities : OfSamples {
 
 // Adds to the sums for the moments, and to the log-likelihood that is kept after them.
 struct Sums {
-    static constexpr bool for_moments = true;
+    static constexpr bool for_moments = true, pruned = false;
     template <class T>
     using Result = double;
     // Does not overflow: the mixture has as many numbers.

@@ -28,6 +28,15 @@ class Scales final : public Structure<T> {
         }
     }
 
+    Range range(const T* packed, const Box& box) const override {
+        const T *mean = packed + 1, *factor = mean + rows;
+        RangeOfSquares found;
+        for (int64_t a = 0; a < D; a++)
+            found.add(factor[a] * (box.middle[a] - mean[a]),
+                      std::fabs(factor[a]) * box.half[a]);
+        return found.below(packed[0]);
+    }
+
     // All components of some samples, whose coordinates stay in the nearest cache.
     void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                        V* out) const override {

@@ -15,6 +15,7 @@ class Separate final : public Mixture<T> {
         : Mixture<T>(given.count, given.n_features),
           structure(std::move(of)),
           packed(times(M, structure->width())),
+          components{*structure, packed},
           shifts(M * D) {
         for (int64_t j = 0; j < M; j++) {
             T* component = packed + j * structure->width();
@@ -26,6 +27,7 @@ class Separate final : public Mixture<T> {
         nan = first_with_nan<T>(packed, M, structure->width());
     }
 
+    const SeparateComponents<T>* separate() const override { return &components; }
     int64_t first_nan() const override { return nan; }
     int64_t sums_size() const override { return M * structure->sums_size(); }
 
@@ -49,6 +51,7 @@ class Separate final : public Mixture<T> {
   private:
     const std::unique_ptr<const Structure<T>> structure;
     const Array<T> packed;
+    const SeparateComponents<T> components;
     const Array<double> shifts;  // (M, D): from the means as given to the rounded ones
     int64_t nan;
 };

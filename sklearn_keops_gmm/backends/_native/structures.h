@@ -1,8 +1,11 @@
 // What differs from one structure of covariances to another.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "vectors.h"
@@ -34,6 +37,32 @@ struct Tile {
     Vector<T>* squares;            // (M, n), or null
 };
 
+// The least and the largest of a log-density, to base 2.
+struct Range {
+    double least = -std::numeric_limits<double>::infinity();
+    double most = std::numeric_limits<double>::infinity();
+};
+
+// Samples whose coordinates, (D), are at most `half` from a middle.
+struct Box {
+    const double* middle;
+    const double* half;
+};
+
+// Of offset - sum of y^2, where each y is so far from a middle at most.
+class RangeOfSquares {
+  public:
+    void add(double middle, double half) {
+        const double y = std::fabs(middle), nearest = std::max(y - half, 0.0);
+        near += nearest * nearest;
+        far += (y + half) * (y + half);
+    }
+    Range below(double offset) const { return {offset - far, offset - near}; }
+
+  private:
+    double near = 0, far = 0;
+};
+
 // A component is kept as `width` numbers: offset, mean, factor. Its log-densities
 // offset - ||factor^T (x - mean)||^2 are to whatever base the factor is made for.
 template <class T>
@@ -53,6 +82,8 @@ class Structure {
     // Writes the log-densities of `count` components, (M, n), and raises the maximum.
     virtual void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                                Vector<T>* out) const = 0;
+    // Bounds the log-density of a component in a box; not at all, unless that is cheap.
+    virtual Range range(const T*, const Box&) const { return {}; }
     // Whether `log_densities` keeps something in the squares of a tile for moments.
     virtual bool keeps_squares() const { return false; }
     // Adds to sums, (M, S), the moments about the means; responsibilities are

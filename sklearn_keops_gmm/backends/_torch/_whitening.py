@@ -62,15 +62,17 @@ def _white(points: Tensor) -> tuple[Tensor, Tensor]:
     Coordinates that are all zero stay themselves: what rounding would mix into them of
     the others is much beside components that are as flat there.
     """
-    varies = (points != 0).any(0).nonzero()[:, 0]
-    basis, inverse = torch.eye(points.shape[1]).to(points).repeat(2, 1, 1)
-    if len(varies) == 0:
+    varies = (points != 0).any(0)
+    if not bool(varies.all()):
+        basis, inverse = torch.eye(len(varies)).to(points).repeat(2, 1, 1)
+        own = varies.nonzero()[:, 0]
+        if len(own):
+            block = own[:, None], own
+            basis[block], inverse[block] = _white(points[:, own])
         return basis, inverse
-    covariance = torch.cov(points[:, varies].mT).view(len(varies), -1)
+    covariance = torch.cov(points.mT).view(len(varies), -1)
     values, vectors = torch.linalg.eigh(covariance)
     # Directions without spread are left as wide as rounding makes them.
     floor = values.max().clamp_min(1e-300) * torch.finfo(torch.float32).eps
     roots = values.clamp_min(floor).sqrt()
-    block = varies[:, None], varies
-    basis[block], inverse[block] = vectors / roots, roots[:, None] * vectors.mT
-    return basis, inverse
+    return vectors / roots, roots[:, None] * vectors.mT

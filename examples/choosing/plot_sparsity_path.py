@@ -5,13 +5,7 @@ How many components?
 
 The sparsity decides how many components live. A path shows all that it can decide, and
 a criterion chooses.
-
-Run as a script, the picture goes to the folder ``pictures``, or to the one named on
-the command line.
 """
-
-import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,11 +47,7 @@ found = KeOpsGaussianMixtureCV(30, random_state=0).fit(X)
 print(f"{found.n_components_} components found")
 
 figure, axes = plt.subplots(ncols=2, figsize=(10, 4.2), layout="constrained")
-SparsityPathDisplay.from_path(path, ax=axes[0])
+SparsityPathDisplay.from_estimator(found, ax=axes[0])
 MixtureDisplay.from_estimator(found.mixture_, X, ax=axes[1])
 
-# %%
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
-folder.mkdir(parents=True, exist_ok=True)
-figure.savefig(folder / "sparsity_path.png", dpi=95)
-print(f"saved {folder / 'sparsity_path.png'}")
+plt.show()

@@ -5,13 +5,8 @@ A photograph in the colours of a mixture
 
 The 273,280 pixels of a photograph are points in the cube of colours. A mixture is
 fitted to them, and each pixel is painted with the mean of its component.
-
-Run as a script, the picture goes to the folder ``pictures``, or to the one named on
-the command line.
 """
 
-import sys
-from pathlib import Path
 from time import perf_counter
 
 import matplotlib.pyplot as plt
@@ -35,7 +30,7 @@ model = KeOpsGaussianMixture(n_components=16, random_state=0)
 labels = model.fit_predict(X)
 seconds = perf_counter() - begin
 print(
-    f"{X.shape[0]} pixels, {model.n_components_} components, mean log-likelihood "
+    f"{len(X):,} pixels, {model.n_components_} components, mean log-likelihood "
     f"{model.score(X):.3f}, {model.n_iter_} iterations, {seconds:.1f} s"
 )
 for j in np.argsort(-model.weights_):
@@ -54,8 +49,4 @@ for ax, picture, title in (
     ax.imshow(np.clip(picture, 0, 1))
     ax.set(title=title, xticks=[], yticks=[])
 
-# %%
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
-folder.mkdir(parents=True, exist_ok=True)
-fig.savefig(folder / "image_quantization.png", dpi=100)
-print(f"saved {folder / 'image_quantization.png'}")
+plt.show()

@@ -5,13 +5,7 @@ From components to clusters
 
 Clusters need not be Gaussian. A mixture follows their shapes with several components
 each, and merges those that belong together.
-
-Run as a script, the picture goes to the folder ``pictures``, or to the one named on
-the command line.
 """
-
-import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,8 +63,4 @@ print("three clusters would be of components", clustering.cut_tree(n_clusters=3)
 # New samples have probabilities of clusters, and a density.
 print(clustering.predict_proba([[-5.5, 1.0], [1.2, 0.0]]).round(3))
 
-# %%
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
-folder.mkdir(parents=True, exist_ok=True)
-figure.savefig(folder / "clusters.png", dpi=95)
-print(f"saved {folder / 'clusters.png'}")
+plt.show()

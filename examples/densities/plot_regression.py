@@ -6,13 +6,7 @@ What one feature says about another
 A mixture of the joint distribution of x and y says, for each x, which y are likely. Its
 mean is a regression; where a curve turns back on itself no single y is right, and the
 whole conditional distribution tells more.
-
-Run as a script, the picture goes to the folder ``pictures``, or to the one named on
-the command line.
 """
-
-import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -66,8 +60,4 @@ samples, _ = given.sample(5000, random_state=0)
 MixtureDisplay.from_estimator(given, samples, ax=axes[1])
 axes[1].set(xlabel="y", title=f"x = {value}")
 
-# %%
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
-folder.mkdir(parents=True, exist_ok=True)
-fig.savefig(folder / "regression.png", dpi=95)
-print(f"saved {folder / 'regression.png'}")
+plt.show()

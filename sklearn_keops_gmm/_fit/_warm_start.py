@@ -1,0 +1,43 @@
+"""Fits that continue from an earlier result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sklearn_keops_gmm._data import fitted_model
+from sklearn_keops_gmm._model import MixtureParameters
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a warm start continues: a mixture, and the cost before its last step."""
+
+    parameters: MixtureParameters
+    cost: float
+
+
+def continues(mixture: Any) -> bool:
+    """Return whether the next fit of an estimator is a warm start."""
+    return bool(mixture.warm_start) and hasattr(mixture, "converged_")
+
+
+def warm_start_of(mixture: Any, n_features: int) -> WarmStart | None:
+    """Return what a warm start continues, if the next fit is one.
+
+    Raises
+    ------
+    ValueError
+        If the data have another number of features.
+    """
+    if not continues(mixture):
+        return None
+    if mixture.means_.shape[1] != n_features:
+        raise ValueError(
+            "warm_start=True continues a fit to data with "
+            f"{mixture.means_.shape[1]} features, but X has {n_features}."
+        )
+    cost = mixture.costs_[-1] if mixture.costs_ else np.inf
+    return WarmStart(fitted_model(mixture).parameters, cost)

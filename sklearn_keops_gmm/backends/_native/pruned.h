@@ -1,0 +1,212 @@
+// Reductions that leave out pairs of no consequence: samples that lie near each other
+// have few components that matter, if these are narrow.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "mixture.h"
+#include "reductions.h"
+
+// Some components of a mixture, whose sums are those of all.
+template <class T>
+class Selected final : public Mixture<T> {
+  public:
+    using Mixture<T>::M;
+
+    Selected(const Mixture<T>& all, const std::vector<int64_t>& chosen)
+        : Mixture<T>(chosen.size(), all.D),
+          of_all(all),
+          structure(all.separate()->structure),
+          chosen(chosen),
+          packed(M * structure.width()),
+          sums(M * structure.sums_size()) {
+        for (int64_t k = 0; k < M; k++)
+            std::copy_n(all.separate()->component(chosen[k]), structure.width(),
+                        packed + k * structure.width());
+    }
+
+    int64_t first_nan() const override { return M; }
+    int64_t sums_size() const override { return of_all.sums_size(); }
+    bool keeps_squares() const override { return structure.keeps_squares(); }
+
+    void log_densities(const Tile<T>& tile, Vector<T>* out) const override {
+        structure.log_densities(packed, M, tile, out);
+    }
+
+    void add_moments(const Tile<T>& tile, Vector<T>* unscaled, const Vector<T>* scale,
+                     double* out) const override {
+        const int64_t size = structure.sums_size();
+        std::fill_n(sums + 0, M * size, 0.0);
+        structure.add_moments(packed, M, tile, unscaled, scale, sums);
+        for (int64_t k = 0; k < M; k++)
+            for (int64_t s = 0; s < size; s++)
+                out[chosen[k] * size + s] += sums[k * size + s];
+    }
+
+    void settle(double*) const override {}  // which is done to the sums of all
+
+  private:
+    const Mixture<T>& of_all;
+    const Structure<T>& structure;
+    const std::vector<int64_t>& chosen;
+    const Array<T> packed;
+    const Array<double> sums;
+};
+
+// A tree over samples, which are in an order that keeps together what is near.
+template <class T>
+class Tree {
+  public:
+    static constexpr int64_t LEAF = 128;
+
+    Tree(const Samples<T>& samples, const Mixture<T>& mixture)
+        : samples(samples),
+          mixture(mixture),
+          D(mixture.D),
+          n_leaves((samples.count + LEAF - 1) / LEAF),
+          cut(52 + std::log2(double(mixture.M))),
+          boxes(2 * D * n_leaves),
+          middle(D),
+          half(D),
+          upper(mixture.M) {
+        for (int64_t leaf = 0; leaf < n_leaves; leaf++) enclose(leaf);
+    }
+
+    // Returns the share of pairs that is left, by a few leaves.
+    double share() {
+        const std::vector<int64_t> all = components();
+        const int64_t n = std::min<int64_t>(n_leaves, SOME);
+        int64_t left = 0;
+        for (int64_t k = 0; k < n; k++) {
+            const int64_t leaf = (2 * k + 1) * n_leaves / (2 * n);
+            left += select(leaf, leaf + 1, all).size();
+        }
+        return n ? double(left) / (n * mixture.M) : 1;
+    }
+
+    // Calls a function with the first sample of each leaf, and the components that have
+    // a share of any in it.
+    template <class Function>
+    void visit(Function function) {
+        if (n_leaves) visit(0, n_leaves, components(), function);
+    }
+
+  private:
+    static constexpr int64_t SOME = 8;
+
+    std::vector<int64_t> components() const {
+        std::vector<int64_t> all(mixture.M);
+        std::iota(all.begin(), all.end(), int64_t(0));
+        return all;
+    }
+
+    template <class Function>
+    void visit(int64_t begin, int64_t end, const std::vector<int64_t>& candidates,
+               Function function) {
+        const std::vector<int64_t> kept = select(begin, end, candidates);
+        if (end - begin == 1) return function(begin * LEAF, kept);
+        const int64_t half_way = begin + (end - begin) / 2;
+        visit(begin, half_way, kept, function);
+        visit(half_way, end, kept, function);
+    }
+
+    // Returns the candidates that can come within `cut` of the largest log-density.
+    std::vector<int64_t> select(int64_t begin, int64_t end,
+                                const std::vector<int64_t>& candidates) {
+        join(begin, end);
+        const SeparateComponents<T>& components = *mixture.separate();
+        double best = -std::numeric_limits<double>::infinity();
+        for (size_t k = 0; k < candidates.size(); k++) {
+            const T* component = components.component(candidates[k]);
+            const Range range = components.structure.range(component, {middle, half});
+            upper[k] = range.most;
+            best = range.least > best ? range.least : best;
+        }
+        // Log-densities are rounded, too.
+        const double inexact = 64 * std::numeric_limits<T>::epsilon() * std::fabs(best);
+        const double least = best - cut - inexact;
+        std::vector<int64_t> kept;
+        for (size_t k = 0; k < candidates.size(); k++)
+            if (!(upper[k] < least)) kept.push_back(candidates[k]);  // as NaN is not
+        return kept;
+    }
+
+    // Finds the box of a leaf: the least coordinates, (D), and the largest.
+    void enclose(int64_t leaf) {
+        double *low = boxes + 2 * D * leaf, *high = low + D;
+        std::fill_n(low, D, std::numeric_limits<double>::infinity());
+        std::fill_n(high, D, -std::numeric_limits<double>::infinity());
+        const int64_t end = std::min(samples.count, (leaf + 1) * LEAF);
+        for (int64_t i = leaf * LEAF; i < end; i++)
+            for (int64_t a = 0; a < D; a++) {
+                const double x = samples.points[i * D + a];
+                low[a] = std::min(low[a], x);
+                high[a] = std::max(high[a], x);
+            }
+    }
+
+    // Finds the box around those of some leaves, in the frame.
+    void join(int64_t begin, int64_t end) {
+        for (int64_t a = 0; a < D; a++) {
+            double low = boxes[2 * D * begin + a], high = boxes[2 * D * begin + D + a];
+            for (int64_t leaf = begin + 1; leaf < end; leaf++) {
+                low = std::min(low, boxes[2 * D * leaf + a]);
+                high = std::max(high, boxes[2 * D * leaf + D + a]);
+            }
+            low = (low - samples.centre[a]) / samples.scale;
+            high = (high - samples.centre[a]) / samples.scale;
+            middle[a] = 0.5 * (low + high);
+            const double inexact = 4 * std::numeric_limits<T>::epsilon();
+            half[a] = 0.5 * (high - low) +
+                      inexact * std::max(std::fabs(low), std::fabs(high));
+        }
+    }
+
+    const Samples<T> samples;
+    const Mixture<T>& mixture;
+    const int64_t D, n_leaves;
+    const double cut;
+    const Array<double> boxes, middle, half, upper;
+};
+
+template <class Reduction>
+struct Pruned : Reduction {
+    static constexpr bool pruned = true;
+};
+
+// Where results are one for each sample, those from a sample on; else all.
+template <class Reduction, class Result>
+Result* from_sample(Result* out, int64_t start) {
+    return Reduction::for_moments ? out : out + start;
+}
+
+// If more pairs are left, bounds cost more than they save.
+constexpr double MOST_LEFT = 0.6;
+
+// As `reduce`, but for what is smaller than the rounding of the largest: by 36 nats, and
+// log M.
+template <class Reduction, class T, class Result>
+void reduce_pruned(const Samples<T>& samples, const Mixture<T>& mixture, int64_t fit,
+                   int64_t size, Result* out) {
+    if (!mixture.separate() || mixture.first_nan() < mixture.M)
+        return reduce<Reduction>(samples, mixture, fit, size, out);
+    Tree<T> tree(samples, mixture);
+    if (tree.share() > MOST_LEFT)
+        return reduce<Reduction>(samples, mixture, fit, size, out);
+    const int64_t D = mixture.D;
+    tree.visit([&](int64_t start, const auto& chosen) {
+        const Samples<T> some{samples.points + start * D,
+                              samples.weights ? samples.weights + start : nullptr,
+                              std::min(Tree<T>::LEAF, samples.count - start),
+                              samples.centre, samples.scale};
+        const Selected<T> selected(mixture, chosen);
+        Tiles<T> tiles(some, selected, fit, Reduction::for_moments);
+        while (tiles.next())
+            Reduction::add(tiles, selected, from_sample<Reduction>(out, start));
+    });
+}

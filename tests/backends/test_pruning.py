@@ -1,0 +1,108 @@
+"""Pairs that the native backend leaves out change nothing."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_keops_gmm._model import Components, Frame
+from sklearn_keops_gmm.backends import get_backend
+from sklearn_keops_gmm.backends._native import _reductions
+from tests import reference
+from tests.backends.cases import every_dtype, every_structure
+from tests.common import needs_compiled
+
+pytestmark = needs_compiled
+
+N_COMPONENTS = 60
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Prune, and order rows, however few they are; in several chunks."""
+    for name in ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", "_WORTH_AN_ORDER"):
+        monkeypatch.setattr(_reductions, name, 1)
+    monkeypatch.setattr(_reductions, "_GRAIN", 1)
+
+
+def case(structure, n_features, width, dtype=np.float64):
+    """Return rows, weights and components of that width, at places ten apart."""
+    rng = np.random.default_rng(n_features)
+    means = rng.uniform(-50, 50, size=(N_COMPONENTS, n_features))
+    near = means[rng.integers(N_COMPONENTS, size=1500)]
+    points = near + width * rng.normal(size=near.shape)
+    points[:3] *= 50
+    shape = {
+        "full": (N_COMPONENTS, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (N_COMPONENTS, n_features),
+        "spherical": (N_COMPONENTS,),
+    }[structure]
+    factors = rng.uniform(0.5, 2.0, size=shape)
+    if structure in ("full", "tied"):
+        factors = np.triu(factors) * np.where(np.eye(n_features), 1.0, -0.6)
+    factors /= width
+    shares = rng.dirichlet(np.ones(N_COMPONENTS))
+    offsets = reference.offsets_of(structure, shares, means, factors)
+    mixture = structure, offsets, means, factors
+    return points.astype(dtype), rng.uniform(size=1500).astype(dtype), mixture
+
+
+def bind(points, weights=None):
+    frame = Frame(torch.full((points.shape[1],), 3.0, dtype=torch.float64), 16.0)
+    weights = None if weights is None else torch.from_numpy(weights)
+    return get_backend("native")(torch.from_numpy(points), weights, frame)
+
+
+def components_of(mixture):
+    return Components(mixture[0], *map(torch.from_numpy, mixture[1:]))
+
+
+@every_structure
+@every_dtype
+@pytest.mark.parametrize("n_features", [1, 2, 3, 4])
+@pytest.mark.parametrize("width", [0.3, 3.0, 100.0])
+def test_reference(structure, dtype, n_features, width):
+    points, weights, mixture = case(structure, n_features, width, dtype)
+    components = components_of(mixture)
+    tolerance = 1e-10 if dtype is np.float64 else 2e-3
+    for some in (None, weights):
+        reductions = bind(points, some)
+        found = reductions.moments(components)
+        expected = reference.moments(points, some, *mixture)
+        for name in ("mass", "first", "second", "log_likelihood"):
+            want = np.asarray(getattr(expected, name), float)
+            have = np.asarray(getattr(found, name), float)
+            assert_allclose(have, want, rtol=0, atol=tolerance * np.abs(want).max())
+    want = reference.log_density(points, *mixture)
+    assert_allclose(reductions.log_density(components), want, rtol=tolerance)
+
+
+@every_structure
+def test_no_pair_is_missed(structure, monkeypatch):
+    """As without pruning, in the same order of rows, to the rounding of a sum."""
+    points, weights, mixture = case(structure, 3, 2.0)
+    components, reductions = components_of(mixture), bind(points, weights)
+    pruned = reductions.moments(components), reductions.log_density(components)
+    monkeypatch.setattr(_reductions, "_PRUNED_COMPONENTS", N_COMPONENTS + 1)
+    dense = reductions.moments(components), reductions.log_density(components)
+    assert_allclose(pruned[0].mass, dense[0].mass, rtol=1e-12)
+    assert_allclose(pruned[1], dense[1], rtol=1e-13)
+    again = bind(points, weights)
+    monkeypatch.undo()
+    assert_array_equal(again.log_density(components), dense[1])
+
+
+def test_components_that_are_no_numbers():
+    points, _, mixture = case("full", 2, 1.0)
+    mixture[2][5] = np.nan
+    assert bind(points).log_density(components_of(mixture)).isnan().all()
+
+
+def test_rows_that_are_infinitely_unlikely():
+    points, _, mixture = case("diag", 2, 1.0)
+    points[7] = 1e300
+    density = bind(points).log_density(components_of(mixture))
+    assert density[7] == -torch.inf
+    assert density[8:].isfinite().all()
+    assert bind(points).moments(components_of(mixture)).mass.isfinite().all()
