@@ -18,7 +18,7 @@ from sklearn_keops_gmm._model import Components, MixtureParameters, Moments
 from sklearn_keops_gmm.backends import NearestMeans, TruncatedReductions
 
 # In so many batches centres are drawn, and so often they are moved.
-_BATCHES, _STEPS = 8, 5
+_BATCHES, _STEPS = 4, 5
 # What each component has at least, of an equal share.
 _LEAST = 1e-2
 
