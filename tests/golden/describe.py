@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 # Hexadecimal digits: 32 bits, as a difference need not be proved but found.
 DIGITS = 8
 # Parameters that the file does not know of: None leaves fits as they were.
-NEW = ("noise", "noise_volume")
+NEW = ("noise", "noise_volume", "truncation")
 
 
 def parts(value: Any) -> Iterator[bytes]:
