@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 # Hexadecimal digits: 32 bits, as a difference need not be proved but found.
 DIGITS = 8
 # Parameters that are newer than the file: at their defaults they say nothing.
-LATER = {"frozen": None, "noise": None, "noise_volume": None}
+LATER = {"frozen": None, "noise": None, "noise_volume": None, "truncation": None}
 
 
 def parts(value: Any) -> Iterator[bytes]:

@@ -74,7 +74,7 @@ inline const int64_t* bounds_within(const Argument& argument, int64_t count,
 }
 
 // Some groups: (begin, end) of Python.
-struct Range {
+struct SomeGroups {
     Py_ssize_t begin, end;
 
     void check(int64_t count) const {
@@ -93,7 +93,7 @@ inline void refuse_overlaps(const Argument& out,
 
 // Returns the items of all groups, of which those of some are to be below `end`.
 inline const int64_t* order_within(const Argument& order, const int64_t* bounds,
-                                   Range groups, int64_t end) {
+                                   SomeGroups groups, int64_t end) {
     const auto* items = order.numbers<const int64_t>(end);
     const int64_t first = bounds[groups.begin];
     check_within(order, items + first, bounds[groups.end] - first, 0, end);
@@ -124,7 +124,7 @@ struct SearchArguments {
 };
 
 template <class T>
-void run_search(const SearchArguments& of, const std::string& structure, Range leaders,
+void run_search(const SearchArguments& of, const std::string& structure, SomeGroups leaders,
                 int64_t n_hops, int64_t step) {
     const int64_t N = items_of(of.order, 1), M = groups_of(of.bounds);
     const int64_t D = items_of(of.rows, N), K = items_of(of.candidates, N);
@@ -156,7 +156,7 @@ void run_search(const SearchArguments& of, const std::string& structure, Range l
 inline PyObject* search_candidates(PyObject*, PyObject* args) {
     PyObject *structure, *rows, *packed, *order, *bounds, *neighbours, *candidates;
     PyObject *levels, *renewed;
-    Range leaders;
+    SomeGroups leaders;
     Py_ssize_t n_hops, step;
     if (!PyArg_ParseTuple(args, "OOOOOOOOOnnnn:search", &structure, &rows, &packed,
                           &order, &bounds, &neighbours, &candidates, &levels, &renewed,
@@ -216,7 +216,7 @@ inline PyObject* share_samples(PyObject*, PyObject* args) {
 // shared_moments(structure, rows, shares, order, bounds, means, begin, end, out)
 inline PyObject* shared_moments(PyObject*, PyObject* args) {
     PyObject *structure, *rows, *shares, *order, *bounds, *means, *out;
-    Range some;
+    SomeGroups some;
     if (!PyArg_ParseTuple(args, "OOOOOOnnO:shared_moments", &structure, &rows, &shares,
                           &order, &bounds, &means, &some.begin, &some.end, &out))
         return nullptr;
