@@ -789,6 +789,7 @@ default=None
 
     # -- the same mixture ----------------------------------------------------------
 
+    @single_thread()
     def sorted_by(
         self, by: Literal["weights", "means"] | Callable[[Any], ArrayLike]
     ) -> Any:

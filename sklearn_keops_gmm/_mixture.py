@@ -586,6 +586,7 @@ default='kmeans'
         )
         return mixture
 
+    @single_thread()
     def adapt(
         self,
         X: ArrayLike,

@@ -57,11 +57,6 @@ def frozen_parameters(
             "these, or frozen=None."
         )
     masks = _masks(mixture.frozen, mixture.n_components)
-    if bool(masks["weights"].any()) and mixture.noise is not None:
-        raise ValueError(
-            "frozen keeps weights, but beside noise they depend on its weight: got "
-            f"noise={mixture.noise!r}. Use noise=None, or freeze means and covariances."
-        )
     own = masks["covariances"]
     if covariance.shared and bool(own.any()) and not bool(own.all()):
         raise ValueError(

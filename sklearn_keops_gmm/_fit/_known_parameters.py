@@ -39,7 +39,6 @@ from sklearn_keops_gmm._model.covariances import (
     CovarianceStructure,
     make_covariance,
 )
-from sklearn_keops_gmm.backends import single_thread
 
 # Of the prior alone is what keeps an adaptation from collapse.
 _OF_ADAPTATION: dict[str, Any] = {
@@ -114,8 +113,7 @@ def adapted_mixture(
     kept = {"weights": weights, "covariances": covariances}
     frozen = [name for name, free in kept.items() if not free]
     adapted = deepcopy(mixture)
-    with single_thread():
-        _adapt(adapted, as_source(X, sample_weight), float(relevance), frozen)
+    _adapt(adapted, as_source(X, sample_weight), float(relevance), frozen)
     return adapted
 
 

@@ -59,6 +59,8 @@ QUESTIONS = {
     "marginal": lambda m: m.marginal(GIVEN).covariances_,
     "condition": lambda m: m.condition(GIVEN, X[0, GIVEN]).means_,
     "impute": lambda m: m.impute(INCOMPLETE),
+    "sorted_by": lambda m: m.sorted_by("means").means_,
+    "adapt": lambda m: m.adapt(X[:100]).means_,
     "conditional_mean": lambda m: m.conditional_mean(GIVEN, X[:, GIVEN]),
 }
 # What changes a mixture, so that a copy is asked; these return mixtures.
@@ -68,7 +70,14 @@ LESSONS = {
     "partial_fit": lambda m: m.partial_fit(X),
 }
 # What `more_answers` asks.
-MORE = {"to_sklearn", "from_sklearn", "summary", "standard_errors", "bootstrap"}
+MORE = {
+    "to_sklearn",
+    "from_sklearn",
+    "from_parameters",
+    "summary",
+    "standard_errors",
+    "bootstrap",
+}
 
 
 def answers_of(mixture):
@@ -96,7 +105,10 @@ def more_answers(backend):
     found.append(KeOpsGaussianMixtureCV(2, criterion="cv", cv=2, **start).fit(some))
     found.append(sparsity_path(some, 3, **start).mixtures[-1])
     twin = KeOpsGaussianMixture.from_sklearn(found[0].to_sklearn())
-    answers = {i: m.score(some) for i, m in enumerate([*found, twin])}
+    known = KeOpsGaussianMixture.from_parameters(
+        twin.weights_, twin.means_, twin.covariances_
+    )
+    answers = {i: m.score(some) for i, m in enumerate([*found, twin, known])}
     one = KeOpsGaussianMixture(1, **start).fit(some)  # at its maximum
     errors = one.standard_errors(some)
     again = one.bootstrap(some, n_resamples=2, random_state=0)
