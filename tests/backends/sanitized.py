@@ -23,10 +23,12 @@ from sklearn_keops_gmm._model._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
 from sklearn_keops_gmm.backends._native import (
     _blocks,
+    _candidates,
     _incomplete,
     _kmeans,
     _modules,
     _reductions,
+    _truncated,
 )
 from tests import reference
 from tests.backends.arguments import (
@@ -183,6 +185,29 @@ def check_pruned(rng):
         setattr(_reductions, name, value)
 
 
+def check_truncated(rng):
+    """Sums over few candidates, from call to call, also where numbers are ugly."""
+    for points, weights, mixture in cases(rng):
+        for truncation, n_ugly in product((1, 3, 64), (0, 3)):
+            arrays = [points.copy(), *(array.copy() for array in mixture[1:])]
+            for array in arrays if n_ugly else ():
+                with np.errstate(over="ignore"):
+                    ugly = rng.choice(UGLY, size=n_ugly).astype(array.dtype)
+                array.flat[rng.integers(array.size, size=n_ugly)] = ugly
+            frame = Frame(torch.zeros(points.shape[1], dtype=torch.float64), 0.5)
+            given = None if weights is None else torch.from_numpy(weights)
+            reductions = _truncated.TruncatedReductions(
+                torch.from_numpy(arrays[0]), given, frame, truncation=truncation
+            )
+            components = Components(mixture[0], *map(torch.from_numpy, arrays[1:]))
+            with suppress(torch.linalg.LinAlgError):
+                for _ in range(3):
+                    found = reductions.moments(components)
+            if not n_ugly:
+                total = len(points) if weights is None else weights.sum()
+                np.testing.assert_allclose(found.mass.sum(), total, rtol=1e-5)
+
+
 def refused(function, arguments, errors=ValueError):
     """Call what has to be refused."""
     try:
@@ -308,7 +333,7 @@ def main(name):
     module = import_module(f"{_modules.__package__}.{name}")
     # Not one that is installed, which no sanitizer watches.
     assert Path(module.__file__).is_relative_to(Path.cwd()), module.__file__
-    for user in (_reductions, _incomplete, _blocks, _kmeans):
+    for user in (_reductions, _incomplete, _blocks, _kmeans, _candidates):
         user.native_module = lambda: module
     for check, *arguments in (
         (check_arguments, module),
@@ -316,6 +341,7 @@ def main(name):
         (check_components_far_apart, np.random.default_rng(3)),
         (check_ugly_numbers, np.random.default_rng(1)),
         (check_pruned, np.random.default_rng(5)),
+        (check_truncated, np.random.default_rng(6)),
         (check_incomplete, module, np.random.default_rng(3)),
         (check_clusters, module, np.random.default_rng(4)),
         (check_fits, np.random.default_rng(2), 2),

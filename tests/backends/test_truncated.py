@@ -128,6 +128,16 @@ def test_nearest_means(n_means):
     assert (indices[:, 0] == nearest).double().mean() > 0.95
 
 
+def test_nearest_of_means_that_coincide():
+    """Groups of such means are empty, and what is found in them would be anywhere."""
+    means = torch.zeros(400, 2, dtype=torch.float64)
+    means[-5:] = torch.arange(10.0).view(5, 2)
+    points = torch.tensor(np.random.default_rng(4).normal(size=(50, 2)))
+    distances, indices = NearestMeans(means).find(points, 6)
+    squares = ((points[:, None] - means[indices]) ** 2).sum(2)
+    assert_allclose(distances, squares, atol=1e-10)
+
+
 def search_arguments():
     """What `search` takes, all as it should be."""
     return {

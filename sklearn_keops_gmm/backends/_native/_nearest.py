@@ -46,8 +46,11 @@ class NearestMeans:
             centred = sums / counts.clamp_min(1)[:, None]
             self._centres = torch.where(counts[:, None] > 0, centred, self._centres)
         labels = _distances(means, self._centres).argmin(1)
+        # Where means coincide groups are empty, and it is of no use to search them.
+        used, labels = labels.unique(return_inverse=True)
+        self._centres = self._centres[used]
         self.order = labels.argsort(stable=True)
-        self._bounds = _bounds(labels, n_groups)
+        self._bounds = _bounds(labels, len(used))
         self._largest = int(labels.bincount().max())
         self._means = means[self.order]
 
@@ -93,7 +96,7 @@ class NearestMeans:
         for g in range(n_groups):
             first, last = self._bounds[g], self._bounds[g + 1]
             which = order[bounds[g] : bounds[g + 1]]
-            if len(which) == 0 or first == last:
+            if len(which) == 0:
                 continue
             near = _distances(points[which // n_probes], self._means[first:last])
             if count == 1:
@@ -106,7 +109,9 @@ class NearestMeans:
             1, columns // kept
         )
         found = starts.gather(1, columns // kept) + offsets
-        found = torch.where(distances.isinf(), found[:, :1], found)
+        # Squares of numbers beyond all others overflow, also those of the nearest.
+        nearest = torch.where(distances.isinf(), starts[:, :1], found)[:, :1]
+        found = torch.where(distances.isinf(), nearest, found)
         squares = (points * points).sum(1, keepdim=True)
         return (distances + squares).clamp_min(0.0), self.order[found]
 
