@@ -149,9 +149,10 @@ def test_defaults_are_scikit_learns():
     own = {"sparsity", "prior", "solver", "learning_rate", "batch_size"}
     own |= {"moves", "acceleration", "init_size", "backend", "device"}
     own |= {"learning_decay", "learning_offset", "covariance_pooling", "frozen"}
-    own |= {"noise", "noise_volume"}
+    own |= {"noise", "noise_volume", "truncation"}
     assert set(ours) - set(theirs) == own
     assert ours["prior"] is ours["batch_size"] is ours["acceleration"] is None
     assert (ours["sparsity"], ours["solver"]) == (0.0, "em")
     assert ours["covariance_pooling"] == 0.0
+    assert ours["frozen"] is ours["noise"] is ours["truncation"] is None
     assert ours["backend"] == ours["device"] == "auto"
