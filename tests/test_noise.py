@@ -17,7 +17,14 @@ from sklearn_keops_gmm import (
     sparsity_path,
 )
 from tests import missing, reference
-from tests.common import BACKENDS, SOLVERS, blobs, mixture_of, start
+from tests.common import (
+    BACKENDS,
+    SOLVERS,
+    blobs,
+    mixture_of,
+    new_scikit_learn,
+    start,
+)
 from tests.reference import COVARIANCE_TYPES
 
 every_type = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -165,10 +172,14 @@ def test_parts_of_samples_are_fitted_as_one_array(X, fitted):
         assert np.asarray(model.predict_proba(parts)).shape == (400, 4)
 
 
-def test_float32_and_tensors(X, fitted):
+def test_float32(X, fitted):
     single = noisy(3, random_state=0, tol=1e-6).fit(X.astype(np.float32))
     assert single.noise_box_.dtype == np.float32
     assert single.noise_weight_ == pytest.approx(fitted.noise_weight_, abs=1e-3)
+
+
+@new_scikit_learn
+def test_tensors(X, fitted):
     with sklearn.config_context(array_api_dispatch=True):
         tensor = noisy(3, random_state=0, tol=1e-6).fit(torch.tensor(X))
         labels = tensor.predict(torch.tensor(X)).numpy()
