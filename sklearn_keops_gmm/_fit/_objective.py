@@ -220,6 +220,8 @@ class MixtureObjective:
         """Return the weight of noise that the M-step makes."""
         if self.held is not NOTHING_HELD:
             return parameters.noise_weight
+        if moments.noise == 0.0:
+            return 0.0
         return moments.noise / (float(moments.mass.sum()) + moments.noise)
 
     def _rounding(self, means: Tensor) -> Tensor | None:

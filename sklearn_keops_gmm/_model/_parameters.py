@@ -303,6 +303,8 @@ class MixtureParameters:
     @property
     def proportions(self) -> Tensor:
         """What part of all that is drawn each component makes, (M,)."""
+        if self.noise_weight == 0.0:
+            return self.weights
         return (1.0 - self.noise_weight) * self.weights
 
     @property

@@ -147,9 +147,8 @@ class Priors(Prior):
         frozen = (prior.frozen for prior in priors if prior.frozen is not None)
         self.frozen = next(frozen, None)
 
-    def value(self, unknowns: Unknowns) -> Tensor:
-        terms = [prior.value(unknowns) for prior in self.priors]
-        return torch.as_tensor(sum(terms), dtype=torch.float64)
+    def value(self, unknowns: Unknowns) -> Tensor | float:
+        return sum(prior.value(unknowns) for prior in self.priors)
 
     def maximize_weights(
         self, fractions: Tensor, weights: Tensor, share: float = 1.0
@@ -161,7 +160,8 @@ class Priors(Prior):
     def alive(self, weights: Tensor) -> Tensor:
         alive = super().alive(weights)
         for prior in self.priors:
-            alive &= prior.alive(weights)
+            if prior.selects:
+                alive &= prior.alive(weights)
         return alive
 
     def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:
