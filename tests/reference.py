@@ -39,6 +39,16 @@ class Sums(NamedTuple):
     log_likelihood: float
 
 
+def shape_of_factors(structure, n_components, n_features):
+    """Return the shape of the factors, or covariances, of a structure."""
+    return {
+        "full": (n_components, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (n_components, n_features),
+        "spherical": (n_components,),
+    }[structure]
+
+
 def as_matrices(structure, array, means):
     """Return one (D, D) matrix per component, of shape (M, D, D)."""
     n_components, n_features = means.shape

@@ -72,15 +72,6 @@ class Case:
         return Frame(torch.tensor(centre), float(np.abs(points - centre).max()))
 
 
-def shape_of_factors(structure, n_components, n_features):
-    return {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[structure]
-
-
 def make_case(
     rng,
     structure,
@@ -94,7 +85,7 @@ def make_case(
     width=1.0,
 ):
     """Draw a case: square factors of any sign, weights with zeros, one outlier."""
-    shape = shape_of_factors(structure, n_components, n_features)
+    shape = reference.shape_of_factors(structure, n_components, n_features)
     factors = rng.choice([-1, 1], size=shape) * rng.uniform(0.5, 2.0, size=shape)
     if structure in ("full", "tied"):
         factors = rng.normal(size=shape) + factors * np.eye(n_features)

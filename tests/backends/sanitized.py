@@ -61,12 +61,7 @@ MEBIBYTES = [0, 1024]
 
 def draw(rng, structure, dtype, n_samples, n_components, n_features):
     """Return points, weights or None, and a mixture."""
-    shape = {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[structure]
+    shape = reference.shape_of_factors(structure, n_components, n_features)
     factors = rng.uniform(0.5, 2, size=shape)
     if structure in ("full", "tied"):
         factors = 0.2 * np.triu(factors, 1) + np.eye(n_features)

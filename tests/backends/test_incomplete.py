@@ -22,7 +22,6 @@ from tests.backends.cases import (
     every_backend,
     every_dtype,
     every_structure,
-    shape_of_factors,
     tolerance,
 )
 
@@ -52,7 +51,7 @@ class Incomplete(Case):
 def make_case(rng, structure, dtype, observed, *, n_components=3, weighted=False):
     """Draw a case in which rows have the features `observed`, (N, D) bool."""
     n_samples, n_features = observed.shape
-    shape = shape_of_factors(structure, n_components, n_features)
+    shape = reference.shape_of_factors(structure, n_components, n_features)
     factors = rng.choice([-1, 1], size=shape) * rng.uniform(0.7, 1.5, size=shape)
     if structure in ("full", "tied"):
         factors = np.eye(n_features) + 0.5 / np.sqrt(n_features) * factors

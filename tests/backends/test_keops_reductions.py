@@ -15,7 +15,6 @@ from tests.backends.cases import (
     assert_same_moments,
     frame_of,
     make_case,
-    shape_of_factors,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:KeOps compiles:UserWarning")
@@ -117,7 +116,7 @@ def test_components_that_no_block_of_a_gpu_holds(structure, most, monkeypatch):
         reductions = KeOpsReductions(points, None, frame)
         if n_features == most:
             reductions._check_shared_memory(LAYOUTS[structure].kernel)
-    shape = shape_of_factors(structure, 2, n_features)
+    shape = reference.shape_of_factors(structure, 2, n_features)
     arrays = (torch.zeros(s, device="meta") for s in (2, (2, n_features), shape))
     with pytest.raises(ValueError, match=rf"{n_features} features on a GPU.*'torch'"):
         reductions.log_density(Components(structure, *arrays))

@@ -23,7 +23,6 @@ from tests.backends.cases import (
     every_structure,
     frame_of,
     make_case,
-    shape_of_factors,
     tolerance,
 )
 from tests.common import needs_compiled
@@ -105,7 +104,7 @@ def test_rounded_means_are_made_good(module, structure, rng):
     """float32 cannot hold the means, but moments are about those that were given."""
     points = (1e6 + rng.normal(size=(1000, 3))).astype(np.float32)
     means = np.array([[1e6 + 0.02, 1e6 - 0.025, 1e6 + 0.31]])
-    factors = np.ones(shape_of_factors(structure, 1, 3))
+    factors = np.ones(reference.shape_of_factors(structure, 1, 3))
     case = Case(points, None, structure, np.zeros(1), means, factors)
     moments = case.reductions("native", frame_of(3)).moments(case.components())
     expected = case.expected()

@@ -32,12 +32,7 @@ def case(structure, n_features, width, dtype=np.float64):
     near = means[rng.integers(N_COMPONENTS, size=1500)]
     points = near + width * rng.normal(size=near.shape)
     points[:3] *= 50
-    shape = {
-        "full": (N_COMPONENTS, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (N_COMPONENTS, n_features),
-        "spherical": (N_COMPONENTS,),
-    }[structure]
+    shape = reference.shape_of_factors(structure, N_COMPONENTS, n_features)
     factors = rng.uniform(0.5, 2.0, size=shape)
     if structure in ("full", "tied"):
         factors = np.triu(factors) * np.where(np.eye(n_features), 1.0, -0.6)

@@ -16,12 +16,7 @@ pytestmark = needs_compiled
 
 def mixture(rng, structure, n_components, n_features):
     """Return structure, offsets, means and factors."""
-    shape = {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[structure]
+    shape = reference.shape_of_factors(structure, n_components, n_features)
     factors = rng.uniform(0.5, 2.0, size=shape)
     if structure in ("full", "tied"):
         factors = 0.2 * np.triu(factors, 1) + np.eye(n_features)
