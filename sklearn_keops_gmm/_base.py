@@ -31,6 +31,7 @@ from sklearn_keops_gmm._data import (
     check_without_noise,
     find_standard_errors,
     fitted_model,
+    has_noise,
     impute,
     labels,
     log_density,
@@ -183,8 +184,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
         array([1., 1., 1., 1.])
         """
         check_is_fitted(self)
-        model = self._model()
-        n_columns = model.n_components + (model.noise is not None)
+        n_columns = self.means_.shape[0] + has_noise(self)
         function = self._function(
             "predict_proba", responsibilities, n_columns=n_columns
         )

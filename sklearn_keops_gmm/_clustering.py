@@ -25,6 +25,7 @@ from sklearn_keops_gmm._data import (
     all_or_nothing,
     as_source,
     fitted_model,
+    has_noise,
     log_density,
     summarise,
     to_numpy,
@@ -516,7 +517,7 @@ default=None
             If `X` is unusable.
         """
         answer = self._groups().probabilities
-        n_columns = self.n_clusters_ + self._has_noise()
+        n_columns = self.n_clusters_ + has_noise(self.mixture_)
         function = self._function("predict_proba", answer, n_columns=n_columns)
         return as_source(X).map(function)
 
@@ -579,11 +580,8 @@ default=None
         """Return what the clusters answer."""
         check_is_fitted(self, "component_labels_")
         members = indicators(np.asarray(to_numpy(self.component_labels_)))
-        least, noise = getattr(self, "offset_", -np.inf), self._has_noise()
-        return Groups(torch.from_numpy(members), least, noise)
-
-    def _has_noise(self) -> bool:
-        return fitted_model(self.mixture_).noise is not None
+        least = getattr(self, "offset_", -np.inf)
+        return Groups(torch.from_numpy(members), least, has_noise(self.mixture_))
 
     def _function(
         self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any

@@ -25,6 +25,7 @@ from sklearn_keops_gmm._data._fitted import (
     check_without_noise,
     fitted_model,
     forget_noise,
+    has_noise,
     no_history,
 )
 from sklearn_keops_gmm._data._frame import Extent
@@ -71,6 +72,7 @@ __all__ = [
     "find_standard_errors",
     "fitted_model",
     "forget_noise",
+    "has_noise",
     "impute",
     "labels",
     "log_density",

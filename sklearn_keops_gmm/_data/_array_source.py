@@ -15,7 +15,6 @@ from sklearn_keops_gmm._data._checks import (
 )
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import Placement
-from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_samples, checked_weights
 from sklearn_keops_gmm._data._query import SampleFunction
 
@@ -52,9 +51,10 @@ class ArraySource:
         points = to_tensor(array, device)
         counts = samples_that_count(points, weights)
         points, weights = check_weighted_samples(points, weights, min_samples)
+        data = Data(kind, points, weights, counts=counts)
         if reset:
-            check_observed(Extent.of(points).observed, estimator)
-        return Data(kind, points, weights, counts=counts)
+            check_observed(data.extent.observed, estimator)
+        return data
 
     def length(self, data: Data) -> int:
         """Return the number of samples, those without weight included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -120,7 +121,7 @@ class Data:
             return float(len(self.points))
         return Weighing.of(self.sample_weight).sample_size
 
-    @property
+    @cached_property
     def extent(self) -> Extent:
         """How far the samples reach."""
         return Extent.of(self.points)

@@ -32,9 +32,7 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
     ValueError
         If they, or its `covariance_type`, were changed and make no mixture any more.
     """
-    # Attributes of older versions do not tell.
-    has_noise = getattr(estimator, "noise_weight_", None) is not None
-    names = (*_PARAMETERS, *NOISE_ATTRIBUTES) if has_noise else _PARAMETERS
+    names = (*_PARAMETERS, *NOISE_ATTRIBUTES) if has_noise(estimator) else _PARAMETERS
     attributes = (to_numpy(getattr(estimator, name)) for name in names)
     arrays = [np.asarray(attribute) for attribute in attributes]
     given = estimator.covariance_type
@@ -49,6 +47,12 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
             )
         fitted = given
     return model_of(fitted, *arrays)
+
+
+def has_noise(estimator: Any) -> bool:
+    """Tell whether a fitted mixture has noise beside its components."""
+    # Attributes of older versions do not tell.
+    return getattr(estimator, "noise_weight_", None) is not None
 
 
 def attributes_of(

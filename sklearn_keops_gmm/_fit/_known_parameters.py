@@ -20,6 +20,7 @@ from sklearn_keops_gmm._data import (
     Source,
     as_source,
     attributes_of,
+    check_without_noise,
     fitted_model,
     no_history,
     to_numpy,
@@ -120,11 +121,7 @@ def adapted_mixture(
 def _adapt(mixture: Any, source: Source, relevance: float, frozen: list[str]) -> None:
     """Take the parameters that samples make of this mixture's own."""
     known = fitted_model(mixture)
-    if known.noise is not None:
-        raise ValueError(
-            "adapt takes mixtures without noise, and this one was fitted with "
-            "noise='uniform'. Fit with noise=None."
-        )
+    check_without_noise(known, "adapt")
     settings: Any = copy(mixture)
     settings.__dict__.update(_OF_ADAPTATION, frozen=frozen)
     settings.__dict__.pop("_skl_callbacks", None)
