@@ -141,16 +141,16 @@ class NativeReductions:
 
     def _moments(self, reduction: str, components: Components) -> Moments:
         mixture = _packed(components, self._frame, self._points.dtype)
-        visit = self._visit(reduction, mixture)
         size = _native().n_sums(mixture)
+        # Each chunk has sums of its own; tiles have the other half of the memory.
+        chunks = self._chunks(size, at_most=memory_budget() // 2 // (8 * size))
+        visit = self._visit(reduction, mixture, len(chunks))
 
         def sums_of(rows: slice) -> Tensor:
             sums = torch.zeros(size, dtype=torch.float64)
             visit(rows, sums)
             return sums
 
-        # Each chunk has sums of its own; tiles have the other half of the memory.
-        chunks = self._chunks(size, at_most=memory_budget() // 2 // (8 * size))
         with single_thread():
             parts = map_threads(sums_of, chunks, self._points.device)
             sums = reduce(iadd, parts)
@@ -180,8 +180,8 @@ class NativeReductions:
     def _write(self, reduction: str, components: Components, out: Tensor) -> None:
         """Fill `out`, which has a row for each sample."""
         mixture = _packed(components, self._frame, self._points.dtype)
-        visit = self._visit(reduction, mixture)
         chunks = self._chunks(_native().n_sums(mixture))
+        visit = self._visit(reduction, mixture, len(chunks))
         map_threads(lambda rows: visit(rows, out[rows]), chunks, self._points.device)
 
     def _chunks(self, size: int, at_most: int = MAX_CHUNKS) -> list[slice]:
@@ -192,15 +192,17 @@ class NativeReductions:
         n = len(self._points)
         return slices(n, min(at_most, n * size // _GRAIN, n // _ROWS))
 
-    def _visit(self, reduction: str, mixture: Any) -> Callable[[slice, Tensor], None]:
-        """Return what reduces some rows to an array for the results."""
+    def _visit(
+        self, reduction: str, mixture: Any, n_chunks: int
+    ) -> Callable[[slice, Tensor], None]:
+        """Return what reduces the rows of one of the chunks to an array for results."""
         run = getattr(_native(), reduction)
         points, weights = self._points.numpy(), None
         if reduction.endswith("moments") and self._sample_weight is not None:
             weights = self._sample_weight.numpy()
         frame = self._frame.centre.numpy(), self._frame.scale
         # As many tiles as chunks are there at once, at most.
-        tile_bytes = memory_budget() // 2 // MAX_CHUNKS
+        tile_bytes = memory_budget() // 2 // n_chunks
 
         def visit(rows: slice, out: Tensor) -> None:
             part = points[rows], None if weights is None else weights[rows]

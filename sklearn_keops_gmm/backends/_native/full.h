@@ -33,9 +33,11 @@ class Full : public Structure<T> {
     void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
                      Vector<T>* unscaled, const Vector<T>* scale,
                      double* sums) const override {
-        for (int64_t j = 0; j < count; j++)
+        for (int64_t j = 0; j < count; j++, sums += sums_size()) {
+            prefetch(sums);
             add_moments(packed + j * this->width(), tile, unscaled + j * tile.n_vectors,
-                        scale, sums + j * sums_size());
+                        scale, sums);
+        }
     }
 
   protected:
@@ -45,6 +47,12 @@ class Full : public Structure<T> {
     virtual void add_moments(const T* packed, const Tile<T>& tile,
                              const Vector<T>* unscaled, const Vector<T>* scale,
                              double* sums) const = 0;
+
+  private:
+    // The processor does not see which sums squares of a triangle are added to.
+    void prefetch(const double* sums) const {
+        for (int64_t k = 0; k < sums_size(); k += 8) __builtin_prefetch(sums + k, 1);
+    }
 };
 
 // So few features that everything about a component stays in registers.

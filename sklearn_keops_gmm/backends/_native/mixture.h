@@ -33,6 +33,21 @@ struct SeparateComponents {
     const T* component(int64_t j) const { return packed + j * structure.width(); }
 };
 
+// Components that are next to each other.
+struct Part {
+    int64_t first, count;
+};
+
+// So many components at a time: their log-densities for a tile stay in the cache, as
+// those of all do where there are no more.
+constexpr int64_t SOME_COMPONENTS = 512;
+
+// By how many powers of two a share of a sample is below the largest one where all of
+// those together are less than its rounding.
+inline double negligible(int64_t n_components) {
+    return 52 + std::log2(double(n_components));
+}
+
 // The same in the precision of the samples.
 template <class T>
 class Mixture {
@@ -44,15 +59,20 @@ class Mixture {
 
     // The first component of which a number is NaN, or M if there is none.
     virtual int64_t first_nan() const = 0;
-    // Writes the log-densities of a tile, (M, n), and raises its maximum.
-    virtual void log_densities(const Tile<T>& tile, Vector<T>* out) const = 0;
+    // How many components are taken at a time.
+    virtual int64_t at_a_time() const { return M; }
+    // By how many powers of two a component may fall short of the likeliest one, if a
+    // sample is to count for its moments.
+    virtual double cut() const { return INFINITY; }
+    // Writes the log-densities of a part for a tile, (count, n), and raises its maximum.
+    virtual void log_densities(Part part, const Tile<T>& tile, Vector<T>* out) const = 0;
     // Components that can be taken one by one, if they can.
     virtual const SeparateComponents<T>* separate() const { return nullptr; }
     // How many sums there are.
     virtual int64_t sums_size() const = 0;
     virtual bool keeps_squares() const { return false; }
-    // Adds to them; responsibilities are `unscaled`, (M, n), times scale, (n).
-    virtual void add_moments(const Tile<T>& tile, Vector<T>* unscaled,
+    // Adds those of a part; responsibilities are `unscaled`, (count, n), times scale, (n).
+    virtual void add_moments(Part part, const Tile<T>& tile, Vector<T>* unscaled,
                              const Vector<T>* scale, double* sums) const = 0;
     // Turns the sums over all samples into moments about the means that were given.
     virtual void settle(double* sums) const = 0;

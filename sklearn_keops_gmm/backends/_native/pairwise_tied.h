@@ -24,13 +24,16 @@ class PairwiseTied final : public Mixture<T> {
         return std::max(each.sums_size(), M + M * D + D * D);
     }
 
-    void log_densities(const Tile<T>& tile, Vector<T>* out) const override {
-        each.log_densities(tile, out);
+    int64_t at_a_time() const override { return each.at_a_time(); }
+    double cut() const override { return each.cut(); }
+
+    void log_densities(Part part, const Tile<T>& tile, Vector<T>* out) const override {
+        each.log_densities(part, tile, out);
     }
 
-    void add_moments(const Tile<T>& tile, Vector<T>* unscaled, const Vector<T>* scale,
-                     double* sums) const override {
-        each.add_moments(tile, unscaled, scale, sums);
+    void add_moments(Part part, const Tile<T>& tile, Vector<T>* unscaled,
+                     const Vector<T>* scale, double* sums) const override {
+        each.add_moments(part, tile, unscaled, scale, sums);
     }
 
     // Writes the masses of all, the first moments, and one second moment, (D, D).

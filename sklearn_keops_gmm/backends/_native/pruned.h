@@ -34,18 +34,23 @@ class Selected final : public Mixture<T> {
     int64_t sums_size() const override { return of_all.sums_size(); }
     bool keeps_squares() const override { return structure.keeps_squares(); }
 
-    void log_densities(const Tile<T>& tile, Vector<T>* out) const override {
-        structure.log_densities(packed, M, tile, out);
+    int64_t at_a_time() const override { return SOME_COMPONENTS; }
+    double cut() const override { return negligible(of_all.M); }
+
+    void log_densities(Part part, const Tile<T>& tile, Vector<T>* out) const override {
+        structure.log_densities(packed + part.first * structure.width(), part.count,
+                                tile.from(part.first), out);
     }
 
-    void add_moments(const Tile<T>& tile, Vector<T>* unscaled, const Vector<T>* scale,
-                     double* out) const override {
+    void add_moments(Part part, const Tile<T>& tile, Vector<T>* unscaled,
+                     const Vector<T>* scale, double* out) const override {
         const int64_t size = structure.sums_size();
-        std::fill_n(sums + 0, M * size, 0.0);
-        structure.add_moments(packed, M, tile, unscaled, scale, sums);
-        for (int64_t k = 0; k < M; k++)
+        std::fill_n(sums + 0, part.count * size, 0.0);
+        structure.add_moments(packed + part.first * structure.width(), part.count,
+                              tile.from(part.first), unscaled, scale, sums);
+        for (int64_t k = 0; k < part.count; k++)
             for (int64_t s = 0; s < size; s++)
-                out[chosen[k] * size + s] += sums[k * size + s];
+                out[chosen[part.first + k] * size + s] += sums[k * size + s];
     }
 
     void settle(double*) const override {}  // which is done to the sums of all
@@ -69,7 +74,7 @@ class Tree {
           mixture(mixture),
           D(mixture.D),
           n_leaves((samples.count + LEAF - 1) / LEAF),
-          cut(52 + std::log2(double(mixture.M))),
+          cut(negligible(mixture.M)),
           boxes(2 * D * n_leaves),
           middle(D),
           half(D),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <type_traits>
 
@@ -10,8 +11,9 @@
 #include "samples.h"
 
 // What the log-densities of a tile should take of the cache, and bounds of a row of
-// them, in bytes.
+// them, in bytes: of components with so many sums, which leave the cache, the upper one.
 constexpr int64_t TILE_BYTES = 512 * 1024, MIN_ROW = 1024, MAX_ROW = 3072;
+constexpr int64_t MANY_SUMS = 512;
 constexpr int64_t TERMS = 32;
 
 // Some samples at a time, with the log-densities of all components.
@@ -30,6 +32,9 @@ class Tiles {
           columns(samples, mixture.D),
           rows(mixture.D + MAX_BLOCK),
           kept(for_moments && mixture.keeps_squares() ? mixture.M : 0),
+          some(std::min(mixture.at_a_time(), mixture.M)),
+          above(for_moments ? std::max<T>(LEAST, -mixture.cut()) : LEAST),
+          n_levels(some < mixture.M ? (mixture.M - 1) / some + 1 : 0),
           most(std::min(vectors_of_tile(fit), vectors_of(samples.count))),
           coordinates(rows * most),
           logits(mixture.M * most),
@@ -39,6 +44,8 @@ class Tiles {
           scratch((rows + 2 * MAX_BLOCK) * most),
           group(rows * GROUP),
           squares(kept * most),
+          levels(n_levels * most),
+          is_left_out(mixture.M),
           tile{0, coordinates, maxima, scratch, group, kept ? squares + 0 : nullptr} {}
 
     // Continues with the next samples, if there are any.
@@ -49,24 +56,32 @@ class Tiles {
         n = tile.n_vectors = vectors_of(count);
         read();
         std::fill(maxima + 0, maxima + n, all<T>(-std::numeric_limits<T>::infinity()));
-        mixture.log_densities(tile, logits);
         return true;
     }
 
-    // Turns log-densities into unscaled responsibilities: exponentials relative to
-    // the maximum of each sample. They are 0 of one that is infinitely unlikely under
-    // every component.
+    // Finds the log-densities of all components.
+    void log_densities() {
+        for_parts([&](Part part, V*) { log_densities(part); });
+    }
+
+    // Finds unscaled responsibilities: exponentials relative to the maximum of each
+    // sample. They are 0 of one that is infinitely unlikely under every component. Of
+    // many components some are finished at a time, while the cache holds them: relative
+    // to the maximum so far, and then the maxima so far are turned into what is missing.
     void exponentiate() {
-        V* part = scratch;  // of few terms, for the rounding of a sum of many
         std::fill(totals + 0, totals + n, V{});
-        for (int64_t first = 0; first < mixture.M; first += TERMS) {
-            std::fill(part, part + n, V{});
-            const int64_t end = std::min(first + TERMS, mixture.M);
-            for (int64_t j = first; j < end; j++)
+        for_parts([&](Part part, V* level) {
+            if (part.first) std::copy_n(maxima + 0, n, level);
+            log_densities(part);
+            if (part.first)
                 for (int64_t i = 0; i < n; i++)
-                    part[i] += row(j)[i] = exp2<T>(row(j)[i] - maxima[i]);
-            for (int64_t i = 0; i < n; i++) totals[i] += part[i];
-        }
+                    totals[i] *= exp2<T>(level[i] - maxima[i]);
+            for (int64_t j = 0; j < part.count; j += TERMS)
+                add_exponentials(part.first + j, std::min(part.count - j, TERMS));
+            if (n_levels) std::copy_n(maxima + 0, n, level);
+        });
+        for (int64_t i = 0; i < n_levels * n; i++)
+            levels[i] = exp2<T>(levels[i] - maxima[i % n]);
     }
 
     // Returns ln p(x) of the samples, (n); -inf where the maximum is.
@@ -94,17 +109,28 @@ class Tiles {
     // Adds the moments of weighted responsibilities.
     void add_moments(double* sums) {
         scale();
-        mixture.add_moments(tile, logits, totals, sums);
+        for_parts([&](Part part, const V* level) {
+            const int64_t end = part.first + part.count;
+            for (int64_t j = part.first, first; j < end; j++) {
+                for (first = j; j < end && !is_left_out[j]; j++) {}
+                if (j > first)
+                    mixture.add_moments({first, j - first}, tile, row(first),
+                                        n_levels ? level : totals, sums);
+            }
+        });
     }
 
     // Writes responsibilities, (count, M), of samples without weights.
     void responsibilities(T* out) {
         scale();
-        for (int64_t j = 0; j < mixture.M; j++) {
-            const T* unscaled = reinterpret_cast<const T*>(row(j));
-            for (int64_t i = 0; i < count; i++)
-                out[i * mixture.M + j] = unscaled[i] * numbers(totals)[i];
-        }
+        for_parts([&](Part part, V* level) {
+            const T* scales = numbers(n_levels ? level : totals);
+            for (int64_t j = part.first; j < part.first + part.count; j++) {
+                const T* unscaled = numbers(row(j));
+                for (int64_t i = 0; i < count; i++)
+                    out[i * mixture.M + j] = unscaled[i] * scales[i];
+            }
+        });
     }
 
     // Writes the first component of the largest log-density, (count).
@@ -120,6 +146,8 @@ class Tiles {
     }
 
   private:
+    static constexpr T LEAST = Format<T>::lowest_exponent;
+
     // Returns in how many vectors, a multiple of GROUP, so many samples go.
     static int64_t vectors_of(int64_t count) {
         return (count - 1) / (GROUP * LANES<T>) * GROUP + GROUP;
@@ -127,9 +155,11 @@ class Tiles {
 
     int64_t vectors_of_tile(int64_t fit) const {
         const int64_t wide = mixture.M + rows;
-        const int64_t best = std::clamp(TILE_BYTES / wide, MIN_ROW, MAX_ROW);
+        const int64_t best = mixture.sums_size() / mixture.M >= MANY_SUMS
+                                 ? MAX_ROW
+                                 : std::clamp(TILE_BYTES / wide, MIN_ROW, MAX_ROW);
         // All the arrays below: coordinates are there twice.
-        const int64_t all = wide + kept + rows + 2 * MAX_BLOCK + 3;
+        const int64_t all = wide + kept + n_levels + rows + 2 * MAX_BLOCK + 3;
         const int64_t row = std::min(best, fit / all);
         const int64_t groups = std::max<int64_t>(row / (GROUP * VECTOR_BYTES), 1);
         // Rows that are a power of two apart would compete for the same cache lines.
@@ -138,6 +168,39 @@ class Tiles {
 
     V* row(int64_t j) const { return logits + j * n; }
     static T* numbers(V* vectors) { return reinterpret_cast<T*>(vectors); }
+
+    // Calls a function with each part, and what is kept of it for the samples.
+    template <class Function>
+    void for_parts(Function function) {
+        V* level = levels;
+        for (int64_t j = 0; j < mixture.M; j += some, level += n)
+            function({j, std::min(some, mixture.M - j)}, level);
+    }
+
+    void log_densities(Part part) {
+        mixture.log_densities(part, tile, row(part.first));
+    }
+
+    // Of few terms, for the rounding of a sum of many.
+    void add_exponentials(int64_t first, int64_t terms) {
+        V* part = scratch;
+        std::fill(part, part + n, V{});
+        for (int64_t j = first; j < first + terms; j++) {
+            is_left_out[j] = above > LEAST && is_below(row(j));
+            if (is_left_out[j]) continue;
+            for (int64_t i = 0; i < n; i++)
+                part[i] += row(j)[i] = exp2<T>(row(j)[i] - maxima[i], above);
+        }
+        for (int64_t i = 0; i < n; i++) totals[i] += part[i];
+    }
+
+    // Tells whether no log-density is so much.
+    bool is_below(const V* log_densities) const {
+        Integers<T> any = {};
+        for (int64_t i = 0; i < n; i++) any |= log_densities[i] - maxima[i] > above;
+        const auto* found = reinterpret_cast<const Integer<T>*>(&any);
+        return std::all_of(found, found + LANES<T>, [](Integer<T> x) { return x == 0; });
+    }
 
     // Reads samples as columns, and their weights.
     void read() {
@@ -154,14 +217,21 @@ class Tiles {
     void scale() {
         for (int64_t i = 0; i < n; i++)
             totals[i] = totals[i] > T(0) ? weights[i] / totals[i] : V{};
+        for (int64_t i = 0; i < n_levels * n; i++) levels[i] *= totals[i % n];
     }
 
     const Samples<T> samples;
     const Mixture<T>& mixture;
     const Columns<T> columns;
-    const int64_t rows, kept, most;
+    const int64_t rows, kept;
+    const int64_t some;      // components at a time
+    const T above;           // which they must be, beside the maxima, to have moments
+    const int64_t n_levels;  // parts, if there are more than one
+    const int64_t most;
     const Array<V> coordinates, logits, maxima, totals, weights, scratch, group;
     const Array<V> squares;
+    const Array<V> levels;  // (n_levels, n)
+    const Array<bool> is_left_out;
     Tile<T> tile;
     int64_t n = 0;
 };
@@ -189,6 +259,7 @@ struct Labels : OfSamples {
     using Result = int64_t;
     template <class T>
     static void add(Tiles<T>& tile, const Mixture<T>&, int64_t* out) {
+        tile.log_densities();
         tile.labels(out + tile.start);
     }
 };

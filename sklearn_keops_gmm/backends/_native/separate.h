@@ -33,14 +33,22 @@ class Separate final : public Mixture<T> {
 
     bool keeps_squares() const override { return structure->keeps_squares(); }
 
-    void log_densities(const Tile<T>& tile, Vector<T>* out) const override {
-        structure->log_densities(packed, M, tile, out);
+    int64_t at_a_time() const override { return SOME_COMPONENTS; }
+    double cut() const override {
+        return M > SOME_COMPONENTS ? negligible(M) : Mixture<T>::cut();
+    }
+
+    void log_densities(Part part, const Tile<T>& tile, Vector<T>* out) const override {
+        structure->log_densities(components.component(part.first), part.count,
+                                 tile.from(part.first), out);
     }
 
     // About the means as they were rounded.
-    void add_moments(const Tile<T>& tile, Vector<T>* unscaled, const Vector<T>* scale,
-                     double* sums) const override {
-        structure->add_moments(packed, M, tile, unscaled, scale, sums);
+    void add_moments(Part part, const Tile<T>& tile, Vector<T>* unscaled,
+                     const Vector<T>* scale, double* sums) const override {
+        structure->add_moments(components.component(part.first), part.count,
+                               tile.from(part.first), unscaled, scale,
+                               sums + part.first * structure->sums_size());
     }
 
     void settle(double* sums) const override {

@@ -35,6 +35,13 @@ struct Tile {
     Vector<T>* scratch;            // (D + 3 MAX_BLOCK, n)
     Vector<T>* group;              // (D + MAX_BLOCK, GROUP)
     Vector<T>* squares;            // (M, n), or null
+
+    // The same for components from one on.
+    Tile from(int64_t component) const {
+        Tile found = *this;
+        if (squares) found.squares += component * n_vectors;
+        return found;
+    }
 };
 
 // The least and the largest of a log-density, to base 2.

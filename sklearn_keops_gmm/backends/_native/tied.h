@@ -55,7 +55,7 @@ class Tied final : public Mixture<T> {
     }
 
     // All components of some samples, whose coordinates stay in the nearest cache.
-    void log_densities(const Tile<T>& tile, V* out) const override {
+    void log_densities(Part, const Tile<T>& tile, V* out) const override {
         for (int64_t i = 0; i < tile.n_vectors; i += GROUP) {
             double* scratch = reinterpret_cast<double*>(tile.scratch);
             whitening.apply<T>(tile.coordinates + i, tile.n_vectors, scratch,
@@ -66,7 +66,7 @@ class Tied final : public Mixture<T> {
         }
     }
 
-    void add_moments(const Tile<T>& tile, V* unscaled, const V* scale,
+    void add_moments(Part, const Tile<T>& tile, V* unscaled, const V* scale,
                      double* sums) const override {
         const int64_t n = tile.n_vectors, rows = padded(D, SQUARE);
         const V* y = tile.coordinates;

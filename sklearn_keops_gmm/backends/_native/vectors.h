@@ -140,9 +140,9 @@ inline double sum(Vector<T> vector) {
 }
 
 // 2^x for x <= 0; 0 where that is below the normal numbers, or the least of them, or x
-// is NaN.
+// is NaN. Also where x is not above a larger number.
 template <class T>
-inline Vector<T> exp2(Vector<T> x) {
+inline Vector<T> exp2(Vector<T> x, T above = Format<T>::lowest_exponent) {
     using F = Format<T>;
     const Vector<T> shifted = x + F::to_integer;
     const Vector<T> f = x - (shifted - F::to_integer);
@@ -151,7 +151,7 @@ inline Vector<T> exp2(Vector<T> x) {
         power = power * f + F::exp2_terms[i];
     power = power * f + T(1);
     const Bits<T> scaled = (Bits<T>)power + ((Bits<T>)shifted << F::mantissa_bits);
-    return (Vector<T>)(scaled & (Bits<T>)(x > F::lowest_exponent));
+    return (Vector<T>)(scaled & (Bits<T>)(x > above));
 }
 
 // log2(x) of normal x > 0, by the series of atanh.
