@@ -21,6 +21,7 @@ from tests.backends.arguments import (
     wrong_reductions,
 )
 from tests.backends.cases import every_dtype, every_structure, make_case
+from tests.backends.cluster_arguments import assign_arguments, order_arguments
 from tests.common import needs_compiled
 
 pytestmark = needs_compiled
@@ -191,3 +192,40 @@ def test_memory_that_is_not_there(module):
     command = [sys.executable, "-c", SCARCE, module.__name__, module.__file__]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "True True\n", "")
+
+
+def test_all_functions_refuse_in_the_same_words(module):
+    """Each: an array of no such dtype, of a part of a row, of others' memory."""
+    of_order, of_groups = order_arguments(), (np.zeros(4, np.int32), np.zeros(3, int))
+    dtype = "expected numbers of format 'f' or 'd', got 210 of 'l'"
+    with pytest.raises(ValueError, match=f"^points: {dtype}"):
+        module.block_order(3, np.ones((70, 3), int), of_order["order"])
+    with pytest.raises(ValueError, match=f"^rows: {dtype}"):
+        module.shared_moments(
+            "full",
+            np.ones((70, 3), int),
+            np.ones((70, 1)),
+            np.zeros(70, int),
+            np.array([0, 70]),
+            np.ones((1, 3)),
+            0,
+            1,
+            np.zeros(10),
+        )
+    multiple = "expected a multiple of 4 numbers, got 6 of 'd'"
+    with pytest.raises(ValueError, match=f"^points: {multiple}"):
+        module.block_order(4, np.ones(6), of_order["order"])
+    with pytest.raises(ValueError, match=multiple.replace("'d'", "'i'")):
+        module.share(np.ones(6, np.int32), None, np.ones(6), np.ones(6, np.int32), 4)
+    own = "expected memory of its own, got some of"
+    memory = np.zeros(210)
+    with pytest.raises(ValueError, match=f"^order: {own} points"):
+        module.block_order(3, memory, memory[:70].view(int))
+    with pytest.raises(ValueError, match=f"^bounds: {own} keys"):
+        module.group(memory[:2].view(np.int32), memory[:3].view(int), np.zeros(4, int))
+    outside = "expected numbers from .+ to 1, got 2"
+    wrong = assign_arguments() | {"labels": np.full(128, 2)}
+    with pytest.raises(ValueError, match=f"^labels: {outside}"):
+        module.assign(*wrong.values())
+    with pytest.raises(ValueError, match=f"^keys: {outside}"):
+        module.group(of_groups[0] + np.int32(2), of_groups[1], np.zeros(4, int))

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 
 #include "calls.h"
@@ -20,48 +19,11 @@ void with_kind(const std::string& structure, int64_t D, Function function) {
     refuse("structure", "'full', 'diag' or 'spherical'", "'" + structure + "'");
 }
 
-// Calls a function with a number of the type that an array holds.
-template <class Function>
-void with_format(const Argument& of, Function function) {
-    if (of.holds<double>()) return function(double());
-    if (of.holds<float>()) return function(float());
-    refuse(of.name, "numbers of format 'f' or 'd'", of.given());
-}
-
 // Returns how many components groups of items belong to.
 inline int64_t groups_of(const Argument& bounds) {
     if (bounds.size() < 2 || bounds.size() > MOST)
         refuse(bounds.name, "2 or more numbers", bounds.given());
     return bounds.size() - 1;
-}
-
-// Returns how many items there are of `parts` numbers each.
-inline int64_t items_of(const Argument& argument, int64_t parts) {
-    const int64_t count = parts > 0 ? argument.size() / parts : 0;
-    if (count < 1 || count > MOST || count * parts != argument.size())
-        refuse(argument.name, "a multiple of " + std::to_string(parts) + " numbers",
-               argument.given());
-    return count;
-}
-
-template <class Number>
-void check_within(const Argument& of, const Number* numbers, int64_t count,
-                  int64_t least, int64_t end) {
-    if (count == 0) return;
-    const auto [low, high] = std::minmax_element(numbers, numbers + count);
-    if (*low < least || *high >= end)
-        refuse(of.name,
-               "numbers from " + std::to_string(least) + " to " +
-                   std::to_string(end - 1),
-               std::to_string(*low < least ? *low : *high));
-}
-
-template <class Number>
-const Number* numbers_within(const Argument& argument, int64_t count, int64_t least,
-                             int64_t end) {
-    const Number* numbers = argument.numbers<const Number>(count);
-    check_within(argument, numbers, count, least, end);
-    return numbers;
 }
 
 // Where each of `count` groups begins among items, and where the last one ends.
@@ -84,13 +46,6 @@ struct SomeGroups {
     }
 };
 
-inline void refuse_overlaps(const Argument& out,
-                            std::initializer_list<const Argument*> others) {
-    for (const Argument* other : others)
-        if (out.overlaps(*other))
-            refuse(out.name, "memory of its own", std::string("some of ") + other->name);
-}
-
 // Returns the items of all groups, of which those of some are to be below `end`.
 inline const int64_t* order_within(const Argument& order, const int64_t* bounds,
                                    SomeGroups groups, int64_t end) {
@@ -107,7 +62,7 @@ inline PyObject* group_items(PyObject*, PyObject* args) {
     return guarded([&] {
         const Argument of("keys", keys), starts("bounds", bounds, PyBUF_WRITABLE);
         const Argument out("order", order, PyBUF_WRITABLE);
-        const int64_t count = items_of(of, 1), n_groups = groups_of(starts);
+        const int64_t count = rows_of(of, 1, MOST), n_groups = groups_of(starts);
         const auto* numbers = numbers_within<int32_t>(of, count, INT32_MIN, n_groups);
         int64_t* begins = starts.numbers<int64_t>(n_groups + 1);
         int64_t* sorted = out.numbers<int64_t>(count);
@@ -126,9 +81,9 @@ struct SearchArguments {
 template <class T>
 void run_search(const SearchArguments& of, const std::string& structure, SomeGroups leaders,
                 int64_t n_hops, int64_t step) {
-    const int64_t N = items_of(of.order, 1), M = groups_of(of.bounds);
-    const int64_t D = items_of(of.rows, N), K = items_of(of.candidates, N);
-    const int64_t G = items_of(of.neighbours, M), R = items_of(of.renewed, M);
+    const int64_t N = rows_of(of.order, 1, MOST), M = groups_of(of.bounds);
+    const int64_t D = rows_of(of.rows, N, MOST), K = rows_of(of.candidates, N, MOST);
+    const int64_t G = rows_of(of.neighbours, M, MOST), R = rows_of(of.renewed, M, MOST);
     leaders.check(M);
     const auto* bounds = bounds_within(of.bounds, M, N);
     const auto* order = order_within(of.order, bounds, leaders, N);
@@ -176,7 +131,7 @@ inline PyObject* search_candidates(PyObject*, PyObject* args) {
                                    &given.bounds, &given.neighbours});
         refuse_overlaps(given.candidates, {&given.levels, &given.renewed});
         refuse_overlaps(given.levels, {&given.renewed});
-        with_format(given.rows, [&](auto number) {
+        with_dtype(given.rows, [&](auto number) {
             run_search<decltype(number)>(given, text_of("structure", structure), leaders,
                                          n_hops, step);
         });
@@ -196,11 +151,11 @@ inline PyObject* share_samples(PyObject*, PyObject* args) {
         const Argument of("candidates", candidates), weigh("weights", weights);
         const Argument shares("levels", levels, PyBUF_WRITABLE);
         const Argument out("keys", keys, PyBUF_WRITABLE);
-        const int64_t K = items_of(of, n_samples), size = n_samples * K;
+        const int64_t K = rows_of(of, n_samples, MOST), size = n_samples * K;
         refuse_overlaps(out, {&of, &weigh, &shares});
         refuse_overlaps(shares, {&of, &weigh});
         double total = 0;
-        with_format(shares, [&](auto number) {
+        with_dtype(shares, [&](auto number) {
             using T = decltype(number);
             const auto* found = of.numbers<const int32_t>(size);
             const T* own = weigh.is_none() ? nullptr : weigh.numbers<const T>(n_samples);
@@ -225,10 +180,10 @@ inline PyObject* shared_moments(PyObject*, PyObject* args) {
         const Argument starts("bounds", bounds), about("means", means);
         const Argument sums("out", out, PyBUF_WRITABLE);
         refuse_overlaps(sums, {&points, &of, &sorted, &starts, &about});
-        const int64_t M = groups_of(starts), D = items_of(about, M);
-        const int64_t N = items_of(points, D), K = items_of(of, N);
+        const int64_t M = groups_of(starts), D = rows_of(about, M, MOST);
+        const int64_t N = rows_of(points, D, MOST), K = rows_of(of, N, MOST);
         some.check(M);
-        with_format(points, [&](auto number) {
+        with_dtype(points, [&](auto number) {
             using T = decltype(number);
             with_kind<T>(text_of("structure", structure), D, [&](const auto& kind) {
                 const auto* bounds = bounds_within(starts, M, N * K);

@@ -22,37 +22,6 @@ inline int64_t count_of(const std::string& name, PyObject* object) {
     return found;
 }
 
-// Returns how many rows of so many numbers there are.
-inline int64_t rows_of(const Argument& array, int64_t width) {
-    const int64_t count = array.size() / width;
-    if (count < 1 || array.size() % width)
-        refuse(array.name, "rows of " + std::to_string(width) + " numbers",
-               array.given());
-    return count;
-}
-
-// Refuses numbers that cannot count what there are so many of.
-inline void check_indices(const Argument& array, int64_t size, int64_t below) {
-    const int64_t* numbers = array.numbers<const int64_t>(size);
-    const auto outside = [below](int64_t x) { return x < 0 || x >= below; };
-    const int64_t* found = std::find_if(numbers, numbers + size, outside);
-    if (found < numbers + size)
-        refuse(array.name, "numbers from 0 to " + std::to_string(below - 1),
-               std::to_string(*found));
-}
-
-// Calls a function of the dtype of an array of samples.
-template <class Function>
-void with_dtype(const Argument& samples, Function function) {
-    const bool wide = samples.holds<double>();
-    if (!wide && !samples.holds<float>())
-        refuse(samples.name, "numbers of format 'f' or 'd'", samples.given());
-    if (wide)
-        function(double());
-    else
-        function(float());
-}
-
 // block_order(n_features, points, order)
 inline PyObject* block_order(PyObject*, PyObject* args) {
     PyObject *n_features, *points, *order;
@@ -66,7 +35,7 @@ inline PyObject* block_order(PyObject*, PyObject* args) {
             const int64_t N = rows_of(given, D);
             const T* rows = given.numbers<const T>(N * D);
             int64_t* found = out.numbers<int64_t>(N);
-            if (out.overlaps(given)) refuse("order", "memory of its own", "points");
+            refuse_overlaps(out, {&given});
             const WithoutGIL here;
             KDOrder<T>(rows, D, N).write(found);
         });
@@ -87,14 +56,11 @@ bool run_assign(const Argument& columns, const Argument& weights,
     float* bounds = margins.is_none() ? nullptr : margins.numbers<float>(times(n, M));
     double* out = shares ? sums.numbers<double>(times(M, D + 1)) : nullptr;
     int64_t* found = labels.numbers<int64_t>(n * BLOCK);
-    if (drift) check_indices(labels, n * BLOCK, M);
+    if (drift) check_within(labels, found, n * BLOCK, 0, M);
     if (drift && !bounds) refuse("margins", "those of the call before", "None");
-    for (const Argument* written : {&labels, &margins, &sums})
-        for (const Argument* other :
-             {&columns, &weights, &centres, &moved, &labels, &margins, &sums})
-            if (other != written && written->overlaps(*other))
-                refuse(written->name, "memory of its own",
-                       std::string("some of ") + other->name);
+    refuse_overlaps(labels, {&columns, &weights, &centres, &moved, &margins, &sums});
+    refuse_overlaps(margins, {&columns, &weights, &centres, &moved, &sums});
+    refuse_overlaps(sums, {&columns, &weights, &centres, &moved});
 
     const T* means = centres.numbers<const T>(M * D);
     const WithoutGIL here;
@@ -140,22 +106,19 @@ void run_seeds(int64_t D, const Argument& columns, const Argument& order,
     const int64_t n = rows_of(columns, D * BLOCK), N = rows_of(weights, 1);
     const int64_t K = rows_of(out, 1);
     const T* blocks = columns.numbers<const T>(n * D * BLOCK);
-    const int64_t* rows = order.numbers<const int64_t>(n * BLOCK);
+    const int64_t* rows = numbers_within<int64_t>(order, n * BLOCK, 0, N);
     const double* shares = weights.numbers<const double>(N);
     const int64_t trials = K > 1 ? rows_of(uniform, K - 1) : 0;
     const double* drawn =
         trials ? uniform.numbers<const double>(times(K - 1, trials)) : nullptr;
     int64_t* found = out.numbers<int64_t>(K);
-    check_indices(order, n * BLOCK, N);
     std::vector<bool> is_there(N);
     for (int64_t i = 0; i < n * BLOCK; i++) is_there[rows[i]] = true;
     if (std::find(is_there.begin(), is_there.end(), false) != is_there.end())
         refuse("order", "each of the samples that weights has", "not all of them");
     if (found[0] < 0 || found[0] >= N)
         refuse("seeds", "one of the samples as the first", std::to_string(found[0]));
-    for (const Argument* read : {&columns, &order, &weights, &uniform})
-        if (out.overlaps(*read))
-            refuse("seeds", "memory of its own", std::string("some of ") + read->name);
+    refuse_overlaps(out, {&columns, &order, &weights, &uniform});
 
     const WithoutGIL here;
     Seeding<T>(blocks, rows, shares, n, D, N).draw(found[0], drawn, trials, K, found);

@@ -138,9 +138,7 @@ void run(PyObject* capsule, const Argument& centre, double scale,
     using Result = typename Reduction::template Result<T>;
     const int64_t size = size_of<Reduction>(mixture, n_samples);
     Result* results = out.numbers<Result>(size);
-    for (const Argument* read : {&points, &weights, &centre})
-        if (out.overlaps(*read))
-            refuse("out", "memory of its own", std::string("some of ") + read->name);
+    refuse_overlaps(out, {&points, &weights, &centre});
 
     const WithoutGIL here;
     if constexpr (Reduction::pruned)
@@ -160,12 +158,11 @@ PyObject* reduction(PyObject*, PyObject* args) {
         const double unit = scale_of(scale);
         const int64_t fit = bytes_of(tile_bytes);
         const Argument given("points", points);
-        const bool wide = given.holds<double>();
-        if (!wide && !given.holds<float>())
-            refuse("points", "numbers of format 'f' or 'd'", given.given());
-        const auto run_one = wide ? run<Reduction, double> : run<Reduction, float>;
-        run_one(mixture, {"centre", centre}, unit, given, {"weights", weights}, fit,
-                {"out", out, PyBUF_WRITABLE});
+        with_dtype(given, [&](auto number) {
+            run<Reduction, decltype(number)>(mixture, {"centre", centre}, unit, given,
+                                             {"weights", weights}, fit,
+                                             {"out", out, PyBUF_WRITABLE});
+        });
         Py_RETURN_NONE;
     });
 }
@@ -208,10 +205,8 @@ void run_incomplete(const Argument& observed, const Argument& sizes,
     const int64_t size = times(M, 1 + D + times(D, D + 1) / 2);
     if (size > INT64_MAX - 2) throw std::bad_alloc();
     double* sums = out.numbers<double>(size + 2);
-    for (const Argument* read : {&observed, &sizes, &points, &weights, &offsets, &means,
-                                 &precisions})
-        if (out.overlaps(*read))
-            refuse("out", "memory of its own", std::string("some of ") + read->name);
+    refuse_overlaps(out, {&observed, &sizes, &points, &weights, &offsets, &means,
+                          &precisions});
 
     const WithoutGIL here;
     IncompleteSums found(given);
