@@ -92,14 +92,14 @@ class SmallFull final : public Full<T> {
         }
     }
 
-    Range range(const T* packed, const Box& box) const override {
+    Ranges ranges(const T* packed, const Boxes& boxes) const override {
         const T *mean = packed + 1, *factor = mean + D;
-        RangeOfSquares found;
+        RangesOfSquares found;
         for (int b = 0; b < D; b++) {
-            double y = 0, half = 0;
+            OfBoxes y = {}, half = {};
             for (int a = 0; a <= b; a++, factor++) {
-                y += *factor * (box.middle[a] - mean[a]);
-                half += std::fabs(*factor) * box.half[a];
+                y += double(*factor) * (boxes.middle[a] - double(mean[a]));
+                half += std::fabs(double(*factor)) * boxes.half[a];
             }
             found.add(y, half);
         }

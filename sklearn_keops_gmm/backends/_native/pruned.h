@@ -89,7 +89,7 @@ class Tree {
         int64_t left = 0;
         for (int64_t k = 0; k < n; k++) {
             const int64_t leaf = (2 * k + 1) * n_leaves / (2 * n);
-            left += select(leaf, leaf + 1, all).size();
+            left += select({{leaf, leaf + 1}}, all)[0].size();
         }
         return n ? double(left) / (n * mixture.M) : 1;
     }
@@ -98,11 +98,16 @@ class Tree {
     // a share of any in it.
     template <class Function>
     void visit(Function function) {
-        if (n_leaves) visit(0, n_leaves, components(), function);
+        if (n_leaves) visit({0, n_leaves}, components(), function);
     }
 
   private:
     static constexpr int64_t SOME = 8;
+
+    // Leaves from one to another.
+    struct Leaves {
+        int64_t begin, end;
+    };
 
     std::vector<int64_t> components() const {
         std::vector<int64_t> all(mixture.M);
@@ -111,33 +116,51 @@ class Tree {
     }
 
     template <class Function>
-    void visit(int64_t begin, int64_t end, const std::vector<int64_t>& candidates,
+    void visit(Leaves leaves, const std::vector<int64_t>& candidates,
                Function function) {
-        const std::vector<int64_t> kept = select(begin, end, candidates);
-        if (end - begin == 1) return function(begin * LEAF, kept);
-        const int64_t half_way = begin + (end - begin) / 2;
-        visit(begin, half_way, kept, function);
-        visit(half_way, end, kept, function);
+        std::vector<Leaves> parts{leaves};
+        while (parts.size() < BOXES && parts.size() < size_t(leaves.end - leaves.begin))
+            parts = halved(parts);
+        const auto kept = select(parts, candidates);
+        for (size_t k = 0; k < parts.size(); k++)
+            if (parts[k].end - parts[k].begin == 1)
+                function(parts[k].begin * LEAF, kept[k]);
+            else
+                visit(parts[k], kept[k], function);
     }
 
-    // Returns the candidates that can come within `cut` of the largest log-density.
-    std::vector<int64_t> select(int64_t begin, int64_t end,
-                                const std::vector<int64_t>& candidates) {
-        join(begin, end);
+    static std::vector<Leaves> halved(const std::vector<Leaves>& parts) {
+        std::vector<Leaves> found;
+        for (const auto [begin, end] : parts) {
+            const int64_t half_way = begin + (end - begin) / 2;
+            if (half_way > begin) found.push_back({begin, half_way});
+            found.push_back({half_way, end});
+        }
+        return found;
+    }
+
+    // Returns for each part, of BOXES at most, the candidates that can come within `cut`
+    // of the largest log-density.
+    std::vector<std::vector<int64_t>> select(const std::vector<Leaves>& parts,
+                                             const std::vector<int64_t>& candidates) {
+        for (int k = 0; k < BOXES; k++) join(parts[k % parts.size()], k);
         const SeparateComponents<T>& components = *mixture.separate();
-        double best = -std::numeric_limits<double>::infinity();
-        for (size_t k = 0; k < candidates.size(); k++) {
-            const T* component = components.component(candidates[k]);
-            const Range range = components.structure.range(component, {middle, half});
-            upper[k] = range.most;
-            best = range.least > best ? range.least : best;
+        OfBoxes best = all<double>(-std::numeric_limits<double>::infinity());
+        for (size_t c = 0; c < candidates.size(); c++) {
+            const T* component = components.component(candidates[c]);
+            const Ranges found = components.structure.ranges(component, {middle, half});
+            upper[c] = found.most;
+            best = largest(found.least, best);
         }
         // Log-densities are rounded, too.
-        const double inexact = 64 * std::numeric_limits<T>::epsilon() * std::fabs(best);
-        const double least = best - cut - inexact;
-        std::vector<int64_t> kept;
-        for (size_t k = 0; k < candidates.size(); k++)
-            if (!(upper[k] < least)) kept.push_back(candidates[k]);  // as NaN is not
+        const double inexact = 64 * std::numeric_limits<T>::epsilon();
+        const OfBoxes least = best - cut - inexact * largest(best, -best);
+        std::vector<std::vector<int64_t>> kept(parts.size());
+        for (size_t c = 0; c < candidates.size(); c++) {
+            const auto below = upper[c] < least;  // as NaN is not
+            for (size_t k = 0; k < parts.size(); k++)
+                if (!below[k]) kept[k].push_back(candidates[c]);
+        }
         return kept;
     }
 
@@ -156,19 +179,20 @@ class Tree {
     }
 
     // Finds the box around those of some leaves, in the frame.
-    void join(int64_t begin, int64_t end) {
+    void join(Leaves leaves, int at) {
         for (int64_t a = 0; a < D; a++) {
-            double low = boxes[2 * D * begin + a], high = boxes[2 * D * begin + D + a];
-            for (int64_t leaf = begin + 1; leaf < end; leaf++) {
+            const double* box = boxes + 2 * D * leaves.begin + a;
+            double low = box[0], high = box[D];
+            for (int64_t leaf = leaves.begin + 1; leaf < leaves.end; leaf++) {
                 low = std::min(low, boxes[2 * D * leaf + a]);
                 high = std::max(high, boxes[2 * D * leaf + D + a]);
             }
             low = (low - samples.centre[a]) / samples.scale;
             high = (high - samples.centre[a]) / samples.scale;
-            middle[a] = 0.5 * (low + high);
+            middle[a][at] = 0.5 * (low + high);
             const double inexact = 4 * std::numeric_limits<T>::epsilon();
-            half[a] = 0.5 * (high - low) +
-                      inexact * std::max(std::fabs(low), std::fabs(high));
+            half[a][at] = 0.5 * (high - low) +
+                          inexact * std::max(std::fabs(low), std::fabs(high));
         }
     }
 
@@ -176,7 +200,8 @@ class Tree {
     const Mixture<T>& mixture;
     const int64_t D, n_leaves;
     const double cut;
-    const Array<double> boxes, middle, half, upper;
+    const Array<double> boxes;
+    const Array<OfBoxes> middle, half, upper;
 };
 
 template <class Reduction>

@@ -28,12 +28,12 @@ class Scales final : public Structure<T> {
         }
     }
 
-    Range range(const T* packed, const Box& box) const override {
+    Ranges ranges(const T* packed, const Boxes& boxes) const override {
         const T *mean = packed + 1, *factor = mean + rows;
-        RangeOfSquares found;
+        RangesOfSquares found;
         for (int64_t a = 0; a < D; a++)
-            found.add(factor[a] * (box.middle[a] - mean[a]),
-                      std::fabs(factor[a]) * box.half[a]);
+            found.add(double(factor[a]) * (boxes.middle[a] - double(mean[a])),
+                      std::fabs(double(factor[a])) * boxes.half[a]);
         return found.below(packed[0]);
     }
 

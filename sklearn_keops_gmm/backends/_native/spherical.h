@@ -31,12 +31,13 @@ class Spherical final : public Structure<T> {
         *packed = *factor * unit;
     }
 
-    Range range(const T* packed, const Box& box) const override {
-        const T *mean = packed + 1, factor = mean[rows];
-        RangeOfSquares found;
+    Ranges ranges(const T* packed, const Boxes& boxes) const override {
+        const T* mean = packed + 1;
+        const double factor = mean[rows];
+        RangesOfSquares found;
         for (int64_t a = 0; a < D; a++)
-            found.add(factor * (box.middle[a] - mean[a]),
-                      std::fabs(factor) * box.half[a]);
+            found.add(factor * (boxes.middle[a] - double(mean[a])),
+                      std::fabs(factor) * boxes.half[a]);
         return found.below(packed[0]);
     }
 

@@ -44,30 +44,35 @@ struct Tile {
     }
 };
 
-// The least and the largest of a log-density, to base 2.
-struct Range {
-    double least = -std::numeric_limits<double>::infinity();
-    double most = std::numeric_limits<double>::infinity();
+// A number for each of some boxes, as many as a vector has.
+using OfBoxes = Vector<double>;
+constexpr int BOXES = LANES<double>;
+
+// The least and the largest of a log-density, to base 2, in each box.
+struct Ranges {
+    OfBoxes least = all<double>(-std::numeric_limits<double>::infinity());
+    OfBoxes most = all<double>(std::numeric_limits<double>::infinity());
 };
 
 // Samples whose coordinates, (D), are at most `half` from a middle.
-struct Box {
-    const double* middle;
-    const double* half;
+struct Boxes {
+    const OfBoxes* middle;
+    const OfBoxes* half;
 };
 
 // Of offset - sum of y^2, where each y is so far from a middle at most.
-class RangeOfSquares {
+class RangesOfSquares {
   public:
-    void add(double middle, double half) {
-        const double y = std::fabs(middle), nearest = std::max(y - half, 0.0);
+    void add(OfBoxes middle, OfBoxes half) {
+        const OfBoxes y = largest(middle, -middle);
+        const OfBoxes nearest = largest(y - half, OfBoxes{});
         near += nearest * nearest;
         far += (y + half) * (y + half);
     }
-    Range below(double offset) const { return {offset - far, offset - near}; }
+    Ranges below(double offset) const { return {offset - far, offset - near}; }
 
   private:
-    double near = 0, far = 0;
+    OfBoxes near = {}, far = {};
 };
 
 // A component is kept as `width` numbers: offset, mean, factor. Its log-densities
@@ -89,8 +94,8 @@ class Structure {
     // Writes the log-densities of `count` components, (M, n), and raises the maximum.
     virtual void log_densities(const T* packed, int64_t count, const Tile<T>& tile,
                                Vector<T>* out) const = 0;
-    // Bounds the log-density of a component in a box; not at all, unless that is cheap.
-    virtual Range range(const T*, const Box&) const { return {}; }
+    // Bounds the log-density of a component in boxes; not at all, unless that is cheap.
+    virtual Ranges ranges(const T*, const Boxes&) const { return {}; }
     // Whether `log_densities` keeps something in the squares of a tile for moments.
     virtual bool keeps_squares() const { return false; }
     // Adds to sums, (M, S), the moments about the means; responsibilities are
