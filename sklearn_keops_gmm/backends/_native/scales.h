@@ -54,9 +54,11 @@ class Scales final : public Structure<T> {
     void add_moments(const T* packed, int64_t count, const Tile<T>& tile,
                      V* unscaled, const V* scale, double* sums) const override {
         const int64_t n = tile.n_vectors;
+        for (int64_t j = 0; j < count; j++)
+            sums[j * sums_size()] += weigh(unscaled + j * n, scale, n);
         for (int64_t a = 0; a < D; a += B)
             for (int64_t j = 0; j < count; j++)
-                add_moments(packed + j * width(), tile, a, unscaled + j * n, scale,
+                add_moments(packed + j * width(), tile, a, unscaled + j * n,
                             sums + j * sums_size());
     }
 
@@ -90,27 +92,30 @@ class Scales final : public Structure<T> {
             }
     }
 
-    // Of features a to a + B; with the first of them the mass.
-    void add_moments(const T* packed, const Tile<T>& tile, int64_t a, const V* unscaled,
-                     const V* scale, double* sums) const {
+    // Scales responsibilities; returns their sum.
+    static double weigh(V* responsibilities, const V* scale, int64_t n) {
+        V mass = {};
+        for (int64_t i = 0; i < n; i++) mass += responsibilities[i] *= scale[i];
+        return sum<T>(mass);
+    }
+
+    // Of features a to a + B.
+    void add_moments(const T* packed, const Tile<T>& tile, int64_t a, const V* weights,
+                     double* sums) const {
         const int64_t n = tile.n_vectors;
         const V* x = tile.coordinates + a * n;
-        V found[1 + 2 * B] = {};
-        for (int64_t i = 0; i < n; i++) {
-            const V weight = unscaled[i] * scale[i];
-            found[0] += weight;
+        V found[2 * B] = {};
+        for (int64_t i = 0; i < n; i++)
             UNROLL for (int k = 0; k < B; k++) {
-                const V z = x[k * n + i] - packed[1 + a + k], weighted = weight * z;
-                found[1 + k] += weighted;
-                found[1 + B + k] += weighted * z;
+                const V z = x[k * n + i] - packed[1 + a + k], weighted = weights[i] * z;
+                found[k] += weighted;
+                found[B + k] += weighted * z;
             }
-        }
-        double added[1 + 2 * B];
+        double added[2 * B];
         sum_each<T>(found, added);
-        if (a == 0) sums[0] += added[0];
         for (int64_t k = 0; k < std::min<int64_t>(B, D - a); k++) {
-            sums[1 + a + k] += added[1 + k];
-            sums[1 + D + a + k] += added[1 + B + k];
+            sums[1 + a + k] += added[k];
+            sums[1 + D + a + k] += added[B + k];
         }
     }
 
