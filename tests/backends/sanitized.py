@@ -134,6 +134,16 @@ def check_answers(rng):
         compare(answers, points, weights, mixture)
 
 
+def check_many_components(rng):
+    """Take some components at a time, and leave others out of the moments."""
+    for structure, dtype in product(reference.STRUCTURES, TOLERANCES):
+        points, weights, mixture = draw(rng, structure, dtype, 70, 1030, 3)
+        mixture[2][::3] += 40
+        compare(
+            [all_of(reductions_of(points, weights), mixture)], points, weights, mixture
+        )
+
+
 def check_components_far_apart(rng):
     """The same of components that share a factor, one or more of them at a place."""
     for n_features, dtype, distance in product(FEATURES, TOLERANCES, (20.0, 300.0)):
@@ -333,6 +343,7 @@ def main(name):
     for check, *arguments in (
         (check_arguments, module),
         (check_answers, np.random.default_rng(0)),
+        (check_many_components, np.random.default_rng(7)),
         (check_components_far_apart, np.random.default_rng(3)),
         (check_ugly_numbers, np.random.default_rng(1)),
         (check_pruned, np.random.default_rng(5)),
