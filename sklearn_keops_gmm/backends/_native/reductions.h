@@ -33,7 +33,8 @@ class Tiles {
           rows(mixture.D + MAX_BLOCK),
           kept(for_moments && mixture.keeps_squares() ? mixture.M : 0),
           some(std::min(mixture.at_a_time(), mixture.M)),
-          above(for_moments ? std::max<T>(LEAST, -mixture.cut()) : LEAST),
+          leaves_out(for_moments && std::isfinite(mixture.cut())),
+          above(for_moments ? std::max<T>({LEAST, -511, T(-mixture.cut())}) : LEAST),
           n_levels(some < mixture.M ? (mixture.M - 1) / some + 1 : 0),
           most(std::min(vectors_of_tile(fit), vectors_of(samples.count))),
           coordinates(rows * most),
@@ -186,7 +187,7 @@ class Tiles {
         V* part = scratch;
         std::fill(part, part + n, V{});
         for (int64_t j = first; j < first + terms; j++) {
-            is_left_out[j] = above > LEAST && is_below(row(j));
+            is_left_out[j] = leaves_out && is_below(row(j));
             if (is_left_out[j]) continue;
             for (int64_t i = 0; i < n; i++)
                 part[i] += row(j)[i] = exp2<T>(row(j)[i] - maxima[i], above);
@@ -225,7 +226,10 @@ class Tiles {
     const Columns<T> columns;
     const int64_t rows, kept;
     const int64_t some;      // components at a time
-    const T above;           // which they must be, beside the maxima, to have moments
+    const bool leaves_out;   // of them those that no sample of a tile needs
+    // Which they must be, beside the maxima, to have moments: products of numbers that
+    // are smaller still are no normal ones, which are slow.
+    const T above;
     const int64_t n_levels;  // parts, if there are more than one
     const int64_t most;
     const Array<V> coordinates, logits, maxima, totals, weights, scratch, group;
