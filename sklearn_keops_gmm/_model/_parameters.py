@@ -123,6 +123,8 @@ class Components:
         Any square (not only triangular) factors of the precisions.
     noise_weight : float, default=0.0
         Of noise, whose density `NoiseReductions` know.
+    triangular : bool, default=False
+        Whether factors are known to be upper-triangular.
     """
 
     structure: Structure
@@ -130,6 +132,7 @@ class Components:
     means: Tensor
     factors: Tensor
     noise_weight: float = 0.0
+    triangular: bool = False
 
     def to(self, device: torch.device) -> Components:
         """Return the same components on another device."""
@@ -144,10 +147,13 @@ class Components:
 
     def in_frame(self, frame: Frame) -> Components:
         """Return the same components for points given in `frame`."""
-        return replace(
-            self,
-            means=(self.means - frame.centre) / frame.scale,
-            factors=self.factors * frame.scale,
+        return Components(
+            self.structure,
+            self.offsets,
+            (self.means - frame.centre) / frame.scale,
+            self.factors * frame.scale,
+            self.noise_weight,
+            self.triangular,
         )
 
 

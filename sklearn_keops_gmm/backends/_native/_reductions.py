@@ -214,7 +214,7 @@ class NativeReductions:
 def _packed(components: Components, frame: Frame, dtype: torch.dtype) -> Any:
     """Return the components as the compiled module keeps them."""
     components = components.in_frame(frame)
-    factors = NATIVE_STRUCTURES[components.structure].prepare(components.factors)
+    factors = NATIVE_STRUCTURES[components.structure].prepare(components)
     parts = components.offsets, components.means, factors
     arrays = [part.double().contiguous().numpy() for part in parts]
     return _native().mixture(_CHARS[dtype], components.structure, *arrays)
