@@ -8,11 +8,7 @@ from typing import Any, ClassVar
 from sklearn.utils.validation import _num_samples
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
-from sklearn_keops_gmm._data._checks import (
-    check_observed,
-    check_weighted_samples,
-    samples_that_count,
-)
+from sklearn_keops_gmm._data._checks import check_observed, check_weighted_samples
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._input import checked_samples, checked_weights
@@ -49,8 +45,7 @@ class ArraySource:
             checked = checked_weights(self.sample_weight, array, dtype=array.dtype)
             weights = to_tensor(checked, device)
         points = to_tensor(array, device)
-        counts = samples_that_count(points, weights)
-        points, weights = check_weighted_samples(points, weights, min_samples)
+        points, weights, counts = check_weighted_samples(points, weights, min_samples)
         data = Data(kind, points, weights, counts=counts)
         if reset:
             check_observed(data.extent.observed, estimator)

@@ -58,6 +58,8 @@ class ArrayKind:
         if self.xp.__name__.endswith("torch"):
             return tensor.to(self.device)
         array = tensor.cpu().numpy()
+        if getattr(self.xp, "ndarray", None) is np.ndarray:
+            return array
         return move_to(array, xp=self.xp, device=self.device)
 
 

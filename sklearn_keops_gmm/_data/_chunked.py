@@ -310,7 +310,9 @@ class Reader:
                 chunk.weights, array, dtype=array.dtype, **_ZERO_WEIGHTS
             )
             weights = to_tensor(found, self.device)
-        return check_weighted_samples(to_tensor(array, self.device), weights, 0)
+        points = to_tensor(array, self.device)
+        points, weights, _ = check_weighted_samples(points, weights, 0)
+        return points, weights
 
 
 def size_of_sample(estimator: Any, parts: str) -> int:

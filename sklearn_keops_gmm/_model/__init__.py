@@ -18,7 +18,7 @@ from sklearn_keops_gmm._model._errors import (
     matched,
     standard_errors_of,
 )
-from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
+from sklearn_keops_gmm._model._frame import power_of_two, unit_of_points
 from sklearn_keops_gmm._model._from_arrays import model_of
 from sklearn_keops_gmm._model._gaussian_mixture import (
     GaussianMixtureModel,
@@ -140,13 +140,12 @@ __all__ = [
     "on_few_samples",
     "power_of_two",
     "products",
-    "reach_of_most",
     "say_weak",
     "select_components",
     "split_component",
     "standard_errors_of",
     "tied_rows",
-    "unit_of",
+    "unit_of_points",
     "weak_components",
     "without_components",
 ]
