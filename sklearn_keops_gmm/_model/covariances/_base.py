@@ -157,7 +157,7 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
         """Return ``log |det A|``, of shape (M,) or (), differentiable."""
 
     def upper(self, factors: Tensor) -> Tensor:
-        """Return triangular factors of the same precisions: the same ones if they are."""
+        """Return factors of the same precisions that are triangular, as they may be."""
         return factors
 
     def log_det_of_upper(self, factors: Tensor, n_features: int) -> Tensor:
@@ -371,19 +371,27 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     ) -> np.ndarray:
         """Draw ``counts[j]`` points of each component, grouped: (sum(counts), D)."""
         # One call draws the numbers that a call for each component would.
-        normal = random_state.standard_normal((counts.sum(), means.shape[1]))
+        points: np.ndarray = random_state.standard_normal(
+            (counts.sum(), means.shape[1])
+        )
+        groups = np.split(points, np.cumsum(counts)[:-1])  # views
         own = self._of_each(covariances, len(means))
-        return means.repeat(counts, axis=0) + self._coloured(normal, own, counts)
+        for group, mean, root in zip(groups, means, self._roots(own), strict=True):
+            self._colour(group, root)
+            group += mean
+        return points
 
     def _of_each(self, covariances: np.ndarray, n_components: int) -> np.ndarray:
         """Return one covariance per component."""
         return covariances
 
     @abstractmethod
-    def _coloured(
-        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
-    ) -> np.ndarray:
-        """Give groups of `counts[j]` standard normal points one covariance each."""
+    def _roots(self, covariances: np.ndarray) -> np.ndarray:
+        """Return a root of the covariance of each component, along the first axis."""
+
+    @abstractmethod
+    def _colour(self, normal: np.ndarray, root: np.ndarray) -> None:
+        """Give standard normal points, (n, D), the covariance that has this root."""
 
 
 class SharedCovariance(

@@ -199,14 +199,14 @@ class _MatrixCovariance(CovarianceStructure):
         resolved = (given > least).all(-1)[..., None, None]
         return torch.where(resolved, covariances, 0.0)
 
-    def _coloured(
-        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
-    ) -> np.ndarray:
-        # The root that RandomState.multivariate_normal takes.
+    def _roots(self, covariances: np.ndarray) -> np.ndarray:
+        # That which RandomState.multivariate_normal takes.
         _, variances, axes = np.linalg.svd(covariances)
-        roots = np.sqrt(variances)[:, :, None] * axes
-        groups = np.split(normal, np.cumsum(counts)[:-1])
-        return np.vstack([g @ root for g, root in zip(groups, roots, strict=True)])
+        roots: np.ndarray = np.sqrt(variances)[:, :, None] * axes
+        return roots
+
+    def _colour(self, normal: np.ndarray, root: np.ndarray) -> None:
+        normal[:] = normal @ root
 
 
 class FullCovariance(_MatrixCovariance):
