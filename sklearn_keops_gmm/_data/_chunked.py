@@ -25,7 +25,7 @@ from sklearn_keops_gmm._data._checks import (
 )
 from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._dataset import Data, Weighing
-from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_weights
 from sklearn_keops_gmm._model import (
@@ -269,11 +269,14 @@ class Reader:
         Of the first chunk.
     device : torch.device
         For all.
+    checks : FittedChecks or None
+        Of the features that the samples should have, once these are known.
     """
 
     validate: Callable[..., Any]
     kind: ArrayKind
     device: torch.device
+    checks: FittedChecks | None = None
 
     @classmethod
     def of(
@@ -297,13 +300,15 @@ class Reader:
         **how
             What else `validate` takes.
         """
-        array: Any = self.validate(
-            chunk.array,
-            dtype=self.kind.float_dtypes,
-            order="C",
-            ensure_all_finite=False if checked else "allow-nan",
-            **how,
-        )
+        array: Any = chunk.array
+        if not self._is_plain(array, checked):
+            array = self.validate(
+                array,
+                dtype=self.kind.float_dtypes,
+                order="C",
+                ensure_all_finite=False if checked else "allow-nan",
+                **how,
+            )
         weights = None
         if chunk.weights is not None:
             found = checked_weights(
@@ -313,6 +318,12 @@ class Reader:
         points = to_tensor(array, self.device)
         points, weights, _ = check_weighted_samples(points, weights, 0)
         return points, weights
+
+    def _is_plain(self, array: Any, checked: bool) -> bool:
+        """Tell whether there is nothing to `validate`: that would take long."""
+        if self.checks is None or not self.kind.is_numpy:
+            return False
+        return self.checks.is_plain(array, finite=checked)
 
 
 def size_of_sample(estimator: Any, parts: str) -> int:
