@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -237,11 +238,12 @@ class Moments:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """Covariances to which those of the components are pulled: a scale times a shape.
 
-    They are hyperparameters: what lowers the cost holds them.
+    They are hyperparameters: what lowers the cost holds them. What steps ask of them
+    is made once.
 
     Attributes
     ----------
@@ -263,6 +265,22 @@ class Targets:
         return Targets(
             self.shape.to(device), self.scales.to(device), self.typical.to(device)
         )
+
+    @cached_property
+    def covariances(self) -> Tensor:
+        """The targets, (M, ...)."""
+        return self.of_scales(self.scales)
+
+    def log_determinants(self, made_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return those of the targets, (M,), by the function of their structure."""
+        kept = self._log_determinants
+        if not kept:
+            kept.append(made_of(self.covariances))
+        return kept[0]
+
+    @cached_property
+    def _log_determinants(self) -> list[Tensor]:
+        return []
 
     def of_scales(self, scales: Tensor) -> Tensor:
         """Return the covariances (M, ...) of this shape with some traces, (M,)."""
