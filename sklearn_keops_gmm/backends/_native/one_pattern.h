@@ -32,7 +32,7 @@ class OnePattern {
           offsets(M),
           means(times(M, D)),
           packed(times(M, D * D)),
-          found(times(M, 1 + D + D * (D + 1) / 2) + 1),
+          found(times(M, 1 + D + D * (D + 1) / 2) + 2),
           origin(D),
           kept(times(ROWS, D)),
           order(D) {
@@ -54,16 +54,16 @@ class OnePattern {
         for (int64_t v = 0; v < given.blocks; v++) unpack(v);
         const Separate<double> marginals(
             full<double>(o), {M, o, offsets, means, packed, o * o});
-        const int64_t size = marginals.sums_size();
-        std::fill_n(found + 0, size + 1, 0.0);
+        const int64_t size = marginals.sums_size() + 2;
+        std::fill_n(found + 0, size, 0.0);
         for (int64_t i = 0; i < count; i += ROWS) {
             const int64_t n = std::min(ROWS, count - i);
             pick(rows + i * D, n);
             reduce<Sums>(Samples<double>{kept, weights ? weights + i : nullptr, n, origin,
                                          1.0},
-                         marginals, TILE, size + 1, found + 0);
+                         marginals, TILE, size, found + 0);
         }
-        sums.log_likelihood += found[size];
+        sums.log_likelihood += found[size - 2];
         for (int64_t v = 0; v < given.blocks; v++) complete(v);
         return true;
     }
