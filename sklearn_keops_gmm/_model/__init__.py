@@ -16,6 +16,7 @@ from sklearn_keops_gmm._model._errors import (
     BootstrapResult,
     StandardErrors,
     matched,
+    noise_weights_of,
     standard_errors_of,
 )
 from sklearn_keops_gmm._model._frame import power_of_two, unit_of_points
@@ -137,6 +138,7 @@ __all__ = [
     "model_of",
     "neighbouring_pairs",
     "neighbouring_pairs_of",
+    "noise_weights_of",
     "on_few_samples",
     "power_of_two",
     "products",
