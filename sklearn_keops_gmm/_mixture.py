@@ -151,7 +151,7 @@ default='kmeans'
         Let some samples be noise, from no component: it has the same density
         everywhere, and a weight that is fitted. Neither `sparsity`, `reg_covar` nor
         `covariance_pooling` has to do with it. Starts leave out samples that have few
-        others near them.
+        others near them, and 'kmeans' is the best of ten runs.
     noise_volume : float, default=None
         What noise has a density of one over. None is the volume of the box of the
         samples, in which features that are constant do not count.
@@ -679,6 +679,7 @@ default='kmeans'
         call after that, or after `fit`, makes a step: the running moments move
         towards those of the batch by ``(t + learning_offset) ** -learning_decay`` of
         the way, t counting the steps from 1, and an M-step follows, with `sparsity`.
+        `noise` keeps the density that it has from the first call.
 
         Parameters
         ----------
@@ -726,7 +727,7 @@ default='kmeans'
             return self.fit(X, sample_weight=sample_weight)
         with all_or_nothing(self):
             data = as_source(X, sample_weight).read(self, 1, reset=False)
-            self.__dict__.update(online_step(self, data, self._model().parameters))
+            self.__dict__.update(online_step(self, data, self._model()))
         return self
 
     def _forget(self) -> None:
