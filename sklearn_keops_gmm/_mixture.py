@@ -23,8 +23,8 @@ from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
     as_source,
+    check_component_labels,
     forget_noise,
-    with_component_labels,
 )
 from sklearn_keops_gmm._fit import (
     STARTS,
@@ -429,7 +429,8 @@ default='kmeans'
             where it is unknown. Such a sample belongs to that component alone, whose
             number stays, and its likelihood is that of weight and component together.
             Starts take the others to the nearest of centres that begin at the means of
-            labelled samples. For `X` in one array, and where components cannot leave.
+            labelled samples. For a sequence or dask they are held as `sample_weight`
+            is. Only where components cannot leave.
 
         Returns
         -------
@@ -463,12 +464,13 @@ default='kmeans'
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
         with single_thread():
             source = as_source(X, sample_weight)
+            if component_labels is not None:
+                check_components_stay(self, "component_labels")
+                source = source.labelled(component_labels)
             data = source.read(self, self.n_components)
             past = warm_start_of(self, data.points.shape[1])
             start_size = len(past.parameters.weights) if past else self.n_components
-            if component_labels is not None:
-                check_components_stay(self, "component_labels")
-            data = with_component_labels(data, source, component_labels, start_size)
+            data = check_component_labels(data, start_size)
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
             describe = partial(task.attributes, data)

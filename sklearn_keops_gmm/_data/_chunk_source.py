@@ -27,6 +27,7 @@ from sklearn_keops_gmm._data._chunked import (
     check_still_finite,
     joined_rows,
     size_of_sample,
+    without_labels,
 )
 from sklearn_keops_gmm._data._chunks import (
     Chunk,
@@ -52,6 +53,7 @@ class ChunkSource:
 
     X: Any
     sample_weight: Any = None
+    component_labels: Any = None
     parts: ClassVar[str] = "pieces"
 
     @classmethod
@@ -61,7 +63,11 @@ class ChunkSource:
 
     def chunks(self) -> Iterator[Chunk]:
         """Read one chunk after another, those without rows left out."""
-        return chunks_of(self.X, self.sample_weight)
+        return chunks_of(self.X, self.sample_weight, self.component_labels)
+
+    def labelled(self, component_labels: Any) -> ChunkSource:
+        """Return the same samples, of which it is known what components they are of."""
+        return replace(self, component_labels=component_labels)
 
     def read(
         self, estimator: Any, min_samples: int, *, reset: bool = True
@@ -77,28 +83,35 @@ class ChunkSource:
         size = size_of_sample(estimator, self.parts)
         reservoir = Reservoir(size, check_random_state(estimator.random_state))
         summary = reader = None
+        labelled = self.component_labels is not None
         for chunk in self.chunks():
             with chunk.named():
                 if reader is None:
                     validate = partial(checked_samples, estimator)
                     reader = Reader.of(validate, Placement.of(estimator), chunk)
-                points, weights = reader.read(chunk, reset=reset and summary is None)
+                if labelled and chunk.labels is None:
+                    name = type(self).__name__
+                    raise ValueError(f"{name} reads no component_labels with X.")
+                rows, weights = reader.read(chunk, reset=reset and summary is None)
                 if reader.checks is None:
                     reader = replace(reader, checks=FittedChecks.of(estimator))
-            if len(points) == 0:
+            if len(rows) == 0:
                 continue
-            reservoir.add(points, weights)
-            new = Summary.of(points, weights)
+            reservoir.add(rows, weights)
+            new = Summary.of(rows, weights, labelled=labelled)
             summary = new if summary is None else summary + new
         check_any(summary)
         assert reader is not None
         assert summary is not None
-        points, weights = cast(reservoir.rows(), summary.dtype)
+        rows, weights = cast(reservoir.rows(), summary.dtype)
+        points, labels = without_labels(rows, labelled=labelled)
         check_weighted_samples(points, weights, min_samples)
         if reset:
             check_observed(summary.extent.observed, estimator)
         parts = ReadChunks(reader, summary.dtype, self, summary.incomplete)
-        return PartedData(reader.kind, points, weights, parts, summary)
+        return PartedData(
+            reader.kind, points, weights, parts, summary, component_labels=labels
+        )
 
     def length(self, data: Data) -> int:
         """Return the number of samples of positive weight."""

@@ -160,8 +160,7 @@ def build_problem(
     noise : UniformNoise, default=None
         That of a fit before; None for that of the data, if a user expects some.
     """
-    points, weights = data.points, data.sample_weight
-    frame = data.frame()
+    points, weights, frame = data.points, data.sample_weight, data.frame()
     covariance = make_covariance(mixture.covariance_type)
     check_solver(covariance, mixture.solver, mixture.acceleration)
     name = choose_backend(mixture.backend, points.device, covariance.structure)
