@@ -142,8 +142,9 @@ def online_step(
     kept: dict[str, Any] = {
         "n_steps": n_steps,
         "mass": running.mass.cpu().numpy(),
-        "noise": running.noise,
     }
+    if running.noise > 0.0:
+        kept["noise"] = running.noise
     if running.own is not None:
         own = remembered(
             running.own, running.parameters, found["means_"], task, n_before
@@ -187,13 +188,13 @@ def remembered(
     shift = parameters.means - rounded
     moments = about(moments, shift, task.objective.covariance)
     moments = moments.scaled(1.0 / (float(moments.mass.sum()) + moments.noise))
-    return {
+    noise = {"noise": moments.noise} if moments.noise > 0.0 else {}
+    return noise | {
         "n_steps": 0,
         "n_samples": n_before + task.sample_size,
         "mass": moments.mass.cpu().numpy(),
         "first": moments.first.cpu().numpy(),
         "second": moments.second.cpu().numpy(),
-        "noise": moments.noise,
     }
 
 
