@@ -58,13 +58,11 @@ class Tiles {
     }
 
     // Turns log-densities into unscaled responsibilities: exponentials relative to
-    // the maximum, with that of the rest, of each sample. They are 0 of one that is infinitely unlikely under
-    // every component.
+    // the maximum of each sample, with that of the rest. They are 0 of one that is
+    // infinitely unlikely under every component.
     void exponentiate() {
         V* part = scratch;  // of few terms, for the rounding of a sum of many
         std::fill(totals + 0, totals + n, V{});
-        for (int64_t i = 0; has_rest && i < n; i++)
-            totals[i] = others[i] = exp2<T>(rest - maxima[i]);
         for (int64_t first = 0; first < mixture.M; first += TERMS) {
             std::fill(part, part + n, V{});
             const int64_t end = std::min(first + TERMS, mixture.M);
@@ -73,6 +71,8 @@ class Tiles {
                     part[i] += row(j)[i] = exp2<T>(row(j)[i] - maxima[i]);
             for (int64_t i = 0; i < n; i++) totals[i] += part[i];
         }
+        for (int64_t i = 0; has_rest && i < n; i++)
+            totals[i] += others[i] = exp2<T>(rest - maxima[i]);
     }
 
     // Returns ln p(x) of the samples, (n); -inf where the maximum is.
