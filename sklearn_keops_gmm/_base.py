@@ -372,7 +372,7 @@ default=None
         ValueError
             If `X` or `sample_weight` is unusable, if the mixture is at no maximum of
             the likelihood of these samples, or if there are more than 10,000
-            parameters, or `noise`.
+            parameters.
 
         See Also
         --------
@@ -384,6 +384,7 @@ default=None
         the Hessian of the log-likelihood, found in one pass through the samples.
         Converge well, with a `tol` of 1e-6 or so. Nothing is known here of `sparsity`,
         `prior` or `covariance_pooling`, nor that the number of components was chosen.
+        The density of `noise` counts as known.
 
         References
         ----------
@@ -402,7 +403,6 @@ default=None
         True
         """
         check_is_fitted(self)
-        check_without_noise(self._model(), "standard_errors")
         data = as_source(X, sample_weight).read(self, 1, reset=False)
         return find_standard_errors(data, self._model(), self.backend)
 
@@ -439,8 +439,7 @@ default=None
             If no mixture was fitted.
         ValueError
             If `X` or `sample_weight` is unusable, `X` is no single array, or
-            `n_resamples` is less than 2; or if there is a `prior` of one's own, or
-            `noise`.
+            `n_resamples` is less than 2; or if there is a `prior` of one's own.
 
         Notes
         -----
@@ -469,7 +468,6 @@ default=None
         True
         """
         check_is_fitted(self)
-        check_without_noise(self._model(), "bootstrap")
         check_scalar(n_resamples, "n_resamples", Integral, min_val=2)
         source = as_source(X, sample_weight)
         if source.parts is not None:

@@ -23,8 +23,8 @@ from sklearn_keops_gmm._data import (
     Data,
     all_or_nothing,
     as_source,
+    check_component_labels,
     forget_noise,
-    with_component_labels,
 )
 from sklearn_keops_gmm._fit import (
     STARTS,
@@ -151,7 +151,7 @@ default='kmeans'
         Let some samples be noise, from no component: it has the same density
         everywhere, and a weight that is fitted. Neither `sparsity`, `reg_covar` nor
         `covariance_pooling` has to do with it. Starts leave out samples that have few
-        others near them.
+        others near them, and 'kmeans' is the best of ten runs.
     noise_volume : float, default=None
         What noise has a density of one over. None is the volume of the box of the
         samples, in which features that are constant do not count.
@@ -429,7 +429,8 @@ default='kmeans'
             where it is unknown. Such a sample belongs to that component alone, whose
             number stays, and its likelihood is that of weight and component together.
             Starts take the others to the nearest of centres that begin at the means of
-            labelled samples. For `X` in one array, and where components cannot leave.
+            labelled samples. For a sequence or dask they are held as `sample_weight`
+            is. Only where components cannot leave.
 
         Returns
         -------
@@ -463,12 +464,13 @@ default='kmeans'
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
         with single_thread():
             source = as_source(X, sample_weight)
+            if component_labels is not None:
+                check_components_stay(self, "component_labels")
+                source = source.labelled(component_labels)
             data = source.read(self, self.n_components)
             past = warm_start_of(self, data.points.shape[1])
             start_size = len(past.parameters.weights) if past else self.n_components
-            if component_labels is not None:
-                check_components_stay(self, "component_labels")
-            data = with_component_labels(data, source, component_labels, start_size)
+            data = check_component_labels(data, start_size)
             task = build_problem(self, data)
             warn_of_large_ridge(self.reg_covar, task.problem)
             describe = partial(task.attributes, data)
@@ -679,6 +681,7 @@ default='kmeans'
         call after that, or after `fit`, makes a step: the running moments move
         towards those of the batch by ``(t + learning_offset) ** -learning_decay`` of
         the way, t counting the steps from 1, and an M-step follows, with `sparsity`.
+        `noise` keeps the density that it has from the first call.
 
         Parameters
         ----------
@@ -726,7 +729,7 @@ default='kmeans'
             return self.fit(X, sample_weight=sample_weight)
         with all_or_nothing(self):
             data = as_source(X, sample_weight).read(self, 1, reset=False)
-            self.__dict__.update(online_step(self, data, self._model().parameters))
+            self.__dict__.update(online_step(self, data, self._model()))
         return self
 
     def _forget(self) -> None:

@@ -25,28 +25,34 @@ def fitted(X, n_components=3, sample_weight=None, **parameters):
 def automatic_errors(model, X, weights):
     """Standard errors of weights and means by torch's Hessian, all others in numbers.
 
-    Covariances are those of `_matrices`, which knows nothing of the package.
+    Covariances are those of `_matrices`, which knows nothing of the package. The weight
+    of noise, if there is some, is the last.
     """
     M, D = model.means_.shape
+    log_noise = getattr(model, "noise_log_density_", None)
+    n_free = M - 1 if log_noise is None else M
     start = np.concatenate(
-        (model.weights_[:-1], model.means_.ravel(), _free(model).ravel())
+        (model.weights_[:n_free], model.means_.ravel(), _free(model).ravel())
     )
     points, v = torch.tensor(X), torch.tensor(weights)
 
     def log_likelihood(theta):
-        free, means = theta[: M - 1], theta[M - 1 : M - 1 + M * D].reshape(M, D)
+        free, means = theta[:n_free], theta[n_free : n_free + M * D].reshape(M, D)
         shares = torch.cat((free, 1 - free.sum()[None]))
-        covariances = _matrices(model, theta[M - 1 + M * D :], M, D)
+        covariances = _matrices(model, theta[n_free + M * D :], M, D)
         normal = torch.distributions.MultivariateNormal(means, covariances)
-        pairs = shares.log() + normal.log_prob(points[:, None])
-        return (v * torch.logsumexp(pairs, dim=1)).sum()
+        pairs = normal.log_prob(points[:, None])
+        if log_noise is not None:
+            noise = torch.full((len(points), 1), log_noise, dtype=torch.float64)
+            pairs = torch.cat((pairs, noise), dim=1)
+        return (v * torch.logsumexp(shares.log() + pairs, dim=1)).sum()
 
     hessian = torch.autograd.functional.hessian(log_likelihood, torch.tensor(start))
     covariance = np.linalg.inv(-hessian.numpy())
     errors = np.sqrt(np.diag(covariance))
-    of_last = np.sqrt(covariance[: M - 1, : M - 1].sum())
-    of_weights = np.append(errors[: M - 1], of_last)
-    return of_weights, errors[M - 1 : M - 1 + M * D].reshape(M, D)
+    of_last = np.sqrt(covariance[:n_free, :n_free].sum())
+    of_weights = np.append(errors[:n_free], of_last)
+    return of_weights, errors[n_free : n_free + M * D].reshape(M, D)
 
 
 def _free(model):
@@ -79,6 +85,20 @@ def test_hessian(structure):
     of_weights, of_means = automatic_errors(model, iris(), weights)
     assert_allclose(found.weights, of_weights, rtol=1e-8)
     assert_allclose(found.means, of_means, rtol=1e-8)
+
+
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+def test_hessian_beside_noise(structure, rng):
+    X = np.concatenate((blobs(), rng.uniform([-8, -9], [16, 15], size=(60, 2))))
+    weights = 1.0 + np.arange(len(X)) % 3
+    model = fitted(X, sample_weight=weights, covariance_type=structure, noise="uniform")
+    found = model.standard_errors(X, sample_weight=weights)
+    of_weights, of_means = automatic_errors(model, X, weights)
+    assert_allclose(found.weights, of_weights[:-1], rtol=1e-8)
+    assert_allclose(found.noise_weight, of_weights[-1], rtol=1e-8)
+    assert_allclose(found.means, of_means, rtol=1e-8)
+    low, high = found.intervals().noise_weight
+    assert 0 < low < model.noise_weight_ < high < 1
 
 
 @every_backend

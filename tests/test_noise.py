@@ -8,6 +8,7 @@ import pytest
 import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from sklearn_keops_gmm import (
@@ -252,18 +253,63 @@ def test_saved_and_fitted_again(X, fitted):
     assert again.predict_proba(X).shape == (400, 3)
 
 
-def test_what_knows_of_no_noise_says_so(X, fitted):
-    for ask in (
-        fitted.to_sklearn,
-        partial(fitted.standard_errors, X),
-        partial(fitted.bootstrap, X),
-    ):
-        with pytest.raises(ValueError, match="takes mixtures without noise"):
-            ask()
-    with pytest.raises(AttributeError, match="partial_fit"):
-        fitted.partial_fit(X)
+def test_what_knows_of_no_noise_says_so(fitted):
+    with pytest.raises(ValueError, match="takes mixtures without noise"):
+        fitted.to_sklearn()
     with pytest.raises(ValueError, match="makes mixtures without noise"):
         noisy.func.from_parameters([1.0], [[0.0]], [[[1.0]]], noise="uniform")
+
+
+def test_resamples_have_noise(X):
+    """Their spread is that of the information, which knows nothing of them."""
+    model = noisy(3, random_state=0, tol=1e-9, max_iter=1000).fit(X)
+    result = model.bootstrap(X, 150, random_state=0)
+    expected = model.standard_errors(X)
+    found = result.standard_errors()
+    assert_allclose(result.noise_weights, 1.0 - result.weights.sum(axis=1))
+    assert_allclose(found.noise_weight, expected.noise_weight, rtol=0.2)
+    assert_allclose(found.weights, expected.weights, rtol=0.25)
+    low, high = result.intervals().noise_weight
+    assert low < model.noise_weight_ < high
+
+
+@pytest.mark.parametrize("refitted", [False, True])
+def test_steps_of_online_em_remember_noise(refitted, X, rng):
+    """Sums over components and noise, in numpy; the density is that of the first."""
+    model = noisy(3, random_state=0).fit(X)
+    if refitted:
+        model.partial_fit(X[::2])
+    weights, noise, means = model.weights_, model.noise_weight_, model.means_
+    spread = model.covariances_ - 1e-6 * np.eye(2)
+    second = spread + means[:, :, None] * means[:, None, :]
+    sums = [weights, weights[:, None] * means, weights[:, None, None] * second, noise]
+    log_noise = -np.log(np.ptp(X, axis=0)).sum()
+    for step in range(1 + refitted, 4 + refitted):
+        batch = X[rng.permutation(400)[:150]] + 1.0
+        normal = [
+            multivariate_normal(mean, covariance).logpdf(batch)
+            for mean, covariance in zip(model.means_, model.covariances_, strict=True)
+        ]
+        terms = np.column_stack((*normal, np.full(150, log_noise)))
+        terms += np.log([*model.weights_, model.noise_weight_])
+        shares = np.exp(terms - logsumexp(terms, axis=1, keepdims=True)) / 150
+        rate = (step + model.learning_offset) ** -model.learning_decay
+        of_batch = (
+            shares[:, :-1].sum(axis=0),
+            shares[:, :-1].T @ batch,
+            np.einsum("nj,na,nb->jab", shares[:, :-1], batch, batch),
+            shares[:, -1].sum(),
+        )
+        sums = [(1 - rate) * s + rate * b for s, b in zip(sums, of_batch, strict=True)]
+        model.partial_fit(batch)
+        mass, first, second, noise = sums
+        means = first / mass[:, None]
+        second = second / mass[:, None, None] - means[:, :, None] * means[:, None, :]
+        assert_allclose(model.weights_, mass, rtol=1e-7)
+        assert_allclose(model.noise_weight_, noise, rtol=1e-7)
+        assert_allclose(model.means_, means, atol=1e-6)
+        assert_allclose(model.covariances_, second + 1e-6 * np.eye(2), atol=1e-6)
+    assert model.noise_log_density_ == pytest.approx(log_noise)
 
 
 @pytest.mark.parametrize("criterion", ["lic", "icl", "cv"])

@@ -16,7 +16,7 @@ from sklearn_keops_gmm._data._checks import (
 )
 from sklearn_keops_gmm._data._chunk_source import ChunkSource
 from sklearn_keops_gmm._data._chunks import Chunk
-from sklearn_keops_gmm._data._component_labels import with_component_labels
+from sklearn_keops_gmm._data._component_labels import check_component_labels
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import (
     FittedChecks,
@@ -64,6 +64,7 @@ __all__ = [
     "all_or_nothing",
     "as_source",
     "attributes_of",
+    "check_component_labels",
     "check_representable",
     "check_values",
     "check_weighted_samples",
@@ -87,5 +88,4 @@ __all__ = [
     "summarise",
     "to_numpy",
     "to_tensor",
-    "with_component_labels",
 ]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import torch
 from sklearn.utils.validation import _num_samples
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
-from sklearn_keops_gmm._data._checks import (
-    check_observed,
-    check_weighted_samples,
-    samples_that_count,
-)
+from sklearn_keops_gmm._data._checks import check_observed, check_weighted_samples
+from sklearn_keops_gmm._data._component_labels import checked_labels
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._input import checked_samples, checked_weights
@@ -21,10 +19,11 @@ from sklearn_keops_gmm._data._query import SampleFunction
 
 @dataclass(frozen=True)
 class ArraySource:
-    """An array-like of shape (n_samples, n_features), and weights (n_samples,)."""
+    """An array-like of shape (n_samples, n_features), with weights and labels."""
 
     X: Any
     sample_weight: Any = None
+    component_labels: Any = None
     parts: ClassVar[str | None] = None
 
     @classmethod
@@ -49,12 +48,20 @@ class ArraySource:
             checked = checked_weights(self.sample_weight, array, dtype=array.dtype)
             weights = to_tensor(checked, device)
         points = to_tensor(array, device)
-        counts = samples_that_count(points, weights)
-        points, weights = check_weighted_samples(points, weights, min_samples)
+        points, weights, counts = check_weighted_samples(points, weights, min_samples)
         data = Data(kind, points, weights, counts=counts)
+        if self.component_labels is not None:
+            checked = checked_labels(self.component_labels, _num_samples(self.X))
+            labels = torch.from_numpy(checked).to(device)
+            labels = labels if counts is None else labels[counts]
+            data = replace(data, component_labels=labels)
         if reset:
             check_observed(data.extent.observed, estimator)
         return data
+
+    def labelled(self, component_labels: Any) -> ArraySource:
+        """Return the same samples, of which it is known what components they are of."""
+        return replace(self, component_labels=component_labels)
 
     def length(self, data: Data) -> int:
         """Return the number of samples, those without weight included."""

@@ -52,12 +52,19 @@ class ArrayKind:
         """The dtypes that are computed with; the first is the default."""
         return [self.xp.float64, self.xp.float32]
 
+    @property
+    def is_numpy(self) -> bool:
+        """Whether arrays of this kind are numpy's own."""
+        return getattr(self.xp, "ndarray", None) is np.ndarray
+
     def wrap(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
         """Return `tensor` as an array of this kind."""
         tensor = tensor.detach().to(dtype=dtype)
         if self.xp.__name__.endswith("torch"):
             return tensor.to(self.device)
         array = tensor.cpu().numpy()
+        if self.is_numpy:
+            return array
         return move_to(array, xp=self.xp, device=self.device)
 
 

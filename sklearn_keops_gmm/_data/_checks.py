@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,8 +27,10 @@ _DEVICES = ("cpu", "cuda")
 
 def check_weighted_samples(
     points: Tensor, sample_weight: Tensor | None, n_components: int
-) -> tuple[Tensor, Tensor | None]:
-    """Return the samples that count, (N, D), and their weights, (N,).
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return the samples that count, (N, D), their weights, (N,), and which these are.
+
+    The last is (n_given,) bool, or None if all are.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def check_weighted_samples(
             f"n_components = {n_components}, n_samples = {len(points)}"
             f"{'' if counts is None else left_out}"
         )
-    return points, sample_weight
+    return points, sample_weight, counts
 
 
 def samples_that_count(points: Tensor, sample_weight: Tensor | None) -> Tensor | None:
@@ -70,8 +73,8 @@ def samples_that_count(points: Tensor, sample_weight: Tensor | None) -> Tensor |
 
 def check_observed(observed: Tensor, estimator: Any) -> None:
     """Raise ValueError unless each feature, (D,) bool, is observed in some sample."""
-    unknown = (~observed).nonzero()[:, 0].tolist()
-    if unknown:
+    if not bool(observed.all()):
+        unknown = (~observed).nonzero()[:, 0].tolist()
         names = getattr(estimator, "feature_names_in_", range(len(observed)))
         listed = ", ".join(repr(names[i]) for i in unknown[:5])
         raise ValueError(
@@ -83,7 +86,8 @@ def check_observed(observed: Tensor, estimator: Any) -> None:
 def check_representable(attributes: dict[str, Tensor]) -> None:
     """Raise ValueError if a number of a fitted attribute is infinite or NaN."""
     for name, array in attributes.items():
-        if not bool(torch.isfinite(array).all()):
+        # A finite sum says that all are: few arrays need a closer look.
+        if not (math.isfinite(array.sum()) or bool(torch.isfinite(array).all())):
             dtype = str(array.dtype).removeprefix("torch.")
             raise ValueError(
                 f"{name} would hold numbers that are not finite in {dtype}: components "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import chain
 from operator import add
@@ -27,6 +27,7 @@ from sklearn_keops_gmm._data._chunked import (
     check_still_finite,
     joined_rows,
     size_of_sample,
+    without_labels,
 )
 from sklearn_keops_gmm._data._chunks import (
     Chunk,
@@ -37,7 +38,7 @@ from sklearn_keops_gmm._data._chunks import (
     sums_of,
 )
 from sklearn_keops_gmm._data._dataset import Data
-from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import SampleFunction
 
@@ -52,6 +53,7 @@ class ChunkSource:
 
     X: Any
     sample_weight: Any = None
+    component_labels: Any = None
     parts: ClassVar[str] = "pieces"
 
     @classmethod
@@ -61,7 +63,11 @@ class ChunkSource:
 
     def chunks(self) -> Iterator[Chunk]:
         """Read one chunk after another, those without rows left out."""
-        return chunks_of(self.X, self.sample_weight)
+        return chunks_of(self.X, self.sample_weight, self.component_labels)
+
+    def labelled(self, component_labels: Any) -> ChunkSource:
+        """Return the same samples, of which it is known what components they are of."""
+        return replace(self, component_labels=component_labels)
 
     def read(
         self, estimator: Any, min_samples: int, *, reset: bool = True
@@ -77,26 +83,35 @@ class ChunkSource:
         size = size_of_sample(estimator, self.parts)
         reservoir = Reservoir(size, check_random_state(estimator.random_state))
         summary = reader = None
+        labelled = self.component_labels is not None
         for chunk in self.chunks():
             with chunk.named():
                 if reader is None:
                     validate = partial(checked_samples, estimator)
                     reader = Reader.of(validate, Placement.of(estimator), chunk)
-                points, weights = reader.read(chunk, reset=reset and summary is None)
-            if len(points) == 0:
+                if labelled and chunk.labels is None:
+                    name = type(self).__name__
+                    raise ValueError(f"{name} reads no component_labels with X.")
+                rows, weights = reader.read(chunk, reset=reset and summary is None)
+                if reader.checks is None:
+                    reader = replace(reader, checks=FittedChecks.of(estimator))
+            if len(rows) == 0:
                 continue
-            reservoir.add(points, weights)
-            new = Summary.of(points, weights)
+            reservoir.add(rows, weights)
+            new = Summary.of(rows, weights, labelled=labelled)
             summary = new if summary is None else summary + new
         check_any(summary)
         assert reader is not None
         assert summary is not None
-        points, weights = cast(reservoir.rows(), summary.dtype)
+        rows, weights = cast(reservoir.rows(), summary.dtype)
+        points, labels = without_labels(rows, labelled=labelled)
         check_weighted_samples(points, weights, min_samples)
         if reset:
             check_observed(summary.extent.observed, estimator)
         parts = ReadChunks(reader, summary.dtype, self, summary.incomplete)
-        return PartedData(reader.kind, points, weights, parts, summary)
+        return PartedData(
+            reader.kind, points, weights, parts, summary, component_labels=labels
+        )
 
     def length(self, data: Data) -> int:
         """Return the number of samples of positive weight."""
@@ -202,43 +217,51 @@ class Reservoir:
         self._size = size
         self._random_state = random_state
         self._seen = 0
+        # One after another; row i is in place i.
         self._held: list[Rows] = []
 
     def add(self, points: Tensor, weights: Tensor | None) -> None:
         """Show more rows."""
-        n, room = len(points), max(0, self._size - self._seen)
-        taken = np.arange(min(room, n))
-        slots = self._seen + taken
-        if n > room:
-            late = np.arange(len(taken), n)
+        n_taken = min(len(points), max(0, self._size - self._seen))
+        if n_taken > 0:
+            self._held.append(_copied(points, weights, slice(n_taken)))
+        if n_taken < len(points):
+            late = np.arange(n_taken, len(points))
             numbers = self._random_state.random_sample(len(late))
             places = (numbers * (self._seen + late + 1)).astype(np.int64)
             hit = places < self._size
-            taken = np.concatenate((taken, late[hit]))
-            slots = np.concatenate((slots, places[hit]))
-        self._seen += n
-        if len(taken) == 0:
-            return
-        # The last to come to a place stays there.
-        slots, last = np.unique(slots[::-1], return_index=True)
-        index = torch.from_numpy(taken[::-1][last]).to(points.device)
-        new = points[index], None if weights is None else weights[index]
-        held, _ = self._held[0] if self._held else (points[:0], None)
-        stays = torch.ones(len(held), dtype=torch.bool, device=points.device)
-        replaced = slots[slots < len(held)]
-        stays[torch.from_numpy(replaced).to(points.device)] = False
-        order = np.argsort(np.concatenate((_positions(stays), slots)))
-        kept = [(p[stays], None if w is None else w[stays]) for p, w in self._held]
-        both, both_weights = joined_rows([*kept, new])
-        where = torch.from_numpy(order).to(points.device)
-        self._held = [
-            (both[where], None if both_weights is None else both_weights[where])
-        ]
+            self._replace(places[hit], points, weights, late[hit])
+        self._seen += len(points)
 
     def rows(self) -> Rows:
         """Return the sample, and the weights of its rows."""
+        if len(self._held) > 1:
+            self._held = [joined_rows(self._held)]
         return self._held[0]
 
+    def _replace(
+        self,
+        places: np.ndarray,
+        points: Tensor,
+        weights: Tensor | None,
+        chosen: np.ndarray,
+    ) -> None:
+        """Put chosen rows in the places of others: the last to come to one stays."""
+        if len(places) == 0:
+            return
+        places, last = np.unique(places[::-1], return_index=True)
+        index = torch.from_numpy(chosen[::-1][last]).to(points.device)
+        where = torch.from_numpy(places).to(points.device)
+        held, held_weights = self.rows()
+        held = held.to(torch.promote_types(held.dtype, points.dtype))
+        held[where] = points[index].to(held.dtype)
+        if held_weights is not None and weights is not None:
+            both = torch.promote_types(held_weights.dtype, weights.dtype)
+            held_weights = held_weights.to(both)
+            held_weights[where] = weights[index].to(both)
+        self._held = [(held, held_weights)]
 
-def _positions(mask: Tensor) -> np.ndarray:
-    return np.flatnonzero(mask.cpu().numpy())
+
+def _copied(points: Tensor, weights: Tensor | None, rows: slice) -> Rows:
+    """Return copies of some rows, which whoever gave them may change."""
+    return points[rows].clone(), None if weights is None else weights[rows].clone()

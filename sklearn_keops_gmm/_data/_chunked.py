@@ -19,13 +19,11 @@ from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
-from sklearn_keops_gmm._data._checks import (
-    check_weighted_samples,
-    resolve_init_size,
-)
+from sklearn_keops_gmm._data._checks import check_weighted_samples, resolve_init_size
 from sklearn_keops_gmm._data._chunks import Chunk
+from sklearn_keops_gmm._data._component_labels import checked_labels
 from sklearn_keops_gmm._data._dataset import Data, Weighing
-from sklearn_keops_gmm._data._fitted import Placement
+from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._input import checked_weights
 from sklearn_keops_gmm._model import (
@@ -38,6 +36,8 @@ from sklearn_keops_gmm._model import (
 from sklearn_keops_gmm.backends import (
     Backend,
     IncompleteBackend,
+    LabelledBackend,
+    LabelledReductions,
     Reductions,
     ReductionsFactory,
     beside_noise,
@@ -81,6 +81,9 @@ class Summary:
         Whether all are float32.
     incomplete : bool
         Whether some miss a feature.
+    labels : frozenset of int, or None
+        The components that they are known to be of, -1 where unknown; None if nothing
+        is said of that, and else rows have their label as one more column, the last.
     """
 
     n_samples: int
@@ -88,13 +91,16 @@ class Summary:
     weighing: Weighing
     single: bool
     incomplete: bool
+    labels: frozenset[int] | None = None
 
     @classmethod
-    def of(cls, points: Tensor, weights: Tensor | None) -> Summary:
+    def of(cls, rows: Tensor, weights: Tensor | None, *, labelled: bool) -> Summary:
         """Return the summary of one or more samples."""
+        points, labels = without_labels(rows, labelled=labelled)
         n, single = len(points), points.dtype == torch.float32
         weighing = Weighing.of_ones(n) if weights is None else Weighing.of(weights)
-        return cls(n, Extent.of(points), weighing, single, has_missing(points))
+        known = None if labels is None else frozenset(labels.unique().tolist())
+        return cls(n, Extent.of(points), weighing, single, has_missing(points), known)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -108,6 +114,7 @@ class Summary:
             self.weighing + other.weighing,
             self.single and other.single,
             self.incomplete or other.incomplete,
+            None if self.labels is None else self.labels | (other.labels or set()),
         )
 
 
@@ -144,6 +151,11 @@ class PartedData(Data):
         """How far the samples reach."""
         return self.summary.extent
 
+    @property
+    def labels(self) -> frozenset[int] | None:
+        """The components that samples are known to be of, -1 for those unknown."""
+        return self.summary.labels
+
     def bind(
         self, backend: Backend, frame: Frame, noise: UniformNoise | None = None
     ) -> Reductions:
@@ -151,6 +163,8 @@ class PartedData(Data):
         if self.summary.incomplete:
             backend = IncompleteBackend(backend)
         backend = beside_noise(backend, noise)
+        if self.component_labels is not None:
+            backend = LabelledBackend(backend, self.component_labels)
         part = backend(self.points, self.sample_weight, frame)
         return PartedReductions(part, self)
 
@@ -184,11 +198,13 @@ class PartedReductions:
     def of_rows(self, rows: Tensor) -> Reductions:
         """Return the reductions over some rows, which are read and held."""
         order = rows.cpu().argsort()
-        points, weights = self._data.parts.take(rows.cpu()[order])
-        back = order.argsort().to(points.device)
+        taken, weights = self._data.parts.take(rows.cpu()[order])
+        back = order.argsort().to(taken.device)
         # These coordinates do for components of any structure.
         factory = self._some.factory("full")
-        return factory(points[back], None if weights is None else weights[back])
+        labelled = self._data.labels is not None
+        chosen = None if weights is None else weights[back]
+        return _bound(factory, taken[back], chosen, labelled=labelled)[0]
 
     def reweighted(self, weights: Tensor) -> Reductions:
         """Raise: the rows are read anew each time, with weights of their own."""
@@ -222,8 +238,9 @@ class PartedReductions:
         self, method: str, components: Components
     ) -> Callable[[Tensor, Tensor | None], Any]:
         factory = self.factory(components.structure)
-        incomplete = self._data.summary.incomplete
-        return partial(_ask, method, factory, components, incomplete)
+        summary = self._data.summary
+        how = summary.incomplete, summary.labels is not None
+        return partial(_ask, method, factory, components, *how)
 
 
 def _ask(
@@ -231,15 +248,35 @@ def _ask(
     factory: ReductionsFactory,
     components: Components,
     incomplete: bool,
-    points: Tensor,
+    labelled: bool,
+    rows: Tensor,
     weights: Tensor | None,
 ) -> Any:
     """Ask about one part, wherever its samples are; answer where the question is."""
-    answer = getattr(factory(points, weights), method)(components.to(points.device))
+    reductions, points = _bound(factory, rows, weights, labelled=labelled)
+    answer = getattr(reductions, method)(components.to(points.device))
     # They were finite when the fit began. To look each time would take longer.
     if isinstance(answer, Moments) and not math.isfinite(answer.log_likelihood):
         check_still_finite(points, incomplete=incomplete)
     return answer.to(components.means.device)
+
+
+def _bound(
+    factory: ReductionsFactory, rows: Tensor, weights: Tensor | None, *, labelled: bool
+) -> tuple[Reductions, Tensor]:
+    """Return the reductions over rows, and their points."""
+    points, labels = without_labels(rows, labelled=labelled)
+    reductions = factory(points, weights)
+    if labels is not None:
+        reductions = LabelledReductions(reductions, labels)
+    return reductions, points
+
+
+def without_labels(rows: Tensor, *, labelled: bool) -> tuple[Tensor, Tensor | None]:
+    """Return points, and labels, (n,) int64, if these are the last column of rows."""
+    if not labelled:
+        return rows, None
+    return rows[:, :-1].contiguous(), rows[:, -1].long()
 
 
 def check_still_finite(points: Tensor, *, incomplete: bool) -> None:
@@ -269,11 +306,14 @@ class Reader:
         Of the first chunk.
     device : torch.device
         For all.
+    checks : FittedChecks or None
+        Of the features that the samples should have, once these are known.
     """
 
     validate: Callable[..., Any]
     kind: ArrayKind
     device: torch.device
+    checks: FittedChecks | None = None
 
     @classmethod
     def of(
@@ -289,6 +329,9 @@ class Reader:
     def read(self, chunk: Chunk, *, checked: bool = False, **how: Any) -> Rows:
         """Return the samples of a chunk that count, and their weights.
 
+        Labels of samples, if there are some, are one more column, which any dtype
+        holds as they are: so they go wherever samples go.
+
         Parameters
         ----------
         chunk : Chunk
@@ -297,20 +340,35 @@ class Reader:
         **how
             What else `validate` takes.
         """
-        array: Any = self.validate(
-            chunk.array,
-            dtype=self.kind.float_dtypes,
-            order="C",
-            ensure_all_finite=False if checked else "allow-nan",
-            **how,
-        )
+        array: Any = chunk.array
+        if not self._is_plain(array, checked):
+            array = self.validate(
+                array,
+                dtype=self.kind.float_dtypes,
+                order="C",
+                ensure_all_finite=False if checked else "allow-nan",
+                **how,
+            )
         weights = None
         if chunk.weights is not None:
             found = checked_weights(
                 chunk.weights, array, dtype=array.dtype, **_ZERO_WEIGHTS
             )
             weights = to_tensor(found, self.device)
-        return check_weighted_samples(to_tensor(array, self.device), weights, 0)
+        points = to_tensor(array, self.device)
+        points, weights, counts = check_weighted_samples(points, weights, 0)
+        if chunk.labels is None:
+            return points, weights
+        known = checked_labels(chunk.labels, len(array))
+        labels = torch.from_numpy(known).to(self.device)
+        labels = labels if counts is None else labels[counts]
+        return torch.column_stack((points, labels.to(points))), weights
+
+    def _is_plain(self, array: Any, checked: bool) -> bool:
+        """Tell whether there is nothing to `validate`: that would take long."""
+        if self.checks is None or not self.kind.is_numpy:
+            return False
+        return self.checks.is_plain(array, finite=checked)
 
 
 def size_of_sample(estimator: Any, parts: str) -> int:

@@ -26,11 +26,14 @@ class Chunk:
         Such as ``X[3]`` or ``X[4096:8192]``, for messages.
     array : array-like of shape (n, D)
     weights : array-like of shape (n,) or None
+    labels : array-like of shape (n,) or None
+        The components that they are known to be of.
     """
 
     name: str
     array: Any
     weights: Any
+    labels: Any = None
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -61,7 +64,9 @@ def in_chunks(X: Any) -> bool:
     return len(getattr(X[0], "shape", ())) == 2
 
 
-def chunks_of(X: Any, sample_weight: Any = None) -> Iterator[Chunk]:
+def chunks_of(
+    X: Any, sample_weight: Any = None, component_labels: Any = None
+) -> Iterator[Chunk]:
     """Read one chunk after another, those without rows left out.
 
     Parameters
@@ -69,26 +74,30 @@ def chunks_of(X: Any, sample_weight: Any = None) -> Iterator[Chunk]:
     X : sequence of array-likes of shape (n, D), or numpy.memmap of shape (N, D)
     sample_weight : sequence of array-likes of shape (n,), or array-like, or None
         One for each item of a sequence, or one number for each row of a map.
+    component_labels : as `sample_weight`
 
     Raises
     ------
     ValueError
-        If there are weights for other samples than those.
+        If there are weights or labels for other samples than those.
     """
+    given = {"sample_weight": sample_weight, "component_labels": component_labels}
     if _is_large_map(X):
-        yield from _blocks("X", X, sample_weight)
+        yield from _blocks("X", X, given)
         return
-    if sample_weight is not None and _length(sample_weight) != len(X):
-        raise ValueError(
-            f"X is a sequence of {len(X)} arrays: sample_weight must be a sequence of "
-            f"as many, one array of weights for each; got {_described(sample_weight)}."
-        )
+    for name, values in given.items():
+        if values is not None and _length(values) != len(X):
+            raise ValueError(
+                f"X is a sequence of {len(X)} arrays: {name} must be a sequence of as "
+                f"many, one array for each; got {_described(values)}."
+            )
     for i in range(len(X)):
-        array, weights = X[i], None if sample_weight is None else sample_weight[i]
+        array = X[i]
+        own = {name: None if of is None else of[i] for name, of in given.items()}
         if _is_large_map(array):
-            yield from _blocks(f"X[{i}]", array, weights)
+            yield from _blocks(f"X[{i}]", array, own)
         elif len(getattr(array, "shape", ())) == 0 or array.shape[0] > 0:
-            yield Chunk(f"X[{i}]", array, weights)
+            yield Chunk(f"X[{i}]", array, *own.values())
 
 
 def sums_of(function: HasMean, chunk: Chunk) -> np.ndarray:
@@ -122,21 +131,22 @@ def _is_large_map(X: Any) -> bool:
     return plain and 8 * X.size > _BYTES
 
 
-def _blocks(name: str, X: np.memmap, sample_weight: Any) -> Iterator[Chunk]:
-    """Read rows of a map."""
-    if sample_weight is not None:
-        sample_weight = np.asarray(to_numpy(sample_weight))
-        if sample_weight.shape != X.shape[:1]:
+def _blocks(name: str, X: np.memmap, given: dict[str, Any]) -> Iterator[Chunk]:
+    """Read rows of a map, and weights and labels of these."""
+    arrays = []
+    for what, values in given.items():
+        array = None if values is None else np.asarray(to_numpy(values))
+        if array is not None and array.shape != X.shape[:1]:
             raise ValueError(
-                f"{name}: sample_weight.shape == {sample_weight.shape}, expected "
-                f"{X.shape[:1]}!"
+                f"{name}: {what}.shape == {array.shape}, expected {X.shape[:1]}!"
             )
+        arrays.append(array)
     n_rows = max(1, _BYTES // (8 * X.shape[1]))
     for start in range(0, len(X), n_rows):
         rows = slice(start, min(start + n_rows, len(X)))
-        weights = None if sample_weight is None else sample_weight[rows]
+        own = (None if array is None else array[rows] for array in arrays)
         block: Any = X[rows]
-        yield Chunk(f"{name}[{rows.start}:{rows.stop}]", np.asarray(block), weights)
+        yield Chunk(f"{name}[{rows.start}:{rows.stop}]", np.asarray(block), *own)
         _release(block)
 
 

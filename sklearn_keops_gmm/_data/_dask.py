@@ -48,11 +48,12 @@ def in_partitions(X: Any) -> bool:
 
 @dataclass(frozen=True)
 class Partition:
-    """Tasks of dask that return some of the samples, and their weights."""
+    """Tasks of dask that return some of the samples, their weights and labels."""
 
     number: int
     array: Any
     weights: Any
+    labels: Any
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,15 @@ class Partitions:
         shared = delayed(function, traverse=False, pure=False)
         mapped = delayed(_on_partition, pure=False)
         return [
-            mapped(shared, item.number, item.array, item.weights) for item in self.items
+            mapped(shared, item.number, item.array, item.weights, item.labels)
+            for item in self.items
         ]
 
 
-def partitions_of(X: Any, sample_weight: Any = None) -> Partitions:
-    """Return the partitions of a collection, and the weights of their rows.
+def partitions_of(
+    X: Any, sample_weight: Any = None, component_labels: Any = None
+) -> Partitions:
+    """Return the partitions of a collection, with the weights and labels of rows.
 
     Parameters
     ----------
@@ -111,17 +115,19 @@ def partitions_of(X: Any, sample_weight: Any = None) -> Partitions:
     sample_weight : dask array or series, or array-like, of shape (N,), or None
         With the same partitions, if it is a collection of unknown sizes; numbers of
         rows have to be known for anything else.
+    component_labels : as `sample_weight`
 
     Raises
     ------
     ValueError
-        If `X` is something else, or the weights are for other partitions.
+        If `X` is something else, or weights or labels are for other partitions.
     """
     X = in_whole_rows(X)
     arrays = _tasks(X)
-    weights = _weights_of(X, sample_weight, len(arrays))
-    pairs = enumerate(zip(arrays, weights, strict=True))
-    return Partitions(tuple(Partition(i, *pair) for i, pair in pairs))
+    weights = _numbers_of(X, "sample_weight", sample_weight, len(arrays))
+    labels = _numbers_of(X, "component_labels", component_labels, len(arrays))
+    parts = enumerate(zip(arrays, weights, labels, strict=True))
+    return Partitions(tuple(Partition(i, *part) for i, part in parts))
 
 
 def in_whole_rows(X: Any) -> Any:
@@ -165,11 +171,15 @@ def stacked(arrays: Sequence[Any]) -> Any:
 
 @single_thread()
 def _on_partition(
-    function: Callable[[Chunk], Any], number: int, array: Any, weights: Any
+    function: Callable[[Chunk], Any],
+    number: int,
+    array: Any,
+    weights: Any,
+    labels: Any,
 ) -> Any:
     if is_empty(array):
         return None
-    chunk = Chunk(name_of(number), array, weights)
+    chunk = Chunk(name_of(number), array, weights, labels)
     try:
         with chunk.named():
             return function(chunk)
@@ -241,31 +251,31 @@ def _has(X: Any, *names: str) -> bool:
     return all(hasattr(type(X), name) for name in names)
 
 
-def _weights_of(X: Any, sample_weight: Any, n_partitions: int) -> list[Any]:
-    """Return the tasks that return the weights of each partition, or Nones."""
-    if sample_weight is None:
+def _numbers_of(X: Any, name: str, given: Any, n_partitions: int) -> list[Any]:
+    """Return the tasks that return a number for each row of partitions, or Nones."""
+    if given is None:
         return [None] * n_partitions
     rows = X.chunks[0] if _is_array(X) else (np.nan,)
     known = not np.isnan(rows).any()
-    weights = sample_weight
-    if known and not in_partitions(weights):
+    numbers = given
+    if known and not in_partitions(numbers):
         from dask.array import from_array
 
-        weights = np.asarray(to_numpy(weights))
-        if weights.shape == (sum(rows),):
-            weights = from_array(weights, chunks=(rows,))
-    fits = in_partitions(weights) and getattr(weights, "ndim", 0) == 1
-    if fits and known and _is_array(weights) and not np.isnan(weights.shape[0]):
-        fits = weights.shape[0] == sum(rows)
-        weights = weights.rechunk((rows,)) if fits else weights
-    if not fits or weights.npartitions != n_partitions:
+        numbers = np.asarray(to_numpy(numbers))
+        if numbers.shape == (sum(rows),):
+            numbers = from_array(numbers, chunks=(rows,))
+    fits = in_partitions(numbers) and getattr(numbers, "ndim", 0) == 1
+    if fits and known and _is_array(numbers) and not np.isnan(numbers.shape[0]):
+        fits = numbers.shape[0] == sum(rows)
+        numbers = numbers.rechunk((rows,)) if fits else numbers
+    if not fits or numbers.npartitions != n_partitions:
         raise ValueError(
-            f"sample_weight is {_described(sample_weight)}, but X is "
+            f"{name} is {_described(given)}, but X is "
             f"{_described(X)}. Accepted are a dask array or series with the same "
             "partitions, or, for a dask array X whose chunk sizes are known, an array "
             "with a number for each row."
         )
-    return _tasks(weights)
+    return _tasks(numbers)
 
 
 def _described(array: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -25,6 +25,7 @@ from sklearn_keops_gmm._data._chunked import (
     cast,
     joined_rows,
     size_of_sample,
+    without_labels,
 )
 from sklearn_keops_gmm._data._chunks import Chunk, check_any, mean_of_sums, sums_of
 from sklearn_keops_gmm._data._dask import (
@@ -54,6 +55,7 @@ class DaskSource:
 
     X: Any
     sample_weight: Any = None
+    component_labels: Any = None
     parts: ClassVar[str] = "partitions"
 
     @classmethod
@@ -76,11 +78,13 @@ class DaskSource:
             a positive weight; or if starts are to see all samples.
         """
         size = size_of_sample(estimator, self.parts)
-        partitions = partitions_of(self.X, self.sample_weight)
+        labels = self.component_labels
+        partitions = partitions_of(self.X, self.sample_weight, labels)
         table = like(self.X)
         checked_samples(estimator, table, reset=reset, dtype=None, ensure_min_samples=0)
         reader = PartitionReader(FittedChecks.of(estimator), Placement.of(estimator))
-        found = partitions.each(partial(_summary, reader))
+        labelled = labels is not None
+        found = partitions.each(partial(_summary, reader, labelled))
         summaries = [summary for summary in found if summary is not None]
         check_any(summaries)
         summary = sum(summaries[1:], summaries[0])
@@ -93,10 +97,15 @@ class DaskSource:
             np.cumsum([summary.n_samples for summary in summaries]),
         )
         rows = _drawn(summary.n_samples, size, estimator.random_state)
-        points, weights = read.take(torch.from_numpy(rows))
+        taken, weights = read.take(torch.from_numpy(rows))
+        points, labels = without_labels(taken, labelled=labelled)
         check_weighted_samples(points, weights, min_samples)
         kind = ArrayKind.of(np.empty(0))
-        return PartedData(kind, points, weights, read, summary)
+        return PartedData(kind, points, weights, read, summary, component_labels=labels)
+
+    def labelled(self, component_labels: Any) -> DaskSource:
+        """Return the same samples, of which it is known what components they are of."""
+        return replace(self, component_labels=component_labels)
 
     def length(self, data: Data) -> int:
         """Return the number of samples of positive weight."""
@@ -203,9 +212,9 @@ class ReadPartitions:
 # -- tasks ----------------------------------------------------------------------------
 
 
-def _summary(reader: PartitionReader, chunk: Chunk) -> Summary | None:
+def _summary(reader: PartitionReader, labelled: bool, chunk: Chunk) -> Summary | None:
     rows = reader.read(chunk)
-    return Summary.of(*rows) if len(rows[0]) > 0 else None
+    return Summary.of(*rows, labelled=labelled) if len(rows[0]) > 0 else None
 
 
 def _read(

@@ -131,6 +131,13 @@ class Data:
         """How far all samples reach, also those that were held out."""
         return self.extent if self.whole is None else self.whole
 
+    @property
+    def labels(self) -> frozenset[int] | None:
+        """The components that samples are known to be of, -1 for those unknown."""
+        if self.component_labels is None:
+            return None
+        return frozenset(self.component_labels.unique().tolist())
+
     def frame(self) -> Frame:
         """Return the frame in which to compute."""
         return self.extent.frame(self.points)

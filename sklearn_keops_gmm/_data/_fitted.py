@@ -165,14 +165,20 @@ class FittedChecks:
         ValueError
             If they are unusable, or have other features.
         """
-        if self._is_plain(X):
+        if self.is_plain(X):
             return X
         return self.validate(X, dtype=dtypes, order="C")
 
-    def _is_plain(self, X: Any) -> bool:
+    def is_plain(self, X: Any, *, finite: bool = False) -> bool:
         """Tell whether `validate` would return an array as it is.
 
         That takes it as long as to compute with a few samples, or longer.
+
+        Parameters
+        ----------
+        X : array
+        finite : bool, default=False
+            Whether its numbers are known to be.
         """
         return (
             type(X) is np.ndarray
@@ -182,7 +188,7 @@ class FittedChecks:
             and X.shape[1] == self.seen.get("n_features_in_")
             and X.flags.c_contiguous
             and "feature_names_in_" not in self.seen
-            and _has_finite_sum(X)
+            and (finite or _has_finite_sum(X))
         )
 
     def check_namespace(self, X: Any, method: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import Frame, reach_of_most, unit_of
+from sklearn_keops_gmm._model import Frame, unit_of_points
 
 # So many points tell where their middle is, about.
 _SAMPLE = 4096
@@ -58,8 +58,7 @@ class Extent:
             middle = torch.where(self.observed, 0.5 * self.low + 0.5 * self.high, 0.0)
             centre = torch.where(centre.isnan(), middle, centre)
         distances = (sample.double() - centre).abs().nan_to_num().amax(1)
-        most = reach_of_most(distances, (distances > 0).double())
-        return Frame(centre, unit_of(self.reach(centre), most, some.dtype))
+        return Frame(centre, unit_of_points(self.reach(centre), distances, some.dtype))
 
     def reach(self, centre: Tensor) -> float:
         """Return how far the points reach from `centre`, (D,)."""

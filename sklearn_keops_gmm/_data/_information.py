@@ -37,7 +37,7 @@ def find_standard_errors(
         If there are too many parameters, or no maximum.
     """
     coordinates = ComponentCoordinates.of(model)
-    n_parameters = model.n_components * coordinates.n_own
+    n_parameters = coordinates.n_all
     if n_parameters > _MOST:
         raise ValueError(
             f"Standard errors of {n_parameters:,} parameters need a matrix of as many "
@@ -45,7 +45,7 @@ def find_standard_errors(
             "covariance_type with fewer parameters."
         )
     name = choose_backend(backend, data.points.device, model.components.structure)
-    reductions = data.bind(get_backend(name), data.frame())
+    reductions = data.bind(get_backend(name), data.frame(), model.noise)
     factory = reductions.factory(model.components.structure)
     sums = data.total(partial(_sums, factory, coordinates))
     # Of weights that are no counts: as many samples as they are worth.
@@ -61,7 +61,7 @@ def _sums(
 ) -> InformationSums:
     """Return the sums over some samples, a tile of them at a time."""
     components = coordinates.model.components.to(points.device)
-    n_columns = len(components.offsets) * coordinates.n_own
+    n_columns = coordinates.n_all
     total: InformationSums | None = None
     for rows in tiles(len(points), n_columns):
         shares = factory(points[rows], None).responsibilities(components)

@@ -41,8 +41,20 @@ def checked_weights(sample_weight: Any, array: Any, **how: Any) -> Any:
     ValueError
         If they are masked, or unusable otherwise.
     """
+    if _are_plain_weights(sample_weight, array, how.get("dtype")):
+        return sample_weight
     _refuse_masks(sample_weight)
     return _check_sample_weight(sample_weight, array, ensure_non_negative=True, **how)
+
+
+def _are_plain_weights(weights: Any, array: Any, dtype: Any) -> bool:
+    """Tell whether scikit-learn would return weights as they are, which takes long."""
+    if type(weights) is not np.ndarray or weights.dtype != dtype:
+        return False
+    if weights.shape != (len(array),) or not len(array):
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(weights.min() >= 0.0 and 0.0 < weights.sum() < np.inf)
 
 
 def _refuse_other_types(X: Any) -> None:

@@ -22,8 +22,9 @@ from sklearn_keops_gmm.backends import (
     suited_to,
 )
 
-# Responsibilities held at once: 32 MiB of them, but not too few rows for a tile.
-_PAIRS, _MIN_ROWS = 2**22, 256
+# Responsibilities held at once: 32 MiB of them, but not too few rows for a tile. Where
+# the answer is all that is to take memory it is one part of many.
+_PAIRS, _PARTS, _MIN_ROWS = 2**22, 16, 256
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def conditional_means(regression: Regression, bound: Bound) -> Tensor:
     regression = regression.to(bound.points.device)
     n_targets = regression.means.shape[1]
     means = bound.points.new_empty(len(bound.points), n_targets)
-    for rows in tiles(len(means), len(regression.means)):
+    for rows in tiles(len(means), _PARTS * len(regression.means)):
         some = bound.of_rows(rows)
         shares = some.reductions.responsibilities(some.components)
         means[rows] = regression.mean(some.points.double(), shares.double())

@@ -53,6 +53,16 @@ class Source(Protocol):
             If samples or weights are unusable, or too few have a positive weight.
         """
 
+    def labelled(self, component_labels: Any) -> Source:
+        """Return the same samples, of which it is known what components they are of.
+
+        Parameters
+        ----------
+        component_labels : labels
+            Integers, held as weights are; -1 where unknown. `read` checks them, and
+            its data have them.
+        """
+
     def length(self, data: Data) -> int:
         """Return the number of samples.
 

@@ -38,6 +38,9 @@ from sklearn_keops_gmm._model.covariances import (
 )
 from sklearn_keops_gmm.backends import choose_seeds, find_clusters
 
+# Of so many runs of k-means the best is taken where there is noise.
+_RUNS_BESIDE_NOISE = 10
+
 
 def initialize(
     problem: StartData,
@@ -123,10 +126,25 @@ def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
         squares = np.average((array - means) ** 2, axis=0, weights=weights)
         variance = np.mean(np.var(array, axis=0))
         tol *= np.mean(squares) / variance if variance > 0 else 1.0
-    found = find_clusters(array, problem.n_components, weights, tol, random_state)
+    # EM seldom leaves a poor optimum where noise takes what components lack.
+    runs = (
+        find_clusters(array, problem.n_components, weights, tol, random_state)
+        for _ in range(1 if problem.noise is None else _RUNS_BESIDE_NOISE)
+    )
+    found = min(runs, key=lambda run: _inertia(array, weights, run.labels_))
     whole = part is problem
     labels = found.labels_ if whole else found.predict(problem.array(origin))
     return torch.as_tensor(labels, dtype=torch.int64)
+
+
+def _inertia(
+    points: np.ndarray, weights: np.ndarray | None, labels: np.ndarray
+) -> float:
+    """Return the squares of distances to the means of clusters, less a constant."""
+    mass = np.bincount(labels, weights)
+    own = points if weights is None else points * weights[:, None]
+    sums = np.stack([np.bincount(labels, column) for column in own.T], axis=1)
+    return -float((sums**2).sum(axis=1) @ (1.0 / np.where(mass > 0, mass, np.inf)))
 
 
 def _random(problem: StartData, random_state: RandomState) -> tuple[Tensor, Moments]:

@@ -66,9 +66,11 @@ def moments_of_labels(problem: StartData, labels: Tensor) -> tuple[Tensor, Momen
     offsets = first / torch.where(mass > 0, mass, 1.0)[:, None]
     second = torch.zeros_like(problem.covariance.outer(offsets))
     for rows in problem.tiles():
-        roots = problem.weights(rows).sqrt()[:, None]
-        differences = roots * (problem.centred(rows) - offsets[labels[rows]])
-        second.index_add_(0, labels[rows], problem.covariance.outer(differences))
+        own = labels[rows]
+        differences = problem.centred(rows) - offsets[own]
+        if problem.sample_weight is not None:
+            differences = problem.weights(rows).sqrt()[:, None] * differences
+        second.index_add_(0, own, problem.covariance.outer(differences))
     second = problem.covariance.pool(second)
     moments = Moments(mass, torch.zeros_like(first), second, 0.0)
     return problem.centre + offsets, above_mass_floor(moments, problem.mean_weight)
@@ -79,9 +81,15 @@ def _sums(problem: StartData, labels: Tensor) -> tuple[Tensor, Tensor]:
     mass = problem.centre.new_zeros(problem.n_components)
     first = problem.centre.new_zeros(problem.n_components, len(problem.centre))
     for rows in problem.tiles():
-        weights = problem.weights(rows)
-        mass.index_add_(0, labels[rows], weights)
-        first.index_add_(0, labels[rows], weights[:, None] * problem.centred(rows))
+        weights, own, points = (
+            problem.weights(rows),
+            labels[rows],
+            problem.centred(rows),
+        )
+        if problem.sample_weight is not None:
+            points = weights[:, None] * points
+        mass.index_add_(0, own, weights)
+        first.index_add_(0, own, points)
     return mass, first
 
 

@@ -183,8 +183,8 @@ class MixtureObjective:
         noise_weight = self._noise_weight(moments, parameters)
         share = self.held.share
         weights = self.prior.maximize_weights(fractions, parameters.weights, share)
-        alive = self.prior.alive(weights) if extinguish else weights > 0
-        if not bool(alive.all()):
+        alive = self._alive(weights, extinguish)
+        if alive is not None:
             weights = share * weights[alive] / weights[alive].sum()
             fractions = fractions[alive]
             parameters = select_components(self.covariance, parameters, alive)
@@ -196,7 +196,8 @@ class MixtureObjective:
         )
         targets = parameters.targets
         if targets is not None and merged is not None:
-            targets = self.prior.rescaled(targets, scatter, fractions, merged[alive])
+            new = merged if alive is None else merged[alive]
+            targets = self.prior.rescaled(targets, scatter, fractions, new)
         covariances = self.prior.pull(scatter, fractions, targets)
         found = MixtureParameters(
             weights, means, covariances, covariances, targets, noise_weight
@@ -207,12 +208,22 @@ class MixtureObjective:
         factors = self.covariance.factors(found.covariances)
         return self.prior.kept(replace(found, precisions_cholesky=factors), parameters)
 
+    def _alive(self, weights: Tensor, extinguish: bool) -> Tensor | None:
+        """Tell which components are left, (M,) bool; None if all are."""
+        if extinguish and not self.prior.selects:
+            return None
+        alive = self.prior.alive(weights) if extinguish else weights > 0
+        return None if bool(alive.all()) else alive
+
     def _above_mass_floor(self, moments: Moments) -> tuple[Moments, Tensor]:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
         mean_weight = self.total_weight / self.reductions.n_samples
         moments = above_mass_floor(moments, mean_weight)
         if self.held.share == 1.0 and self.held.noise_weight == 0.0:
-            return moments, moments.mass / (moments.mass.sum() + moments.noise)
+            total = moments.mass.sum()
+            return moments, moments.mass / (
+                total + moments.noise if moments.noise else total
+            )
         unit = max(1.0, mean_weight) * self.reductions.n_samples
         return moments, moments.mass / unit
 

@@ -13,7 +13,11 @@ from sklearn_keops_gmm._data import Data, to_numpy
 from sklearn_keops_gmm._fit._moments import about
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._run import FitProblem, build_problem
-from sklearn_keops_gmm._model import MixtureParameters, Moments
+from sklearn_keops_gmm._model import (
+    GaussianMixtureModel,
+    MixtureParameters,
+    Moments,
+)
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # The masses of the running moments sum to this: beside it the mass floor is nothing.
@@ -31,23 +35,27 @@ class Running(NamedTuple):
     own : Moments or None
         The running moments themselves, about the means and up to a factor, where the
         mixture does not tell them: its covariances are pulled elsewhere.
+    noise : float
+        The mass of noise, up to the same factor.
     """
 
     parameters: MixtureParameters
     mass: Tensor
     own: Moments | None = None
+    noise: float = 0.0
 
     def moments(
         self, covariance: CovarianceStructure, ridge: Tensor | float
     ) -> Moments:
         """Return the running moments, about the means: their M-step changes nothing.
 
-        Their masses sum to a million.
+        Their masses, with that of noise, sum to a million.
         """
+        factor = _TOTAL / (float(self.mass.sum()) + self.noise)
         if self.own is not None:
-            return self.own.scaled(_TOTAL / float(self.own.mass.sum()))
+            return replace(self.own, noise=self.noise).scaled(factor)
         means, factors = self.parameters.means, self.parameters.precisions_cholesky
-        mass = self.mass * (_TOTAL / self.mass.sum())
+        mass = self.mass * factor
         # Of factors, as a covariance rounded to float32 need not be definite.
         roots = covariance.roots(factors, means)
         axes = torch.eye(means.shape[1], dtype=means.dtype, device=means.device)
@@ -60,7 +68,13 @@ class Running(NamedTuple):
         )
         assert isinstance(second, Tensor)
         second = mass.reshape(-1, *[1] * (second.ndim - 1)) * second
-        return Moments(mass, torch.zeros_like(means), covariance.pool(second), 0.0)
+        return Moments(
+            mass,
+            torch.zeros_like(means),
+            covariance.pool(second),
+            0.0,
+            noise=factor * self.noise,
+        )
 
     def stepped(
         self, batch: Moments, objective: MixtureObjective, rate: float
@@ -96,11 +110,11 @@ class Running(NamedTuple):
             old_means = self.parameters.means[kept]
             own = covariance.select_moments(moments, kept)
             own = about(own, old_means - parameters.means, covariance)
-        return Running(parameters, fractions[kept], own)
+        return Running(parameters, fractions[kept], own, moments.noise / _TOTAL)
 
 
 def online_step(
-    mixture: Any, data: Data, parameters: MixtureParameters
+    mixture: Any, data: Data, model: GaussianMixtureModel
 ) -> dict[str, Any]:
     """Return the attributes that a mixture has after a step towards a batch.
 
@@ -110,13 +124,13 @@ def online_step(
         Fitted; its memory is of earlier steps.
     data : Data
         The batch.
-    parameters : MixtureParameters
-        Of the mixture.
+    model : GaussianMixtureModel
+        The mixture as it is. Its noise keeps its density, whatever box the batch has.
     """
-    parameters = parameters.to(data.points.device)
+    parameters, noise = model.parameters.to(data.points.device), model.noise
     memory: dict[str, Any] = vars(mixture).get("_memory", {})
     n_before = memory.get("n_samples", 0.0)
-    task = build_problem(mixture, data, n_before)
+    task = build_problem(mixture, data, n_before, noise)
     n_steps = memory.get("n_steps", 0) + 1
     state = task.objective.evaluate(parameters)
     rate = (n_steps + mixture.learning_offset) ** -mixture.learning_decay
@@ -125,7 +139,12 @@ def online_step(
     found = task.attributes(data, running.parameters)
     past = n_steps > 1
     bounds, costs = (mixture.lower_bounds_, mixture.costs_) if past else ([], [])
-    kept: dict[str, Any] = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
+    kept: dict[str, Any] = {
+        "n_steps": n_steps,
+        "mass": running.mass.cpu().numpy(),
+    }
+    if running.noise > 0.0:
+        kept["noise"] = running.noise
     if running.own is not None:
         own = remembered(
             running.own, running.parameters, found["means_"], task, n_before
@@ -168,8 +187,9 @@ def remembered(
     rounded = torch.tensor(to_numpy(means)).to(parameters.means)
     shift = parameters.means - rounded
     moments = about(moments, shift, task.objective.covariance)
-    moments = moments.scaled(1.0 / float(moments.mass.sum()))
-    return {
+    moments = moments.scaled(1.0 / (float(moments.mass.sum()) + moments.noise))
+    noise = {"noise": moments.noise} if moments.noise > 0.0 else {}
+    return noise | {
         "n_steps": 0,
         "n_samples": n_before + task.sample_size,
         "mass": moments.mass.cpu().numpy(),
@@ -197,7 +217,8 @@ def recalled(
 
     # With a prior the weights are not the masses that they were made of.
     mass = held(memory.get("mass", weights))
+    noise = memory.get("noise", parameters.noise_weight)
     if "second" not in memory:
-        return Running(parameters, mass)
+        return Running(parameters, mass, noise=noise)
     own = Moments(mass, held(memory["first"]), held(memory["second"]), 0.0)
-    return Running(parameters, mass, own)
+    return Running(parameters, mass, own, noise)

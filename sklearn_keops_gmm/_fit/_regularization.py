@@ -72,6 +72,8 @@ def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:
     """Warn where `reg_covar` is no longer negligible beside the data's variances."""
     if isinstance(reg_covar, str) or reg_covar == 0.0:
         return
+    if _is_plainly_small(reg_covar, problem):
+        return
     variances = Sample(problem, _SMALL_SAMPLE).variances()
     variances = variances[variances > 0]
     if len(variances) and reg_covar > _LARGE * variances.min():
@@ -80,6 +82,18 @@ def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:
             f"variance of a feature, {variances.min():.3g}: it widens the components. "
             "Scale the input data, decrease reg_covar, or use reg_covar='auto'.",
         )
+
+
+def _is_plainly_small(reg_covar: float | str, problem: StartData) -> bool:
+    """Tell whether `reg_covar` is small beside what variances are at least.
+
+    Of n numbers the two that are farthest apart make up for (high - low)**2 / 2n.
+    """
+    n_samples = len(problem.points)
+    if problem.sample_weight is not None or n_samples > _SMALL_SAMPLE:
+        return False
+    width = float((problem.extent.high - problem.extent.low).min())
+    return float(reg_covar) <= _LARGE * width * width / (2 * n_samples)
 
 
 def n_distinct_rows(points: Tensor, enough: int) -> int:
@@ -114,7 +128,9 @@ class Sample:
         every = -(-len(problem.points) // size)
         rows = slice(None, None, every)
         self._points = problem.centred(rows).cpu().numpy()
-        self._weights = problem.weights(rows).cpu().numpy()
+        self._weights = None
+        if problem.sample_weight is not None:
+            self._weights = problem.weights(rows).cpu().numpy()
 
     def variances(self) -> np.ndarray:
         """Return the variances of the features, (D,)."""
@@ -147,11 +163,13 @@ class Sample:
         return steps
 
 
-def _average(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _average(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Return the weighted means of columns, without what is missing; 0 of nothing."""
     missing = np.isnan(values)
     if not missing.any():
-        return np.average(values, axis=0, weights=weights)
+        plain: np.ndarray = values.sum(0) / len(values)
+        return plain if weights is None else np.average(values, 0, weights)
+    weights = np.ones(len(values)) if weights is None else weights
     total = ~missing.T @ weights
     sums = np.where(missing, 0.0, values).T @ weights
     return np.where(total > 0, sums / np.where(total > 0, total, 1.0), 0.0)

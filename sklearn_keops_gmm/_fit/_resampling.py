@@ -16,6 +16,7 @@ from sklearn_keops_gmm._model import (
     GaussianMixtureModel,
     LazyParameters,
     matched,
+    noise_weights_of,
 )
 from sklearn_keops_gmm.backends import single_thread
 from sklearn_keops_gmm.solvers import SolverSettings, em, holding, refine
@@ -72,6 +73,7 @@ def bootstrap(
         covariances=covariances,
         estimates=matched(model, model),
         n_failed=n_resamples - len(found),
+        noise_weights=None if model.noise is None else noise_weights_of(weights),
     )
 
 
@@ -85,7 +87,7 @@ def _some(
 def _one(settings: Any, data: Data, model: GaussianMixtureModel, seed: int) -> Resample:
     """Return the parameters of one resample, None if a component has collapsed."""
     resampled = _reweighted(data, np.random.default_rng(seed))
-    task = build_problem(settings, resampled)
+    task = build_problem(settings, resampled, noise=model.noise)
     tol = _NATS / data.sample_size
     rule = SolverSettings(
         tol, _MAX_ITER, settings.learning_rate, acceleration="squarem"

@@ -143,7 +143,12 @@ class FitProblem:
         return weak_components(self.model(parameters), self.ridge, self.sample_size)
 
 
-def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> FitProblem:
+def build_problem(
+    mixture: Parameters,
+    data: Data,
+    n_before: float = 0.0,
+    noise: UniformNoise | None = None,
+) -> FitProblem:
     """Bind the data to a backend and a cost.
 
     Parameters
@@ -152,15 +157,16 @@ def build_problem(mixture: Parameters, data: Data, n_before: float = 0.0) -> Fit
     data : Data
     n_before : float, default=0.0
         How many samples were seen before: they too outweigh what pools covariances.
+    noise : UniformNoise, default=None
+        That of a fit before; None for that of the data, if a user expects some.
     """
-    points, weights = data.points, data.sample_weight
-    frame = data.frame()
+    points, weights, frame = data.points, data.sample_weight, data.frame()
     covariance = make_covariance(mixture.covariance_type)
     check_solver(covariance, mixture.solver, mixture.acceleration)
     name = choose_backend(mixture.backend, points.device, covariance.structure)
     n_components, n_features = mixture.n_components, points.shape[1]
     init_size = resolve_init_size(mixture.init_size, len(points), n_components)
-    noise = _noise(mixture, data)
+    noise = _noise(mixture, data) if noise is None else noise
     problem = StartData(
         points,
         weights,

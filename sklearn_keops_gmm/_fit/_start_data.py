@@ -62,13 +62,18 @@ class StartData:
         return self.frame.centre
 
     @cached_property
+    def extent(self) -> Extent:
+        """How far the points reach."""
+        return Extent.of(self.points)
+
+    @cached_property
     def origin(self) -> Tensor:
         """What scikit-learn's arithmetic is about, (D,), float64: zero, as a rule.
 
         It is the centre for features that lie so far from zero, beside their width,
         that their squares keep no digit of it.
         """
-        extent = Extent.of(self.points)
+        extent = self.extent
         width = 0.5 * (extent.high - extent.low)
         far = (self.centre.abs() > _FAR * width) & (width > 0)
         return torch.where(far, self.centre, 0.0)
@@ -79,14 +84,15 @@ class StartData:
         On a CPU they are in the same memory, if that is zero. Those routines square
         distances: a unit in which they cannot is changed, exactly.
         """
-        points = self.points
+        points, extent = self.points, self.extent
         if self.spreads is not None:
             scaled = (points.double() - self.centre) / self.spreads
             return scaled.to(points.dtype).cpu().numpy()
         if bool(origin.any()):
             points = (points.double() - origin).to(points.dtype)
+            extent = Extent.of(points)
         large = torch.finfo(points.dtype).max ** 0.25
-        unit = power_of_two(Extent.of(points).reach(self.centre - origin))
+        unit = power_of_two(extent.reach(self.centre - origin))
         if not 1 / large < unit < large:
             points = points / unit
         return points.cpu().numpy()

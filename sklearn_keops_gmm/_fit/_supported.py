@@ -60,11 +60,6 @@ def check_components_stay(mixture: Parameters, given: str) -> None:
 
 def has_steps(mixture: Any) -> bool:
     """Tell that a mixture's solver is EM, or raise AttributeError."""
-    if mixture.noise is not None:
-        raise AttributeError(
-            "partial_fit makes steps without noise: it needs noise=None, but got "
-            f"noise={mixture.noise!r}."
-        )
     if mixture.solver != "em":
         raise AttributeError(
             "partial_fit makes steps of online EM: it needs solver='em', but got "

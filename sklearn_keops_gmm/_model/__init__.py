@@ -16,9 +16,10 @@ from sklearn_keops_gmm._model._errors import (
     BootstrapResult,
     StandardErrors,
     matched,
+    noise_weights_of,
     standard_errors_of,
 )
-from sklearn_keops_gmm._model._frame import power_of_two, reach_of_most, unit_of
+from sklearn_keops_gmm._model._frame import power_of_two, unit_of_points
 from sklearn_keops_gmm._model._from_arrays import model_of
 from sklearn_keops_gmm._model._gaussian_mixture import (
     GaussianMixtureModel,
@@ -137,16 +138,16 @@ __all__ = [
     "model_of",
     "neighbouring_pairs",
     "neighbouring_pairs_of",
+    "noise_weights_of",
     "on_few_samples",
     "power_of_two",
     "products",
-    "reach_of_most",
     "say_weak",
     "select_components",
     "split_component",
     "standard_errors_of",
     "tied_rows",
-    "unit_of",
+    "unit_of_points",
     "weak_components",
     "without_components",
 ]

@@ -24,12 +24,15 @@ class Intervals(NamedTuple):
     means : ndarray of shape (n_components, n_features, 2)
     variances : ndarray of shape (n_components, n_features, 2)
     correlations : ndarray of shape (n_components, n_features, n_features, 2)
+    noise_weight : ndarray of shape (2,) or None
+        With noise.
     """
 
     weights: np.ndarray
     means: np.ndarray
     variances: np.ndarray
     correlations: np.ndarray
+    noise_weight: np.ndarray | None = None
 
 
 def correlations(covariances: np.ndarray) -> np.ndarray:
@@ -56,6 +59,8 @@ class StandardErrors:
         Of the inverse hyperbolic tangents of correlations.
     estimates : tuple of ndarrays
         What they are errors of: weights, means and covariance matrices.
+    noise_weight : float or None
+        Of the weight of noise, if there is some.
     """
 
     weights: np.ndarray
@@ -64,6 +69,7 @@ class StandardErrors:
     log_variances: np.ndarray
     fisher_z: np.ndarray
     estimates: tuple[np.ndarray, np.ndarray, np.ndarray]
+    noise_weight: float | None = None
 
     def intervals(self, level: float = 0.95) -> Intervals:
         """Return confidence intervals, which hold the true values so often.
@@ -87,20 +93,31 @@ class StandardErrors:
         ends = np.array([-1.0, 1.0]) * norm.ppf(0.5 + 0.5 * _checked(level))
         weights, means, covariances = self.estimates
         variances = np.diagonal(covariances, axis1=-2, axis2=-1)
-        spread = weights * (1.0 - weights)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logits = np.log(weights / (1.0 - weights))[:, None]
-            logits = logits + ends * (self.weights / spread)[:, None]
-            of_weights = 1.0 / (1.0 + np.exp(-logits))
-        # A single component has all the weight.
-        of_weights = np.where(spread[:, None] > 0, of_weights, weights[:, None])
+        of_noise = None
+        if self.noise_weight is not None:
+            left, error = noise_weights_of(weights[None]), np.array([self.noise_weight])
+            of_noise = _ends_of_weights(left, error, ends)[0]
         z = np.arctanh(correlations(covariances))[..., None]
         return Intervals(
-            of_weights,
+            _ends_of_weights(weights, self.weights, ends),
             means[..., None] + ends * self.means[..., None],
             variances[..., None] * np.exp(ends * self.log_variances[..., None]),
             np.tanh(z + ends * self.fisher_z[..., None]),
+            of_noise,
         )
+
+
+def _ends_of_weights(
+    weights: np.ndarray, errors: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    """Return intervals of weights, (n, 2), that are symmetric in log odds."""
+    spread = weights * (1.0 - weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logits = np.log(weights / (1.0 - weights))[:, None]
+        logits = logits + ends * (errors / spread)[:, None]
+        found = 1.0 / (1.0 + np.exp(-logits))
+    # A single component has all the weight.
+    return np.where(spread[:, None] > 0, found, weights[:, None])
 
 
 def standard_errors_of(
@@ -127,9 +144,9 @@ def standard_errors_of(
     inverse = torch.cholesky_inverse(factor) / torch.outer(scale, scale)
     embedding = coordinates.embedding
     own = coordinates.n_own
-    covariance = (embedding @ inverse @ embedding.mT).reshape(
-        model.n_components, own, model.n_components, own
-    )
+    n_components, n = model.n_components, model.n_components * own
+    every = embedding @ inverse @ embedding.mT
+    covariance = every[:n, :n].reshape(n_components, own, n_components, own)
     blocks = covariance.diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # (M, q, q)
     d = model.n_features
     errors = blocks.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
@@ -143,10 +160,11 @@ def standard_errors_of(
         log_variances=log_variances,
         fisher_z=fisher_z,
         estimates=(
-            parameters.weights.numpy().copy(),
+            parameters.proportions.numpy().copy(),
             parameters.means.numpy().copy(),
             model.matrices.numpy().copy(),
         ),
+        noise_weight=None if model.noise is None else float(every[-1, -1].sqrt()),
     )
 
 
@@ -195,6 +213,8 @@ class BootstrapResult:
         Weights, means and covariance matrices of the mixture.
     n_failed : int
         How many resamples are left out, as a component has collapsed.
+    noise_weights : ndarray of shape (n_resamples,) or None
+        Of noise, if there is some.
     """
 
     weights: np.ndarray
@@ -202,6 +222,7 @@ class BootstrapResult:
     covariances: np.ndarray
     estimates: tuple[np.ndarray, np.ndarray, np.ndarray]
     n_failed: int
+    noise_weights: np.ndarray | None = None
 
     def standard_errors(self) -> StandardErrors:
         """Return the standard deviations over the resamples.
@@ -211,6 +232,7 @@ class BootstrapResult:
         errors : StandardErrors
         """
         z, logs = np.arctanh(correlations(self.covariances)), self._log_variances()
+        noise = self.noise_weights
         return StandardErrors(
             weights=self.weights.std(axis=0, ddof=1),
             means=self.means.std(axis=0, ddof=1),
@@ -218,6 +240,7 @@ class BootstrapResult:
             log_variances=logs.std(axis=0, ddof=1),
             fisher_z=z.std(axis=0, ddof=1),
             estimates=self.estimates,
+            noise_weight=None if noise is None else float(noise.std(ddof=1)),
         )
 
     def intervals(self, level: float = 0.95) -> Intervals:
@@ -237,12 +260,14 @@ class BootstrapResult:
             If `level` is not between 0 and 1.
         """
         ends = 0.5 + 0.5 * _checked(level) * np.array([-1.0, 1.0])
-        resampled = (
+        resampled = [
             self.weights,
             self.means,
             np.exp(self._log_variances()),
             correlations(self.covariances),
-        )
+        ]
+        if self.noise_weights is not None:
+            resampled.append(self.noise_weights)
         found = (np.quantile(array, ends, axis=0) for array in resampled)
         return Intervals(*(np.moveaxis(array, 0, -1) for array in found))
 
@@ -254,6 +279,12 @@ def _checked(level: float) -> float:
     if not 0.0 < level < 1.0:
         raise ValueError(f"'level' must be a number between 0 and 1; got {level!r}.")
     return level
+
+
+def noise_weights_of(weights: np.ndarray) -> np.ndarray:
+    """Return what weights of components, (n, M), leave to noise, (n,)."""
+    left: np.ndarray = 1.0 - weights.sum(axis=1)
+    return left.clip(0.0, 1.0)
 
 
 def matched(
@@ -270,7 +301,7 @@ def matched(
     _, order = linear_sum_assignment(squares.numpy())
     parameters = model.parameters
     return (
-        parameters.weights.numpy()[order],
+        parameters.proportions.numpy()[order],
         parameters.means.numpy()[order],
         model.matrices.numpy()[order],
     )

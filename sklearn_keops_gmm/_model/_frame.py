@@ -53,6 +53,19 @@ def power_of_two(reach: float) -> float:
     return math.ldexp(1.0, math.frexp(reach)[1] - 1)
 
 
+def unit_of_points(reach: float, reaches: Tensor, dtype: torch.dtype) -> float:
+    """Return the unit for points that reach so far, by the reaches, (n,), of some.
+
+    Those at the origin do not count. An order of the others is made only where it is
+    not plain that most reach far enough.
+    """
+    n_far = int((reaches >= reach / _FAR).sum())
+    if 4 * n_far > int(torch.count_nonzero(reaches)):
+        return power_of_two(reach)
+    most = reach_of_most(reaches, (reaches > 0).double())
+    return unit_of(reach, most, dtype)
+
+
 def reach_of_most(reaches: Tensor, weights: Tensor) -> float:
     """Return a reach, of (n,), that three quarters of the weight do not exceed."""
     ordered, order = reaches.sort()

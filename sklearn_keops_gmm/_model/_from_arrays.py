@@ -77,6 +77,7 @@ def _model(
     weights, means, covariances, factors, *noise = (
         torch.from_numpy(array.astype(np.float64)) for array in arrays
     )
+    factors = covariance.upper(factors)
     parameters = MixtureParameters(weights, means, covariances, factors)
     if not noise:
         return GaussianMixtureModel(parameters, covariance)

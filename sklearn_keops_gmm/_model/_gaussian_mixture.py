@@ -24,10 +24,13 @@ def components_of(
     covariance: CovarianceStructure, parameters: MixtureParameters
 ) -> Components:
     """Return what backends need to know of some parameters."""
-    found = covariance.components(
-        parameters.proportions.log(), parameters.means, parameters.precisions_cholesky
+    return covariance.components(
+        parameters.proportions.log(),
+        parameters.means,
+        parameters.precisions_cholesky,
+        noise_weight=parameters.noise_weight,
+        triangular=True,
     )
-    return replace(found, noise_weight=parameters.noise_weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,9 @@ the parameters of component j, a sample adds ::
 
 This is the information matrix of Boldea and Magnus (2009), found with Louis's formula
 (1982). Sums of H_ij follow from the moments, as the Hessian is quadratic in samples.
+
+Noise is a component more, whose only parameter is its weight: c is one over that, and H
+minus its square, so that both cancel and g c alone is left.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class InformationSums:
     Attributes
     ----------
     outer : Tensor of shape (M q, M q)
-        Of ``s_i s_i^T``, of q parameters for each component.
+        Of ``s_i s_i^T``, of q parameters for each component, and with noise one more.
     within : Tensor of shape (M, q, q)
         Of ``g_ij (c_ij c_ij^T + H_ij)``.
     """
@@ -97,22 +100,33 @@ class ComponentCoordinates:
         return 1 + self.model.n_features + len(self.directions)
 
     @property
+    def n_all(self) -> int:
+        """The number of parameters of all components, M q, and the weight of noise."""
+        return self.model.n_components * self.n_own + (self.model.noise is not None)
+
+    @property
     def embedding(self) -> Tensor:
         """What free parameters make of those of components, (M q, P), which is linear.
 
-        The last weight is one minus the others, and shared covariances are one.
+        The last weight, that of noise if there is some, is one minus the others, and
+        shared covariances are one.
         """
         n, d, k = self.model.n_components, self.model.n_features, len(self.directions)
         shared = isinstance(self.model.covariance, SharedCovariance)
-        n_free = n - 1 + n * d + k * (1 if shared else n)
+        noise = self.n_all - n * self.n_own
+        n_weights = n - 1 + noise
+        n_free = n_weights + n * d + k * (1 if shared else n)
         of_all = torch.zeros(n, 1 + d + k, n_free, dtype=torch.float64)
-        of_all[:-1, 0, : n - 1] = torch.eye(n - 1)
-        of_all[-1, 0, : n - 1] = -1.0
+        last = torch.zeros(1, n_free, dtype=torch.float64)
+        last[0, :n_weights] = -1.0
+        of_all[:n_weights, 0, :n_weights] = torch.eye(n_weights)
+        of_all[n_weights:, 0] = last
         for j in range(n):
-            mean, own = n - 1 + j * d, n - 1 + n * d + (0 if shared else j * k)
+            mean = n_weights + j * d
+            own = n_weights + n * d + (0 if shared else j * k)
             of_all[j, 1 : 1 + d, mean : mean + d] = torch.eye(d)
             of_all[j, 1 + d :, own : own + k] = torch.eye(k)
-        return of_all.flatten(0, 1)
+        return torch.cat((of_all.flatten(0, 1), last[:noise]))
 
     def sums(
         self, points: Tensor, responsibilities: Tensor, weights: Tensor | None
@@ -123,6 +137,7 @@ class ComponentCoordinates:
         ----------
         points : Tensor of shape (n, D), float64
         responsibilities : Tensor of shape (n, M), float64
+            With noise that of it is one more column.
         weights : Tensor of shape (n,) or None
         """
         n_components, q = self.model.n_components, self.n_own
@@ -131,14 +146,18 @@ class ComponentCoordinates:
         within = torch.empty(n_components, q, q, dtype=torch.float64)
         precisions = torch.linalg.inv(self.model.matrices)
         parameters = self.model.parameters
+        proportions = parameters.proportions
         for j in range(n_components):
             g = responsibilities[:, j]
             u = (points - parameters.means[j]) @ precisions[j]  # (n, D)
-            c = self._gradient(u, precisions[j], parameters.weights[j])
+            c = self._gradient(u, precisions[j], proportions[j])
             scores[:, j] = g[:, None] * c
             within[j] = (c * (v * g)[:, None]).mT @ c
-            within[j] += self._hessian(u, v * g, precisions[j], parameters.weights[j])
+            within[j] += self._hessian(u, v * g, precisions[j], proportions[j])
         flat = scores.flatten(1)
+        if self.model.noise is not None:
+            noise = responsibilities[:, -1:] / parameters.noise_weight
+            flat = torch.cat((flat, noise), dim=1)
         return InformationSums((flat * v[:, None]).mT @ flat, within)
 
     def _gradient(self, u: Tensor, precision: Tensor, weight: Tensor) -> Tensor:
@@ -169,5 +188,7 @@ class ComponentCoordinates:
 
     def information(self, sums: InformationSums) -> Tensor:
         """Return the information on the free parameters, (P, P)."""
-        own = sums.outer - torch.block_diag(*sums.within)
+        own = sums.outer.clone()
+        n = len(sums.within) * self.n_own
+        own[:n, :n] -= torch.block_diag(*sums.within)
         return self.embedding.mT @ own @ self.embedding

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -123,6 +124,8 @@ class Components:
         Any square (not only triangular) factors of the precisions.
     noise_weight : float, default=0.0
         Of noise, whose density `NoiseReductions` know.
+    triangular : bool, default=False
+        Whether factors are known to be upper-triangular.
     """
 
     structure: Structure
@@ -130,6 +133,7 @@ class Components:
     means: Tensor
     factors: Tensor
     noise_weight: float = 0.0
+    triangular: bool = False
 
     def to(self, device: torch.device) -> Components:
         """Return the same components on another device."""
@@ -144,10 +148,13 @@ class Components:
 
     def in_frame(self, frame: Frame) -> Components:
         """Return the same components for points given in `frame`."""
-        return replace(
-            self,
-            means=(self.means - frame.centre) / frame.scale,
-            factors=self.factors * frame.scale,
+        return Components(
+            self.structure,
+            self.offsets,
+            (self.means - frame.centre) / frame.scale,
+            self.factors * frame.scale,
+            self.noise_weight,
+            self.triangular,
         )
 
 
@@ -231,11 +238,12 @@ class Moments:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """Covariances to which those of the components are pulled: a scale times a shape.
 
-    They are hyperparameters: what lowers the cost holds them.
+    They are hyperparameters: what lowers the cost holds them. What steps ask of them
+    is made once.
 
     Attributes
     ----------
@@ -257,6 +265,22 @@ class Targets:
         return Targets(
             self.shape.to(device), self.scales.to(device), self.typical.to(device)
         )
+
+    @cached_property
+    def covariances(self) -> Tensor:
+        """The targets, (M, ...)."""
+        return self.of_scales(self.scales)
+
+    def log_determinants(self, made_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return those of the targets, (M,), by the function of their structure."""
+        kept = self._log_determinants
+        if not kept:
+            kept.append(made_of(self.covariances))
+        return kept[0]
+
+    @cached_property
+    def _log_determinants(self) -> list[Tensor]:
+        return []
 
     def of_scales(self, scales: Tensor) -> Tensor:
         """Return the covariances (M, ...) of this shape with some traces, (M,)."""

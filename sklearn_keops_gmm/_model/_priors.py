@@ -229,7 +229,9 @@ class SparsityPrior(Prior):
         self.price = self.least = sparsity / n_components
         self.selects = sparsity > 0
 
-    def value(self, unknowns: Unknowns) -> Tensor:
+    def value(self, unknowns: Unknowns) -> Tensor | float:
+        if self.sparsity == 0:
+            return 0.0
         return self.sparsity * self.unit_value(unknowns.weights)
 
     def unit_value(self, weights: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from sklearn_keops_gmm.backends._incomplete import (
     suited_to,
 )
 from sklearn_keops_gmm.backends._kmeans import choose_seeds, find_clusters
-from sklearn_keops_gmm.backends._labelled import LabelledBackend
+from sklearn_keops_gmm.backends._labelled import LabelledBackend, LabelledReductions
 from sklearn_keops_gmm.backends._native import (
     NearestMeans,
     TruncatedBackend,
@@ -36,6 +36,7 @@ __all__ = [
     "IncompleteBackend",
     "IncompleteReductions",
     "LabelledBackend",
+    "LabelledReductions",
     "NearestMeans",
     "NoiseBackend",
     "NoiseReductions",

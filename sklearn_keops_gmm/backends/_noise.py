@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +20,16 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm.backends._beside import Shared
 from sklearn_keops_gmm.backends._incomplete import has_missing
+from sklearn_keops_gmm.backends._native import NativeReductions
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
 # Responsibilities held at once.
 _PAIRS = 2**22
+# Reductions over complete points that take the density of noise along, and how: others
+# pass over the points once for the shares of noise, and once more for the moments.
+_IN_ONE_PASS: dict[type, Callable[[Any, Components, float], Moments]] = {
+    NativeReductions: NativeReductions.moments_beside
+}
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,12 @@ class NoiseReductions:
         """Return the moments, and the mass of the noise."""
         if components.noise_weight == 0.0:
             return self.reductions.moments(components)
+        in_one_pass = _IN_ONE_PASS.get(type(self.reductions))
+        if in_one_pass is not None:
+            weight = math.log(components.noise_weight)
+            return in_one_pass(
+                self.reductions, components, self.noise.log_density + weight
+            )
         rest = self._rest(components)
         shared = Shared.of(self.reductions, self._own(components), rest)
         noise = shared.weighted((rest - shared.both).exp())

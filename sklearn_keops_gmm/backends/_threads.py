@@ -120,6 +120,10 @@ def map_threads(
     callers share them; on a GPU, and where torch is held to one thread, none but the
     caller's.
     """
+    if len(items) == 1:
+        # Too little for threads, and to count the caller takes as long as a few rows.
+        with single_thread():
+            return [function(items[0])]
     with _callers.one_more() as n_callers, single_thread():
         n_threads = min(max(1, budget() // n_callers), len(items))
         if device.type != "cpu" or n_threads == 1:

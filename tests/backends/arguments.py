@@ -26,6 +26,7 @@ def reduction_arguments(module):
         "mixture": module.mixture(*mixture_arguments().values()),
         "centre": np.zeros(3),
         "scale": 1.0,
+        "rest": -np.inf,
         "points": np.ones((6, 3), np.float32),
         "sample_weight": np.ones(6, np.float32),
         "tile_bytes": 2**20,
@@ -127,8 +128,10 @@ NO_NAMES = {
 }
 NO_CAPSULES = [None, 1, "mixture", datetime.datetime_CAPI]
 NO_SCALES = [0, 0.0, -0.0, -1.0, np.nan, np.inf, -np.inf, 10**999, 1j, "1", None]
+NO_RESTS = [np.nan, np.inf, 10**999, 1j, "1", None]
 NO_BYTES = [1.0, np.nan, "1", None]
 ANY_BYTES = [-(2**99), -(2**63), -1, 0, 1, 2**12, 2**63 - 1, 2**63, 2**99]
+SOME_RESTS = [-np.inf, -1e308, -1e3, 0, 1e3, 1.7e308]
 SOME_SCALES = [5e-324, 2.0**-1022, 2.0**1023, 1, np.float32(2)]
 
 
@@ -153,6 +156,7 @@ def wrong_reductions(module):
     for name, values in (
         ("mixture", [*NO_CAPSULES, wide]),
         ("scale", NO_SCALES),
+        ("rest", NO_RESTS),
         ("tile_bytes", NO_BYTES),
     ):
         for value in values:

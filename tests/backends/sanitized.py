@@ -33,6 +33,7 @@ from sklearn_keops_gmm.backends._native import (
 from tests import reference
 from tests.backends.arguments import (
     ANY_BYTES,
+    SOME_RESTS,
     SOME_SCALES,
     huge_mixtures,
     mixture_arguments,
@@ -231,7 +232,11 @@ def check_arguments(module):
     for _, wrong in huge_mixtures():
         refused(module.mixture, ("d", *wrong))
     refused(module.n_sums, (None,))
-    for name, values in (("tile_bytes", ANY_BYTES), ("scale", SOME_SCALES)):
+    for name, values in (
+        ("tile_bytes", ANY_BYTES),
+        ("scale", SOME_SCALES),
+        ("rest", SOME_RESTS),
+    ):
         for value in values:
             module.log_density(*{**reduction_arguments(module), name: value}.values())
     given = reduction_arguments(module)
@@ -245,7 +250,7 @@ def check_arguments(module):
     arrays = np.zeros(many), np.zeros(many), np.ones(many)
     mixture = module.mixture("d", "diag", *arrays)
     room = np.zeros(7)
-    points = np.zeros(1), 1.0, np.zeros(7), None, 2**20
+    points = np.zeros(1), 1.0, -np.inf, np.zeros(7), None, 2**20
     refused(module.log_density, (mixture, *points, room), MemoryError)
 
 

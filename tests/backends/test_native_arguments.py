@@ -117,7 +117,7 @@ def test_what_is_raised_elsewhere_stays(module):
 
         __index__ = __float__
 
-    for name in ("scale", "tile_bytes"):
+    for name in ("scale", "rest", "tile_bytes"):
         given = {**reduction_arguments(module), name: Interrupted()}
         with pytest.raises(KeyboardInterrupt):
             module.log_density(*given.values())
@@ -129,7 +129,7 @@ def test_no_samples(module):
         "points": np.zeros((0, 3), np.float32),
         "sample_weight": np.zeros(0, np.float32),
     }
-    for reduction, dtype, size in zip(REDUCTIONS, "flfd", (0, 0, 0, 21), strict=True):
+    for reduction, dtype, size in zip(REDUCTIONS, "flfd", (0, 0, 0, 22), strict=True):
         out = np.zeros(size, dtype)
         getattr(module, reduction)(*{**given, "out": out}.values())
         assert not out.any()
@@ -141,14 +141,14 @@ def test_no_samples(module):
 def test_as_many_sums_as_are_written(module, structure, dtype, n_features, rng):
     case = make_case(rng, structure, dtype, n_features=n_features, n_samples=9)
     mixture = module.mixture(np.dtype(dtype).char, *case.mixture)
-    frame = np.zeros(n_features), 1.0
+    frame = np.zeros(n_features), 1.0, -np.inf
     out = np.zeros(module.n_sums(mixture))
     module.moments(mixture, *frame, case.points, case.sample_weight, 0, out)
     module.settle(mixture, out)
     # A shared second moment comes after the masses and first moments of all.
     tied = structure == "tied"
-    last = 5 + 5 * n_features + n_features**2 - 1 if tied else -2
-    masses = out[:5] if tied else out[:-1].reshape(5, -1)[:, 0]
+    last = 5 + 5 * n_features + n_features**2 - 1 if tied else -3
+    masses = out[:5] if tied else out[:-2].reshape(5, -1)[:, 0]
     assert masses.sum() == pytest.approx(case.sample_weight.sum(), rel=1e-5)
     assert out[last] != 0
 
@@ -183,7 +183,8 @@ SCARCE = textwrap.dedent("""
     limit(16)
     print(raises(module.mixture, "d", "diag", *arrays), end=" ")
     limit(64)
-    print(raises(module.log_density, mixture, np.zeros(1), 1.0, X, None, 2**20, out))
+    given = mixture, np.zeros(1), 1.0, -np.inf, X, None, 2**20, out
+    print(raises(module.log_density, *given))
 """)
 
 

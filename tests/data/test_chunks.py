@@ -103,6 +103,40 @@ def test_the_reservoir_is_uniform():
     assert_allclose(counts, 250, atol=60)
 
 
+def test_the_reservoir_holds_rows_of_its_own():
+    """Whoever gave them may fill the same array again, or go on in double precision."""
+    part = torch.zeros(4, 1, dtype=torch.float32)
+    reservoir = Reservoir(6, np.random.RandomState(0))
+    for value in range(3):
+        reservoir.add(part.fill_(value), None)
+    assert set(reservoir.rows()[0][:, 0].tolist()) == {0.0, 1.0, 2.0}
+    reservoir.add(torch.full((100, 1), 1 / 3, dtype=torch.float64), None)
+    points, _ = reservoir.rows()
+    assert points.dtype == torch.float64
+    assert (points == 1 / 3).any()
+
+
+def test_pieces_that_need_no_check_are_those_of_the_first_kind():
+    """What is shorter than a check is for plain arrays alone: errors stay."""
+    X = blobs(60)
+    pieces = np.split(X, 3)
+    model = KeOpsGaussianMixture(3, random_state=0)
+    for name, bad in {
+        "has 3 features": np.zeros((2, 3)),
+        "infinity": np.full((2, 2), np.inf),
+    }.items():
+        with pytest.raises(ValueError, match=rf"^X\[3\]: .*{name}"):
+            model.fit([*pieces, bad])
+    weights = [np.ones(20), np.ones(20), -np.ones(20)]
+    with pytest.raises(ValueError, match=r"^X\[2\]: .*[Nn]egative"):
+        model.fit(pieces, sample_weight=weights)
+    integers = [*pieces[:2], np.round(pieces[2]).astype(int)]
+    whole = [piece.astype(float) for piece in integers]
+    assert_same_fit(
+        model.fit(integers), KeOpsGaussianMixture(3, random_state=0).fit(whole)
+    )
+
+
 def test_tables_keep_the_names_of_features():
     X = pd.DataFrame(blobs(), columns=["a", "b"])
     model = KeOpsGaussianMixture(3, random_state=0).fit([X[:200], X[200:]])

@@ -1,6 +1,5 @@
 """Fits in which it is known which component some samples are of."""
 
-import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +10,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm._data import ChunkSource, _chunks
+from sklearn_keops_gmm._data._chunks import chunks_of
 from tests import reference
 from tests.common import blobs, every_backend, mixture_of, start
+from tests.data.sources import KINDS, assert_same_fit
 from tests.extending.priors import DirichletPrior
 from tests.reference import COVARIANCE_TYPES, STRUCTURES
 
@@ -278,8 +280,65 @@ def test_what_does_not_go_together(how, message):
         KeOpsGaussianMixture(3, **how).fit(X, component_labels=LABELS)
 
 
-@pytest.mark.parametrize("parts", ["pieces", "partitions"])
-def test_samples_in_parts(parts):
-    points = {"pieces": [X[:75], X[75:]], "partitions": da.from_array(X)}[parts]
-    with pytest.raises(ValueError, match=f"component_labels.*{parts}"):
-        KeOpsGaussianMixture(3).fit(points, component_labels=LABELS)
+MANY = blobs() * [0.4, 1.0]
+MANY_LABELS = some_labels(len(MANY))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Read maps of files in several blocks."""
+    monkeypatch.setattr(_chunks, "_BYTES", 8 * 2 * 40)
+
+
+@pytest.mark.usefixtures("small_blocks", "one_thread")
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("how", ["plain", "weighted", "missing", "noise", "sampled"])
+def test_samples_in_parts(name, how, rng):
+    """Labels travel as weights do: those of rows without weight are left out, too."""
+    kind, points = KINDS[name], MANY.copy()
+    weights = None
+    settings = {"n_components": 3, "random_state": 0, "tol": 1e-6, "max_iter": 30}
+    if how == "weighted":
+        weights = rng.integers(0, 3, size=len(points)).astype(float)
+    if how == "missing":
+        points[rng.random(points.shape) < 0.2] = np.nan
+    if how == "noise":
+        settings["noise"] = "uniform"
+    if how == "sampled":
+        settings |= start(points, "full", 3)
+        settings["init_size"] = 50
+    expected = KeOpsGaussianMixture(**settings).fit(
+        points, sample_weight=weights, component_labels=MANY_LABELS
+    )
+    found = KeOpsGaussianMixture(**settings).fit(
+        kind.hold(points),
+        sample_weight=kind.weights(weights),
+        component_labels=kind.weigh(MANY_LABELS),
+    )
+    assert_same_fit(found, expected)
+
+
+@pytest.mark.parametrize("name", ["list", "dask array"])
+def test_wrong_labels_in_parts(name):
+    kind = KINDS[name]
+    points = kind.hold(MANY)
+    for labels, message in (
+        (np.where(MANY_LABELS < 0, 3, MANY_LABELS), "from 0 to 3"),
+        (MANY_LABELS + 0.5, "no integers, of type float64"),
+        (np.zeros(400, dtype=int), r"none is of \[1, 2\]"),
+        (np.full(399, -1), "component_labels"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            KeOpsGaussianMixture(3).fit(points, component_labels=kind.weigh(labels))
+    with pytest.raises(ValueError, match=r"component_labels (must be|is)"):
+        KeOpsGaussianMixture(3).fit(points, component_labels=[MANY_LABELS])
+
+
+def test_a_source_whose_chunks_have_no_labels():
+    class Unlabelled(ChunkSource):
+        def chunks(self):
+            return chunks_of(self.X, self.sample_weight)
+
+    source = Unlabelled(np.split(MANY, 4)).labelled(np.split(MANY_LABELS, 4))
+    with pytest.raises(ValueError, match="Unlabelled reads no component_labels"):
+        source.read(KeOpsGaussianMixture(3), 3)

@@ -288,3 +288,17 @@ def test_numbers_whose_sum_overflows():
     with np.errstate(all="raise"):
         labels = fitted().predict(X)
     assert len(set(labels)) == 1
+
+
+def test_factors_that_were_changed_need_not_be_triangular():
+    """Any root of the precisions is as good, in sums and in what is drawn."""
+    X = blobs()
+    mixture = KeOpsGaussianMixture(3, random_state=0).fit(X)
+    expected = mixture.score_samples(X)
+    angle = 0.7
+    turn = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    mixture.precisions_cholesky_ = mixture.precisions_cholesky_ @ np.array(turn)
+    assert_allclose(mixture.score_samples(X), expected, rtol=1e-10)
+    log_det = fitted_model(mixture).components.offsets
+    mixture.fit(X)
+    assert_allclose(log_det, fitted_model(mixture).components.offsets, rtol=1e-10)

@@ -35,7 +35,7 @@ def maximize(sparsity, n_components, mass, weights):
     return prior.maximize_weights(torch.tensor(mass), torch.tensor(weights)).numpy()
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 3.0])
+@pytest.mark.parametrize("sparsity", [0.5, 3.0])
 def test_value(sparsity):
     weights = torch.tensor([0.25, 0.75, 0.0], dtype=torch.float64, requires_grad=True)
     unknowns = Unknowns(weights, weights[:, None], weights, None)
@@ -46,6 +46,13 @@ def test_value(sparsity):
     (gradient,) = torch.autograd.grad(value, weights)
     assert_allclose(gradient[:2], sparsity / 14 / np.sqrt([0.25, 0.75]), rtol=1e-12)
     assert torch.isfinite(gradient).all()
+
+
+def test_no_sparsity_is_no_term():
+    """Not even where the roots of weights are none."""
+    weights = torch.tensor([1.5, -0.5], dtype=torch.float64)
+    unknowns = Unknowns(weights, weights[:, None], weights, None)
+    assert SparsityPrior(0.0, 7).value(unknowns) == 0.0
 
 
 @given(pair=simplexes())

@@ -156,6 +156,14 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         """Return ``log |det A|``, of shape (M,) or (), differentiable."""
 
+    def upper(self, factors: Tensor) -> Tensor:
+        """Return factors of the same precisions that are triangular, as they may be."""
+        return factors
+
+    def log_det_of_upper(self, factors: Tensor, n_features: int) -> Tensor:
+        """Return the same of factors that are known to be triangular."""
+        return self.log_det(factors, n_features)
+
     @abstractmethod
     def precision_traces(
         self, factors: Tensor, n_features: int, profile: Tensor | None = None
@@ -183,17 +191,36 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
         """
 
     def components(
-        self, log_weights: Tensor, means: Tensor, factors: Tensor
+        self,
+        log_weights: Tensor,
+        means: Tensor,
+        factors: Tensor,
+        *,
+        noise_weight: float = 0.0,
+        triangular: bool = False,
     ) -> Components:
-        """Return what a backend needs to know, differentiable."""
+        """Return what a backend needs to know, differentiable.
+
+        Parameters
+        ----------
+        log_weights : Tensor of shape (M,)
+        means : Tensor of shape (M, D)
+        factors : Tensor
+        noise_weight : float, default=0.0
+        triangular : bool, default=False
+            Whether the factors are known to be.
+        """
         n_features = means.shape[1]
+        log_det = self.log_det_of_upper if triangular else self.log_det
         offsets = (
             log_weights
-            + self.log_det(factors, n_features)
+            + log_det(factors, n_features)
             - 0.5 * n_features * math.log(2 * math.pi)
         )
         factors = self.expand(factors, len(means))
-        return Components(self.structure, offsets, means, factors)
+        return Components(
+            self.structure, offsets, means, factors, noise_weight, triangular
+        )
 
     # -- M-step ------------------------------------------------------------------
 
@@ -207,7 +234,7 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     ) -> Tensor:
         """Divide second moments by masses and regularise."""
 
-    def mass_floor_second(self, means: Tensor, mass: Tensor) -> Tensor:
+    def mass_floor_second(self, means: Tensor, mass: Tensor) -> Tensor | float:
         """Return the second moments, about `means`, of the mass floor at the origin.
 
         They keep the variance of a component that has one sample above zero. Where
@@ -244,10 +271,10 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
             that this explains are zero, and the mass floor adds nothing to second
             moments: a component of one sample has no width.
         """
-        mass = moments.mass + MASS_FLOOR
-        new_means = (moments.mass[:, None] * means + moments.first) / mass[:, None]
+        mass, own = moments.mass + MASS_FLOOR, moments.mass[:, None]
+        new_means = (own * means + moments.first) / mass[:, None]
         shift = new_means - means  # (M, D)
-        correction = 0.5 * moments.mass[:, None] * shift - moments.first
+        correction = 0.5 * own * shift - moments.first
         second = moments.second + self._cross(shift, correction)
         n_features = means.shape[1]
         if rounding is not None:
@@ -259,7 +286,8 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
             return new_means, self._resolved(*of_both)
         if isinstance(ridge, float) and ridge == 0.0:
             second = self._beyond_rounding(second, mass, new_means)
-        second = second + self.mass_floor_second(new_means, moments.mass)
+        floor = self.mass_floor_second(new_means, moments.mass)
+        second = second + floor if isinstance(floor, Tensor) else second
         return new_means, self._normalize(second, mass, ridge, n_features)
 
     def one_sample_second(
@@ -343,19 +371,27 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     ) -> np.ndarray:
         """Draw ``counts[j]`` points of each component, grouped: (sum(counts), D)."""
         # One call draws the numbers that a call for each component would.
-        normal = random_state.standard_normal((counts.sum(), means.shape[1]))
+        points: np.ndarray = random_state.standard_normal(
+            (counts.sum(), means.shape[1])
+        )
+        groups = np.split(points, np.cumsum(counts)[:-1])  # views
         own = self._of_each(covariances, len(means))
-        return means.repeat(counts, axis=0) + self._coloured(normal, own, counts)
+        for group, mean, root in zip(groups, means, self._roots(own), strict=True):
+            self._colour(group, root)
+            group += mean
+        return points
 
     def _of_each(self, covariances: np.ndarray, n_components: int) -> np.ndarray:
         """Return one covariance per component."""
         return covariances
 
     @abstractmethod
-    def _coloured(
-        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
-    ) -> np.ndarray:
-        """Give groups of `counts[j]` standard normal points one covariance each."""
+    def _roots(self, covariances: np.ndarray) -> np.ndarray:
+        """Return a root of the covariance of each component, along the first axis."""
+
+    @abstractmethod
+    def _colour(self, normal: np.ndarray, root: np.ndarray) -> None:
+        """Give standard normal points, (n, D), the covariance that has this root."""
 
 
 class SharedCovariance(

@@ -62,11 +62,12 @@ class _ScaleCovariance(CovarianceStructure):
     ) -> Tensor:
         return factors.new_zeros(1, len(features), len(others))
 
-    def _coloured(
-        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
-    ) -> np.ndarray:
-        roots = np.sqrt(covariances).reshape(len(counts), -1)
-        return normal * roots.repeat(counts, axis=0)
+    def _roots(self, covariances: np.ndarray) -> np.ndarray:
+        roots: np.ndarray = np.sqrt(covariances)
+        return roots
+
+    def _colour(self, normal: np.ndarray, root: np.ndarray) -> None:
+        normal *= root
 
 
 class DiagonalCovariance(_ScaleCovariance):

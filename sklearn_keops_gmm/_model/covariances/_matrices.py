@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +21,8 @@ from sklearn_keops_gmm._model.covariances._base import (
 # So many units in the last place of a variance are left of it where features are
 # collinear.
 _ROUNDINGS = 16.0
+# So many identity matrices are kept: every step takes one.
+_MOST_IDENTITIES = 4
 
 
 class _MatrixCovariance(CovarianceStructure):
@@ -33,9 +37,10 @@ class _MatrixCovariance(CovarianceStructure):
 
     def factors(self, covariances: Tensor) -> Tensor:
         lower, info = torch.linalg.cholesky_ex(covariances)
-        if bool(info.any()) or not bool(torch.isfinite(lower).all()):
+        # Entries are roots of numbers: the sum of finite ones is finite.
+        if bool(info.any()) or not math.isfinite(lower.sum().item()):
             raise ValueError(ILL_DEFINED)
-        identity = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+        identity = _identity(lower.shape[-1], lower.dtype, lower.device)
         return torch.linalg.solve_triangular(lower, identity, upper=False).mT
 
     def factors_of_precisions(self, precisions: Tensor) -> Tensor:
@@ -68,9 +73,15 @@ class _MatrixCovariance(CovarianceStructure):
     def roots(self, factors: Tensor, means: Tensor) -> Tensor:
         return self.matrices(_inverse(factors).mT, means)
 
+    def upper(self, factors: Tensor) -> Tensor:
+        return self.triangular(factors) if factors.tril(-1).any() else factors
+
     def log_det(self, factors: Tensor, n_features: int) -> Tensor:
         if factors.requires_grad or factors.tril(-1).any():
             return torch.linalg.slogdet(factors).logabsdet
+        return self.log_det_of_upper(factors, n_features)
+
+    def log_det_of_upper(self, factors: Tensor, n_features: int) -> Tensor:
         return torch.diagonal(factors, dim1=-2, dim2=-1).abs().log().sum(-1)
 
     def precision_traces(
@@ -160,13 +171,15 @@ class _MatrixCovariance(CovarianceStructure):
         Rounding can leave the scatter of a collapsed component a little
         negative; then the nearest scatter that is not takes its place.
         """
-        identity = torch.eye(
-            covariances.shape[-1], dtype=covariances.dtype, device=covariances.device
+        identity = _identity(
+            covariances.shape[-1], covariances.dtype, covariances.device
         )
         # Sums in another basis or about other points are symmetric but for rounding.
         covariances = 0.5 * (covariances + covariances.mT)
-        regularized = covariances + ridge * identity
-        least = float(torch.as_tensor(ridge, dtype=torch.float64).min())
+        if isinstance(ridge, Tensor):
+            least, regularized = float(ridge.min()), covariances + ridge * identity
+        else:
+            least, regularized = ridge, covariances.add(identity, alpha=ridge)
         if least > 0 and torch.linalg.cholesky_ex(regularized).info.any():
             if not torch.isfinite(covariances).all():
                 raise ValueError(ILL_DEFINED)
@@ -186,14 +199,14 @@ class _MatrixCovariance(CovarianceStructure):
         resolved = (given > least).all(-1)[..., None, None]
         return torch.where(resolved, covariances, 0.0)
 
-    def _coloured(
-        self, normal: np.ndarray, covariances: np.ndarray, counts: np.ndarray
-    ) -> np.ndarray:
-        # The root that RandomState.multivariate_normal takes.
+    def _roots(self, covariances: np.ndarray) -> np.ndarray:
+        # That which RandomState.multivariate_normal takes.
         _, variances, axes = np.linalg.svd(covariances)
-        roots = np.sqrt(variances)[:, :, None] * axes
-        groups = np.split(normal, np.cumsum(counts)[:-1])
-        return np.vstack([g @ root for g, root in zip(groups, roots, strict=True)])
+        roots: np.ndarray = np.sqrt(variances)[:, :, None] * axes
+        return roots
+
+    def _colour(self, normal: np.ndarray, root: np.ndarray) -> None:
+        normal[:] = normal @ root
 
 
 class FullCovariance(_MatrixCovariance):
@@ -208,9 +221,9 @@ class FullCovariance(_MatrixCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features * (n_features + 1) // 2
 
-    def mass_floor_second(self, means: Tensor, mass: Tensor) -> Tensor:
+    def mass_floor_second(self, means: Tensor, mass: Tensor) -> float:
         # Here scikit-learn's mass floor moves the mean only.
-        return means.new_zeros(())
+        return 0.0
 
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
         product = a[:, :, None] * b[:, None, :]
@@ -267,5 +280,11 @@ class TiedCovariance(SharedCovariance, _MatrixCovariance):
 
 def _inverse(factors: Tensor) -> Tensor:
     """Return the inverses of upper-triangular `factors`."""
-    identity = torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device)
+    identity = _identity(factors.shape[-1], factors.dtype, factors.device)
     return torch.linalg.solve_triangular(factors, identity, upper=True)
+
+
+@lru_cache(_MOST_IDENTITIES)
+def _identity(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the identity matrix, which is only read."""
+    return torch.eye(n, dtype=dtype, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -97,9 +98,10 @@ class Pooling(ABC):
 
     def divergence(self, factors: Tensor, targets: Targets, n_features: int) -> Tensor:
         """Return ``sum_j KL(N(0, W_j) || N(0, Sigma_j))``, differentiable."""
-        covariances = targets.of_scales(targets.scales)
-        traces = self.relative_traces(factors, covariances, n_features)
-        volumes = self._volumes(covariances, n_features)
+        traces = self.relative_traces(factors, targets.covariances, n_features)
+        volumes = targets.log_determinants(
+            partial(self._volumes, n_features=n_features)
+        )
         log_ratios = -2.0 * self.log_det(factors, n_features) - volumes
         return 0.5 * (traces - n_features + log_ratios).sum()
 

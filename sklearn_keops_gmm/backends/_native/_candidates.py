@@ -198,7 +198,7 @@ def _renumbered(components: Components, order: Tensor) -> Components:
 
 def _factors(components: Components) -> Tensor:
     """Return a factor of each component, (M, D, D), (M, D) or (M, 1)."""
-    prepared = NATIVE_STRUCTURES[components.structure].prepare(components.factors)
+    prepared = NATIVE_STRUCTURES[components.structure].prepare(components)
     n_components, n_features = components.means.shape
     if _KINDS[components.structure] == "full":
         return prepared.expand(n_components, n_features, n_features)

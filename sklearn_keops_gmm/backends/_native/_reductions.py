@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property, partial, reduce
 from operator import iadd
@@ -135,16 +136,32 @@ class NativeReductions:
 
     def moments(self, components: Components) -> Moments:
         """Return the moments about ``components.means``."""
-        if self._is_pruned(components):
-            return self._sorted[1]._moments("pruned_moments", components)
-        return self._moments("moments", components)
+        return self.moments_beside(components, -math.inf)
 
-    def _moments(self, reduction: str, components: Components) -> Moments:
+    def moments_beside(self, components: Components, rest: float) -> Moments:
+        """Return the moments beside what has the same density at all points.
+
+        Parameters
+        ----------
+        components : Components
+        rest : float
+            The logarithm of that density.
+
+        Returns
+        -------
+        moments : Moments
+            With the log-likelihood of both together, and what the other has as noise.
+        """
+        if self._is_pruned(components):
+            return self._sorted[1]._moments("pruned_moments", components, rest)
+        return self._moments("moments", components, rest)
+
+    def _moments(self, reduction: str, components: Components, rest: float) -> Moments:
         mixture = _packed(components, self._frame, self._points.dtype)
         size = _native().n_sums(mixture)
         # Each chunk has sums of its own; tiles have the other half of the memory.
         chunks = self._chunks(size, at_most=memory_budget() // 2 // (8 * size))
-        visit = self._visit(reduction, mixture, len(chunks))
+        visit = self._visit(reduction, mixture, len(chunks), rest)
 
         def sums_of(rows: slice) -> Tensor:
             sums = torch.zeros(size, dtype=torch.float64)
@@ -155,7 +172,7 @@ class NativeReductions:
             parts = map_threads(sums_of, chunks, self._points.device)
             sums = reduce(iadd, parts)
             _native().settle(mixture, sums.numpy())
-            moments = _moments(sums, components)
+            moments = _moments(sums, components, rest)
             return moments.from_frame(self._frame)
 
     def _is_pruned(self, components: Components) -> bool:
@@ -193,20 +210,20 @@ class NativeReductions:
         return slices(n, min(at_most, n * size // _GRAIN, n // _ROWS))
 
     def _visit(
-        self, reduction: str, mixture: Any, n_chunks: int
+        self, reduction: str, mixture: Any, n_chunks: int, rest: float = -math.inf
     ) -> Callable[[slice, Tensor], None]:
         """Return what reduces the rows of one of the chunks to an array for results."""
         run = getattr(_native(), reduction)
         points, weights = self._points.numpy(), None
         if reduction.endswith("moments") and self._sample_weight is not None:
             weights = self._sample_weight.numpy()
-        frame = self._frame.centre.numpy(), self._frame.scale
+        beside = self._frame.centre.numpy(), self._frame.scale, rest
         # As many tiles as chunks are there at once, at most.
         tile_bytes = memory_budget() // 2 // n_chunks
 
         def visit(rows: slice, out: Tensor) -> None:
             part = points[rows], None if weights is None else weights[rows]
-            run(mixture, *frame, *part, tile_bytes, out.numpy())
+            run(mixture, *beside, *part, tile_bytes, out.numpy())
 
         return visit
 
@@ -216,7 +233,7 @@ class NativeReductions:
 def _packed(components: Components, frame: Frame, dtype: torch.dtype) -> Any:
     """Return the components as the compiled module keeps them."""
     components = components.in_frame(frame)
-    factors = NATIVE_STRUCTURES[components.structure].prepare(components.factors)
+    factors = NATIVE_STRUCTURES[components.structure].prepare(components)
     parts = components.offsets, components.means, factors
     arrays = [part.double().contiguous().numpy() for part in parts]
     return _native().mixture(_CHARS[dtype], components.structure, *arrays)
@@ -236,8 +253,14 @@ def _side_by_side(array: Tensor) -> Tensor:
     return array.clone() if array.data_ptr() % array.element_size() else array
 
 
-def _moments(sums: Tensor, components: Components) -> Moments:
-    """Return the moments that sums hold; the log-likelihood comes last."""
+def _moments(sums: Tensor, components: Components, rest: float) -> Moments:
+    """Return the moments that sums hold; the log-likelihood and the rest come last."""
     structure = NATIVE_STRUCTURES[components.structure]
-    moments = structure.moments(sums[:-1], *components.means.shape)
-    return Moments(*moments, float(sums[-1]))
+    moments = structure.moments(sums[:-2], *components.means.shape)
+    log_likelihood, others = sums[-2:].tolist()
+    return Moments(
+        *moments,
+        log_likelihood,
+        noise=others,
+        noise_log_density=others * rest if others else 0.0,
+    )

@@ -8,15 +8,16 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._model import Components
 from sklearn_keops_gmm.backends._triangles import places_in_matrix
 
 
 class NativeStructure(ABC):
     """Factors in the form that the loops take, and second moments from their sums."""
 
-    def prepare(self, factors: Tensor) -> Tensor:
+    def prepare(self, components: Components) -> Tensor:
         """Return factors of the same precisions that the loops can take."""
-        return factors
+        return components.factors
 
     def moments(
         self, sums: Tensor, n_components: int, n_features: int
@@ -40,8 +41,9 @@ class NativeStructure(ABC):
 class _Full(NativeStructure):
     """Upper triangles."""
 
-    def prepare(self, factors: Tensor) -> Tensor:
-        if not factors.tril(-1).any():
+    def prepare(self, components: Components) -> Tensor:
+        factors = components.factors
+        if components.triangular or not factors.tril(-1).any():
             return factors
         # Of A A^T = U U^T, by a QR decomposition with rows and columns reversed.
         lower = torch.linalg.qr(factors.flip(-2).mT, mode="r").R.mT

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "memory.h"
@@ -64,13 +65,17 @@ class Anchors {
 
     // Writes the anchor of each sample, (n), which is that of its likeliest component.
     template <class T>
-    void find(const Vector<T>* unscaled, int64_t n, Vector<T>* out) const {
+    void find(const Vector<T>* unscaled, int64_t n, Vector<T>* best,
+              Vector<T>* out) const {
         Integers<T>* found = reinterpret_cast<Integers<T>*>(out);
         std::fill(found, found + n, Integers<T>{});
+        std::fill(best, best + n, all<T>(std::numeric_limits<T>::min()));
         for (int64_t j = 0; j < M; j++, unscaled += n) {
             const Integers<T> anchor = Integers<T>{} + Integer<T>(nearest[j]);
-            for (int64_t i = 0; i < n; i++)
-                found[i] = unscaled[i] == T(1) ? anchor : found[i];
+            for (int64_t i = 0; i < n; i++) {
+                found[i] = unscaled[i] >= best[i] ? anchor : found[i];
+                best[i] = largest(unscaled[i], best[i]);
+            }
         }
     }
 

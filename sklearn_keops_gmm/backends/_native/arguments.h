@@ -78,6 +78,14 @@ inline double scale_of(PyObject* object) {
     return scale;
 }
 
+inline double rest_of(PyObject* object) {
+    const char *name = "rest", *expected = "a number below infinity";
+    const double rest = PyFloat_AsDouble(object);
+    if (rest == -1.0 && PyErr_Occurred()) refuse_as_raised(name, expected, object);
+    if (!(rest < HUGE_VAL)) refuse(name, expected, shown(object));
+    return rest;
+}
+
 // Any number will do: it is a wish.
 inline int64_t bytes_of(PyObject* object) {
     const Py_ssize_t bytes = PyNumber_AsSsize_t(object, nullptr);  // the nearest one

@@ -126,7 +126,7 @@ PyObject* settle(PyObject*, PyObject* args) {
 }
 
 template <class Reduction, class T>
-void run(PyObject* capsule, const Argument& centre, double scale,
+void run(PyObject* capsule, const Argument& centre, double scale, double rest,
          const Argument& points, const Argument& weights, int64_t tile_bytes,
          const Argument& out) {
     const Mixture<T>& mixture = mixture_in<T>(capsule);
@@ -134,7 +134,7 @@ void run(PyObject* capsule, const Argument& centre, double scale,
     const Samples<T> samples{
         points.numbers<const T>(n_samples * D),
         weights.is_none() ? nullptr : weights.numbers<const T>(n_samples), n_samples,
-        centre.numbers<const double>(D), scale};
+        centre.numbers<const double>(D), scale, rest};
     using Result = typename Reduction::template Result<T>;
     const int64_t size = size_of<Reduction>(mixture, n_samples);
     Result* results = out.numbers<Result>(size);
@@ -147,19 +147,20 @@ void run(PyObject* capsule, const Argument& centre, double scale,
         reduce<Reduction>(samples, mixture, tile_bytes, size, results);
 }
 
-// reduction(mixture, centre, scale, points, weights, tile_bytes, out)
+// reduction(mixture, centre, scale, rest, points, weights, tile_bytes, out): labels and
+// responsibilities are those of the components alone
 template <class Reduction>
 PyObject* reduction(PyObject*, PyObject* args) {
-    PyObject *mixture, *centre, *scale, *points, *weights, *tile_bytes, *out;
-    if (!PyArg_ParseTuple(args, "OOOOOOO", &mixture, &centre, &scale, &points, &weights,
-                          &tile_bytes, &out))
+    PyObject *mixture, *centre, *scale, *rest, *points, *weights, *tile_bytes, *out;
+    if (!PyArg_ParseTuple(args, "OOOOOOOO", &mixture, &centre, &scale, &rest, &points,
+                          &weights, &tile_bytes, &out))
         return nullptr;
     return guarded([&] {
-        const double unit = scale_of(scale);
+        const double unit = scale_of(scale), beside = rest_of(rest);
         const int64_t fit = bytes_of(tile_bytes);
         const Argument given("points", points);
         with_dtype(given, [&](auto number) {
-            run<Reduction, decltype(number)>(mixture, {"centre", centre}, unit, given,
+            run<Reduction, decltype(number)>(mixture, {"centre", centre}, unit, beside, given,
                                              {"weights", weights}, fit,
                                              {"out", out, PyBUF_WRITABLE});
         });

@@ -20,6 +20,7 @@ constexpr int64_t TERMS = 32;
 template <class T>
 class Tiles {
     using V = Vector<T>;
+    using Doubles = typename Wide<T>::Vector;
 
   public:
     int64_t start = 0, count = 0;  // the samples of this tile
@@ -30,6 +31,8 @@ class Tiles {
         : samples(samples),
           mixture(mixture),
           columns(samples, mixture.D),
+          has_rest(samples.rest > -std::numeric_limits<double>::infinity()),
+          rest(all<T>(samples.rest * to_base_2())),
           rows(mixture.D + MAX_BLOCK),
           kept(for_moments && mixture.keeps_squares() ? mixture.M : 0),
           some(std::min(mixture.at_a_time(), mixture.M)),
@@ -42,6 +45,7 @@ class Tiles {
           maxima(most),
           totals(most),
           weights(most),
+          others(has_rest ? most : 0),
           scratch((rows + 2 * MAX_BLOCK) * most),
           group(rows * GROUP),
           squares(kept * most),
@@ -56,7 +60,7 @@ class Tiles {
         if (count <= 0) return false;
         n = tile.n_vectors = vectors_of(count);
         read();
-        std::fill(maxima + 0, maxima + n, all<T>(-std::numeric_limits<T>::infinity()));
+        std::fill(maxima + 0, maxima + n, rest);
         return true;
     }
 
@@ -66,9 +70,10 @@ class Tiles {
     }
 
     // Finds unscaled responsibilities: exponentials relative to the maximum of each
-    // sample. They are 0 of one that is infinitely unlikely under every component. Of
-    // many components some are finished at a time, while the cache holds them: relative
-    // to the maximum so far, and then the maxima so far are turned into what is missing.
+    // sample, with that of the rest. They are 0 of one that is infinitely unlikely under
+    // every component. Of many components some are finished at a time, while the cache
+    // holds them: relative to the maximum so far, and then the maxima so far are turned
+    // into what is missing.
     void exponentiate() {
         std::fill(totals + 0, totals + n, V{});
         for_parts([&](Part part, V* level) {
@@ -83,6 +88,8 @@ class Tiles {
         });
         for (int64_t i = 0; i < n_levels * n; i++)
             levels[i] = exp2<T>(levels[i] - maxima[i % n]);
+        for (int64_t i = 0; has_rest && i < n; i++)
+            totals[i] += others[i] = exp2<T>(rest - maxima[i]);
     }
 
     // Returns ln p(x) of the samples, (n); -inf where the maximum is.
@@ -94,7 +101,6 @@ class Tiles {
 
     // Returns the sum of weights times ln p(x).
     double log_likelihood() {
-        using Doubles = typename Wide<T>::Vector;
         log_density();
         Doubles sum = {};
         for (int64_t i = 0; i < n; i++) {
@@ -102,13 +108,12 @@ class Tiles {
             const V term = weights[i] > T(0) ? weights[i] * maxima[i] : V{};
             sum += __builtin_convertvector(term, Doubles);
         }
-        double total = 0;
-        for (int i = 0; i < LANES<T>; i++) total += sum[i];
-        return total;
+        return total_of(sum);
     }
 
-    // Adds the moments of weighted responsibilities.
-    void add_moments(double* sums) {
+    // Adds the moments of weighted responsibilities; returns what the rest has of the
+    // weights.
+    double add_moments(double* sums) {
         scale();
         for_parts([&](Part part, const V* level) {
             const int64_t end = part.first + part.count;
@@ -119,6 +124,10 @@ class Tiles {
                                         n_levels ? level : totals, sums);
             }
         });
+        Doubles sum = {};
+        for (int64_t i = 0; has_rest && i < n; i++)
+            sum += __builtin_convertvector(others[i] * totals[i], Doubles);
+        return total_of(sum);
     }
 
     // Writes responsibilities, (count, M), of samples without weights.
@@ -160,7 +169,7 @@ class Tiles {
                                  ? MAX_ROW
                                  : std::clamp(TILE_BYTES / wide, MIN_ROW, MAX_ROW);
         // All the arrays below: coordinates are there twice.
-        const int64_t all = wide + kept + n_levels + rows + 2 * MAX_BLOCK + 3;
+        const int64_t all = wide + kept + n_levels + rows + 2 * MAX_BLOCK + 4;
         const int64_t row = std::min(best, fit / all);
         const int64_t groups = std::max<int64_t>(row / (GROUP * VECTOR_BYTES), 1);
         // Rows that are a power of two apart would compete for the same cache lines.
@@ -168,6 +177,13 @@ class Tiles {
     }
 
     V* row(int64_t j) const { return logits + j * n; }
+
+    static double total_of(const Doubles& sum) {
+        double total = 0;
+        for (int i = 0; i < LANES<T>; i++) total += sum[i];
+        return total;
+    }
+
     static T* numbers(V* vectors) { return reinterpret_cast<T*>(vectors); }
 
     // Calls a function with each part, and what is kept of it for the samples.
@@ -224,6 +240,8 @@ class Tiles {
     const Samples<T> samples;
     const Mixture<T>& mixture;
     const Columns<T> columns;
+    const bool has_rest;
+    const V rest;
     const int64_t rows, kept;
     const int64_t some;      // components at a time
     const bool leaves_out;   // of them those that no sample of a tile needs
@@ -232,7 +250,7 @@ class Tiles {
     const T above;
     const int64_t n_levels;  // parts, if there are more than one
     const int64_t most;
-    const Array<V> coordinates, logits, maxima, totals, weights, scratch, group;
+    const Array<V> coordinates, logits, maxima, totals, weights, others, scratch, group;
     const Array<V> squares;
     const Array<V> levels;  // (n_levels, n)
     const Array<bool> is_left_out;
@@ -279,20 +297,22 @@ struct Responsibilities : OfSamples {
     }
 };
 
-// Adds to the sums for the moments, and to the log-likelihood that is kept after them.
+// Adds to the sums for the moments; to the log-likelihood and to the weight of the rest,
+// which are kept after them.
 struct Sums {
     static constexpr bool for_moments = true, pruned = false;
     template <class T>
     using Result = double;
     // Does not overflow: the mixture has as many numbers.
     static int64_t size(int64_t, int64_t, int64_t n_sums) {
-        return n_sums + 1;
+        return n_sums + 2;
     }
     template <class T>
     static void add(Tiles<T>& tile, const Mixture<T>& mixture, double* sums) {
         tile.exponentiate();
-        sums[mixture.sums_size()] += tile.log_likelihood();
-        tile.add_moments(sums);
+        double* after = sums + mixture.sums_size();
+        after[0] += tile.log_likelihood();
+        after[1] += tile.add_moments(sums);
     }
 };
 

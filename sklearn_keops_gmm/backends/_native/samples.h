@@ -15,6 +15,8 @@ struct Samples {
     int64_t count;
     const double* centre;  // (D), and scale: of the frame
     double scale;          // a power of two
+    // The logarithm of a density that explains any of them beside a mixture.
+    double rest = -std::numeric_limits<double>::infinity();
 };
 
 // Moves samples into the frame, and turns rows into columns: a square at a time, of as

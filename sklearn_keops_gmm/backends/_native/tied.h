@@ -73,7 +73,7 @@ class Tied final : public Mixture<T> {
         V *moved = tile.scratch, *weighted = moved + rows * n;
         V *weight = weighted + SQUARE * n, *nearest = weight + n;
         double *first = sums + M, *second = first + M * D, *others = second + D * D;
-        if (anchors.count > 1) anchors.find<T>(unscaled, n, nearest);
+        if (anchors.count > 1) anchors.find<T>(unscaled, n, weight, nearest);
         weigh(unscaled, scale, n, weight, sums);
         if (anchors.count > 1) {
             std::fill(moved + D * n, moved + rows * n, V{});

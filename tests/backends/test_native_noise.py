@@ -1,0 +1,100 @@
+"""Moments beside a constant density, which the compiled loops take along."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from sklearn_keops_gmm._model import UniformNoise
+from sklearn_keops_gmm.backends import NoiseBackend, get_backend
+from sklearn_keops_gmm.backends._native import _reductions
+from tests import reference
+from tests.backends.cases import (
+    assert_same_moments,
+    every_dtype,
+    every_structure,
+    frame_of,
+    make_case,
+    tolerance,
+)
+from tests.common import needs_compiled
+
+pytestmark = [needs_compiled, pytest.mark.usefixtures("module")]
+
+
+def assert_as_dense(case, rest, rtol, frame=None):
+    """Hold moments to the reference; where components are unlikely, they have less."""
+    reductions = case.reductions("native", frame or frame_of(case.points.shape[1]))
+    found = reductions.moments_beside(case.components(), rest)
+    own = reference.log_density(case.points, *case.mixture)
+    both = np.logaddexp(own, rest)
+    weights = case.sample_weight
+    weights = np.ones(len(own)) if weights is None else weights.astype(np.longdouble)
+    sums = reference.moments(case.points, weights * np.exp(own - both), *case.mixture)
+    noise = float((weights * np.exp(rest - both)).sum())
+    sums = sums._replace(log_likelihood=float((weights * both).sum()))
+    assert_same_moments(found, sums, rtol)
+    assert found.noise == pytest.approx(noise, rel=rtol)
+    assert found.noise_log_density == pytest.approx(noise * rest, rel=rtol)
+    return found
+
+
+@every_structure
+@every_dtype
+@pytest.mark.parametrize("n_features", [1, 2, 5, 9])
+@pytest.mark.parametrize("rest", [-300.0, -10.0, 3.0])
+def test_reference(structure, dtype, n_features, rest, rng):
+    case = make_case(rng, structure, dtype, n_features=n_features, weighted=rest < 0)
+    assert_as_dense(case, rest, 5 * tolerance(dtype))
+
+
+@every_dtype
+@pytest.mark.parametrize("distance", [1e2, 1e4, 1e8])
+def test_samples_that_only_noise_explains(dtype, distance, rng):
+    """Their densities would underflow, or be 0; as many bits of others are lost."""
+    case = make_case(rng, "diag", dtype, n_samples=100, weighted=False)
+    case.points[::3] += distance
+    found = assert_as_dense(case, -20.0, 5 * tolerance(dtype))
+    assert found.noise > 33.999
+
+
+def test_far_clusters_of_one_covariance(rng):
+    """What is referred to several anchors keeps its digits beside noise."""
+    case = make_case(rng, "tied", np.float64, n_features=6)
+    case.means[:] += 1e5 * rng.normal(size=case.means.shape)
+    case.points[:] = case.means[np.arange(len(case.points)) % len(case.means)]
+    case.points[:] += rng.normal(size=case.points.shape)
+    assert_as_dense(case, -8.0, 1e-9)
+
+
+@every_structure
+def test_pruned(structure, monkeypatch, rng):
+    for name in ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", "_GRAIN"):
+        monkeypatch.setattr(_reductions, name, 1)
+    case = make_case(
+        rng, structure, np.float64, n_samples=1500, n_components=60, weighted=False
+    )
+    case.means[:] *= 50.0
+    case.points[:] = case.means[np.arange(1500) % 60] + case.points
+    assert_as_dense(case, -9.0, 1e-11)
+
+
+@pytest.mark.parametrize("weight", [1e-9, 0.2, 1 - 1e-9])
+def test_one_pass_as_two(weight, rng):
+    """The moments of noise are those that other backends find in two passes."""
+    case = make_case(rng, "full", np.float64, n_samples=400)
+    low, high = (torch.from_numpy(x) for x in (case.points.min(0), case.points.max(0)))
+    noise = UniformNoise.within(low, high, None)
+    components = replace(case.components(), noise_weight=weight)
+    points = torch.from_numpy(case.points), torch.from_numpy(case.sample_weight)
+    found, other = (
+        NoiseBackend(get_backend(name), noise)(*points, case.frame()).moments(
+            components
+        )
+        for name in ("native", "torch")
+    )
+    assert_same_moments(found, other, 1e-12)
+    for name in ("noise", "noise_log_density"):
+        assert_allclose(getattr(found, name), getattr(other, name), rtol=1e-12)
