@@ -81,6 +81,14 @@ def test_pruned(structure, monkeypatch, rng):
     assert_as_dense(case, -9.0, 1e-11)
 
 
+@every_structure
+@pytest.mark.parametrize("rest", [-300.0, -10.0, 3.0])
+def test_some_components_at_a_time(structure, rest, rng):
+    """Noise is met once, whatever part of the components is nearest."""
+    case = make_case(rng, structure, np.float64, n_samples=150, n_components=1100)
+    assert_as_dense(case, rest, 1e-10)
+
+
 @pytest.mark.parametrize("weight", [1e-9, 0.2, 1 - 1e-9])
 def test_one_pass_as_two(weight, rng):
     """The moments of noise are those that other backends find in two passes."""
