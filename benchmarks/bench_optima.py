@@ -127,7 +127,7 @@ def main():
                 flush=True,
             )
         results[name] = found
-    save(options.save, results=results)
+        save(options.save, results=results)
 
 
 if __name__ == "__main__":

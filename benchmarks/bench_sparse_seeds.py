@@ -97,7 +97,7 @@ def main():
             flush=True,
         )
         results.append({"data": name, "sparsity": sparsity} | found)
-    save(options.save, results=results)
+        save(options.save, results=results)
 
 
 if __name__ == "__main__":

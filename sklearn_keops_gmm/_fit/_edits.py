@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
     State,
+    add_component,
     neighbouring_pairs,
     on_few_samples,
     select_components,
@@ -40,6 +42,9 @@ class Editable(PartableObjective, Protocol):
         self, parameters: MixtureParameters, dropped: Tensor
     ) -> MixtureParameters:
         """Return the mixture of all components but those `dropped`, (M,) bool."""
+
+    def unselective(self) -> Any:
+        """Return the cost without priors under which components leave."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,65 @@ class MixtureEdits:
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
         return split_component(self.objective.covariance, parameters, j)
+
+    def unselective(self) -> Any:
+        """Return the cost without what is charged for components."""
+        return self.objective.unselective()
+
+    def charged(self, state: State) -> State:
+        """Return a state of `unselective` with what is charged for its components."""
+        return replace(state, penalty=self.objective.penalty(state.parameters))
+
+    def added(
+        self, parameters: MixtureParameters, one: MixtureParameters
+    ) -> MixtureParameters:
+        """Return the mixture with the only component of another one, of its weight."""
+        return add_component(self.objective.covariance, parameters, one)
+
+    def best_additions(
+        self, state: State, pool: Sequence[MixtureParameters], n_best: int
+    ) -> list[MixtureParameters]:
+        """Return the components of a pool that would lower the cost most, each alone.
+
+        That is as they are, before any step. None where components share a covariance,
+        or samples are not in memory.
+        """
+        objective = self.objective
+        if not pool or objective.covariance.shared:
+            return []
+        if not objective.reductions.in_memory:
+            return []
+        components = objective.components(state.parameters)
+        densities = objective.reductions.log_density(components).double()
+        found = [
+            select_components(objective.covariance, parameters, places)
+            for parameters in pool
+            for places in parameters.weights.argsort(descending=True)[:, None]
+        ]
+        found.sort(key=lambda one: self._change(state, densities, one))
+        return found[:n_best]
+
+    def _change(self, state: State, densities: Tensor, one: MixtureParameters) -> float:
+        """Return by how much a component changes the cost.
+
+        Parameters
+        ----------
+        state : State
+        densities : Tensor of shape (N,)
+            Logarithms, of the mixture without it.
+        one : MixtureParameters
+        """
+        objective = self.objective
+        found = self.added(state.parameters, one)
+        share = found.weights[-1]
+        own = replace(one, weights=found.weights[-1:], noise_weight=0.0)
+        own_densities = objective.reductions.log_density(objective.components(own))
+        others = densities + torch.log1p(-share)
+        gains = torch.logaddexp(others, own_densities.double()) - densities
+        weights = objective.reductions.sample_weight
+        gain = gains.sum() if weights is None else weights.double() @ gains
+        risen = objective.penalty(found) - state.penalty
+        return risen - float(gain) / objective.total_weight
 
     def n_weak(self, state: State) -> int:
         """Count the components on fewer samples than features plus one."""

@@ -292,6 +292,10 @@ class MixtureObjective:
         """What makes mixtures of other components."""
         return MixtureEdits(self)
 
+    def unselective(self) -> MixtureObjective:
+        """Return the cost without priors under which components leave."""
+        return replace(self, prior=self.prior.unselective())
+
     def without(
         self, parameters: MixtureParameters, dropped: Tensor
     ) -> MixtureParameters:

@@ -39,6 +39,7 @@ from sklearn_keops_gmm._model._linkage import (
 )
 from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
+    add_component,
     neighbouring_pairs,
     neighbouring_pairs_of,
     select_components,
@@ -128,6 +129,7 @@ __all__ = [
     "UniformNoise",
     "Unknowns",
     "UserPrior",
+    "add_component",
     "best_row",
     "comparison_table",
     "components_of",

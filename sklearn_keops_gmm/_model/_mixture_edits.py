@@ -67,6 +67,29 @@ def split_component(
     return halves
 
 
+def add_component(
+    covariance: CovarianceStructure,
+    parameters: MixtureParameters,
+    one: MixtureParameters,
+) -> MixtureParameters:
+    """Return the mixture with the only component of another one, of its weight.
+
+    All others have that much less, but at least half of theirs. Where all share a
+    covariance it has theirs.
+    """
+    places = torch.arange(len(parameters.weights) + 1, device=one.means.device)
+    places[-1] = 0
+    more = select_components(covariance, parameters, places)
+    share = float(one.weights[0].clamp_max(0.5))
+    more.weights[:-1] *= 1.0 - share
+    more.weights[-1] = share * parameters.weights.sum()
+    more.means[-1] = one.means[0]
+    if not covariance.shared:
+        more.covariances[-1] = one.covariances[0]
+        more.precisions_cholesky[-1] = one.precisions_cholesky[0]
+    return more
+
+
 def neighbouring_pairs(means: Tensor) -> Tensor:
     """Return pairs of components whose means are close to each other, (P, 2)."""
     n_components = len(means)

@@ -71,6 +71,10 @@ class Prior:
         """Return the term of the cost, a differentiable scalar."""
         return 0.0
 
+    def unselective(self) -> Prior:
+        """Return what is left of it where no component may leave."""
+        return Prior() if self.selects else self
+
     def maximize_weights(
         self, fractions: Tensor, weights: Tensor, share: float = 1.0
     ) -> Tensor:
@@ -149,6 +153,9 @@ class Priors(Prior):
 
     def value(self, unknowns: Unknowns) -> Tensor | float:
         return sum(prior.value(unknowns) for prior in self.priors)
+
+    def unselective(self) -> Priors:
+        return Priors(*(prior for prior in self.priors if not prior.selects))
 
     def maximize_weights(
         self, fractions: Tensor, weights: Tensor, share: float = 1.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sklearn_keops_gmm._model import MixtureParameters, SolverResult
+from sklearn_keops_gmm.solvers._improve import improve
 from sklearn_keops_gmm.solvers._iterate import Iteration, iterate
-from sklearn_keops_gmm.solvers._moves import improve
 from sklearn_keops_gmm.solvers._protocol import (
     Objective,
     OnStep,
@@ -30,7 +30,7 @@ def em(
     result, stopped = iterate(start, steps, settings, on_step)
     if stopped or not settings.moves:
         return result
-    return improve(objective, result, settings, on_step)
+    return improve(objective, start, result, settings, on_step)
 
 
 def alternate(

@@ -2,9 +2,9 @@
 
 A weight of zero is a local minimum whatever the data, and two strong components
 that could be one do not meet by small steps. So once EM has converged, mixtures with
-other components are candidates: with two merged, with one dropped, with two merged
-and another split. An estimate from the moments ranks them, a few EM steps show what
-they promise, and one is kept only if its cost is lower.
+other components are candidates: with two merged, with one dropped, with one split or
+added, with two merged and another split. An estimate ranks them, a few EM steps show
+what they promise, and one is kept only if its cost is lower.
 """
 
 from __future__ import annotations
@@ -12,34 +12,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import MixtureParameters, SolverResult, State
+from sklearn_keops_gmm._model import MixtureParameters, State
 from sklearn_keops_gmm.solvers._descent import rises, settle_or_stay
 from sklearn_keops_gmm.solvers._positions import (
     Move,
     Position,
     WholePosition,
+    add,
     drop,
     merge,
     position_of,
     split,
 )
-from sklearn_keops_gmm.solvers._protocol import (
-    Objective,
-    OnStep,
-    SolverSettings,
-    computed,
-)
+from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
 
 # So many EM steps show what a candidate promises.
 _TRIAL_STEPS = 3
 # So many of a kind are tried, the best by their estimates; of splits so many where each
 # takes but a part of the mixture.
 _N_CANDIDATES, _N_LOCAL_SPLITS = 3, 32
+# So many components of a pool are tried: what they gain at once says little of what
+# they gain when all others have given way.
+_N_ADDITIONS = 20
 # So many splits, of so many mixtures with two merged: after a path, which has looked
 # for both already, and where moves are all that leads out of an optimum.
 _N_SPLITS, _N_UNIONS = (3, 16), (1, 3)
@@ -54,35 +53,24 @@ _ROUNDS = 2
 _CONVERGED = 0.01
 
 
-def improve(
-    objective: Objective,
-    result: SolverResult,
-    settings: SolverSettings,
-    on_step: OnStep,
-) -> SolverResult:
-    """Continue a result of EM by moves until none lowers the cost.
-
-    ``max_iter`` bounds each stretch of EM, not their sum. The steps of candidates
-    that are not kept are not part of the result.
-    """
-    if settings.max_iter == 0:
-        return result
-    search = Search(objective, settings)
-    chain = [objective.evaluate(result.parameters)]
-    converged = search.descend(chain)
-    converged = search.improve(chain, converged)
-    return _continued(result, chain, converged, on_step)
-
-
 @dataclass(frozen=True)
 class Search:
-    """Moves on one objective."""
+    """Moves on one objective.
+
+    Parameters
+    ----------
+    objective : Objective
+    settings : SolverSettings
+    pool : tuple of MixtureParameters
+        Mixtures whose components may be added, if any.
+    """
 
     objective: Objective
     settings: SolverSettings
+    pool: tuple[MixtureParameters, ...] = ()
 
     @property
-    def _swaps(self) -> bool:
+    def swaps(self) -> bool:
         """Whether fewer components are no cheaper."""
         return self.objective.edits.least_penalty == 0
 
@@ -94,7 +82,7 @@ class Search:
         converged : bool
         """
         for _ in range(_ROUNDS * self.objective.edits.n_components):
-            better = self.try_splits(chain[-1])
+            better = self.try_splits(chain[-1]) or self.try_additions(chain[-1])
             if not better:
                 break
             chain += better
@@ -136,7 +124,7 @@ class Search:
 
     def _fewer(self, state: State) -> list[State]:
         """Return the states below `state` that moves to fewer components lead to."""
-        if state.n_components == 1 or self._swaps:
+        if state.n_components == 1 or self.swaps:
             return []
         return self.merge_all_paying(state) or self.try_reductions(state)
 
@@ -145,7 +133,7 @@ class Search:
 
         Those pay whose penalty decreases by more than likelihood can be lost.
         """
-        position, target = WholePosition(self.objective, [state]), self._below(state)
+        position, target = WholePosition(self.objective, [state]), self.below(state)
         pairs, changes = ranked_pairs(position)
         paying = _disjoint(pairs[changes < 0])
         if len(paying) < 2:
@@ -157,7 +145,7 @@ class Search:
             return objective.edits.merged(whole, paying)
 
         trials = self.trials(position, [Move(merge_all, ())], target)
-        return self._winner(trials, target)
+        return self._winner(trials, Goal(target))
 
     def try_reductions(self, state: State) -> list[State]:
         """Return the states below `state` that reductions, one or a few, lead to.
@@ -165,7 +153,7 @@ class Search:
         Where one does not pay, two may: the prior charges the first of many
         components less than the first of two.
         """
-        target = self._below(state)
+        target = self.below(state)
         position = position_of(self.objective, state)
         for _ in range(_DEPTH):
             trials = self.trials(position, self.reductions(position), target)
@@ -174,7 +162,7 @@ class Search:
             position = min(trials, key=lambda trial: trial.cost)
             if position.local and position.cost < target:
                 trials = [self._reduced(position)]
-            better = self._winner(trials, target)
+            better = self._winner(trials, Goal(target))
             if better:
                 return better
             least = self.objective.edits.least_penalty
@@ -185,7 +173,7 @@ class Search:
     def _reduced(self, position: Position) -> Position:
         """Return where further reductions lead, each of which pays by itself."""
         for _ in range(position.state.n_components // _STRETCH):
-            target = self._below(position.state)
+            target = self.below(position.state)
             trials = self.trials(position, self.reductions(position), target)
             best = min(trials, key=lambda trial: trial.cost, default=position)
             if best.cost >= target:
@@ -196,69 +184,77 @@ class Search:
     def try_splits(self, state: State) -> list[State]:
         """Return the states below `state` that splitting components leads to.
 
-        None that has gained by leaving a component on a few samples: there the
-        likelihood has no maximum.
-        """
-        found = self._best_split(state)
-        weak = self.objective.edits.n_weak
-        return found if found and weak(found[-1]) <= weak(state) else []
-
-    def _best_split(self, state: State) -> list[State]:
-        """Return the states below `state` that splitting components leads to.
-
         Where there may be no more of them, or none pays, two others are merged before.
+        No component is left on a few samples for it: there the likelihood has no
+        maximum.
         """
-        target = self._below(state)
+        edits = self.objective.edits
+        goal = Goal(self.below(state), edits.n_weak(state))
         position = position_of(self.objective, state)
-        if state.n_components < self.objective.edits.n_components:
-            better = self._split(position, target)
+        if state.n_components < edits.n_components:
+            better = self._split(position, goal)
             if better:
                 return better
         pairs, _ = ranked_pairs(position)
         for pair in pairs[: _N_UNIONS[self.settings.moves]].tolist():
             union = Move(merge, tuple(pair))
             for merged in self.trials(position, [union], n_steps=0):
-                better = self._split(merged, target)
+                better = self._split(merged, goal)
                 if better:
                     return better
         return []
 
-    def _split(self, position: Position, target: float) -> list[State]:
-        """Return the states below a target that splitting components leads to."""
+    def _split(self, position: Position, goal: Goal) -> list[State]:
+        """Return the states that splitting components leads to, if to a goal."""
         if position.local:
-            found = self._split_some(position, target)
-            return self._winner([found], target) if found else []
+            found = self._split_some(position, goal)
+            return self._winner([found], goal) if found else []
         heaviest = position.state.parameters.weights.argsort(descending=True)
         moves = [
             Move(split, (j,))
             for j in heaviest[: _N_SPLITS[self.settings.moves]].tolist()
         ]
-        return self._winner(self.trials(position, moves, target), target)
+        return self._winner(self.trials(position, moves, goal.cost), goal)
 
-    def _split_some(self, position: Position, target: float) -> Position | None:
+    def _split_some(self, position: Position, goal: Goal) -> Position | None:
         """Split the heaviest components one after another, where that pays.
 
         Parameters
         ----------
         position : Position
-        target : float
-            The cost from which the first split pays.
+        goal : Goal
+            Of the first split; those after it have to pay, too.
         """
-        most = self.objective.edits.n_components
+        edits, target = self.objective.edits, goal.cost
         seen: set[bytes] = set()
         found = None
         for _ in range(_N_LOCAL_SPLITS):
             move = _next_split(position.state, seen)
-            if move is None or position.state.n_components >= most:
+            if move is None or position.state.n_components >= edits.n_components:
                 break
             for trial in self.trials(position, [move], target):
                 here = trial.towards(target, self.settings)
-                if here.cost < target:
+                if here.cost < target and edits.n_weak(here.state) <= goal.n_weak:
                     position = found = here
-                    target = self._below(position.state)
+                    target = self.below(position.state)
         return found
 
-    def _below(self, state: State) -> float:
+    def try_additions(self, state: State) -> list[State]:
+        """Return the states below `state` that a component of the pool leads to.
+
+        A split makes two halves of one component, and a small narrow cluster within it
+        is neither.
+        """
+        edits = self.objective.edits
+        if state.n_components >= edits.n_components:
+            return []
+        goal = Goal(self.below(state), edits.n_weak(state))
+        best = edits.best_additions(state, self.pool, _N_ADDITIONS)
+        moves = [Move(add(one), ()) for one in best]
+        position = WholePosition(self.objective, [state])
+        return self._winner(self.trials(position, moves, goal.cost), goal)
+
+    def below(self, state: State) -> float:
         """Return the cost from which a candidate of `state` has won."""
         rounding = 1e-10 * max(1.0, abs(state.cost))
         return state.cost - max(0.1 * self.settings.tol, rounding)
@@ -279,14 +275,14 @@ class Search:
                 continue
         return found
 
-    def _winner(self, trials: list[Position], target: float) -> list[State]:
-        """Follow the best trials until one is below `target` or none can be."""
+    def _winner(self, trials: list[Position], goal: Goal) -> list[State]:
+        """Follow the best trials until one reaches the goal or none can."""
         for trial in sorted(trials, key=lambda trial: trial.cost):
             try:
-                below = trial.follow(self.settings, target)
+                below = trial.follow(self.settings, goal.cost)
             except ValueError:
                 continue
-            if below:
+            if below and self.objective.edits.n_weak(below[-1]) <= goal.n_weak:
                 return below
         return []
 
@@ -294,6 +290,21 @@ class Search:
         """Extend a chain by EM until it converges or a component collapses."""
         max_iter = self.settings.max_iter
         return settle_or_stay(self.objective, chain, tol, max_iter, target)
+
+
+class Goal(NamedTuple):
+    """What a candidate has to reach.
+
+    Attributes
+    ----------
+    cost : float
+        It has to be below.
+    n_weak : float
+        At most so many of its components are on too few samples.
+    """
+
+    cost: float
+    n_weak: float = math.inf
 
 
 def ranked_pairs(position: Position) -> tuple[Tensor, Tensor]:
@@ -325,24 +336,3 @@ def _disjoint(pairs: Tensor) -> Tensor:
             taken |= {i, j}
             kept.append((i, j))
     return torch.tensor(kept, dtype=torch.int64, device=pairs.device).reshape(-1, 2)
-
-
-def _continued(
-    result: SolverResult, chain: list[State], converged: bool, on_step: OnStep
-) -> SolverResult:
-    """Return the result of EM with the states that were kept after it.
-
-    A result holds costs of what its steps started from, and the mixture after the
-    last of them: that is the last state.
-    """
-    costs, log_likelihoods = list(result.costs), list(result.log_likelihoods)
-    parameters = chain[-1].parameters
-    for before, after in pairwise(chain):
-        fall = costs[-1] - before.cost
-        costs.append(before.cost)
-        log_likelihoods.append(before.log_likelihood)
-        done = after is chain[-1]
-        if on_step(len(costs), fall, computed(after.parameters), done):
-            parameters, converged = after.parameters, converged and done
-            break
-    return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)

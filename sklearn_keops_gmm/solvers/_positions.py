@@ -71,6 +71,17 @@ def split(objective: Objective, state: State, one: Sequence[int]) -> MixturePara
     return objective.edits.split(state.parameters, one[0])
 
 
+def add(one: MixtureParameters) -> Edit:
+    """Return the edit that adds the only component of a mixture."""
+
+    def added(
+        objective: Objective, state: State, _: Sequence[int]
+    ) -> MixtureParameters:
+        return objective.edits.added(state.parameters, one)
+
+    return added
+
+
 class Position(Protocol):
     """A mixture on the way, and what can be tried from there."""
 

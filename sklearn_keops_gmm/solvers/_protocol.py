@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -127,6 +127,25 @@ class Edits(Protocol):
 
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
+
+    def unselective(self) -> Objective:
+        """Return the cost without what is charged for components."""
+
+    def charged(self, state: State) -> State:
+        """Return a state of `unselective` with what is charged for its components."""
+
+    def added(
+        self, parameters: MixtureParameters, one: MixtureParameters
+    ) -> MixtureParameters:
+        """Return the mixture with the only component of another one, of its weight."""
+
+    def best_additions(
+        self, state: State, pool: Sequence[MixtureParameters], n_best: int
+    ) -> list[MixtureParameters]:
+        """Return the components of a pool that would lower the cost most, each alone.
+
+        None where that would take too long to find.
+        """
 
     def n_weak(self, state: State) -> int:
         """Count the components on too few samples to tell a covariance."""

@@ -1,0 +1,76 @@
+"""Other ways to few components, and components that are added again."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm._model import select_components
+from sklearn_keops_gmm.solvers import Search, SolverSettings
+from tests.fit.test_local import problem
+
+own_covariances = pytest.mark.parametrize("structure", ["full", "diag", "spherical"])
+
+
+def spiral(seed):
+    """The spiral of KeOps' tutorial with a noise of one's own."""
+    t = np.linspace(0, 2 * np.pi, 10_000)
+    curve = (0.5 + 0.4 * (t / 7) * np.cos(t), 0.5 + 0.3 * np.sin(t))
+    noise = np.random.default_rng(seed).normal(size=(len(t), 2))
+    return np.stack(curve, axis=1) + 0.02 * noise
+
+
+def test_a_seed_that_loses_a_component_finds_it_again():
+    """From the second seed EM and moves alone end .037 above."""
+    X = spiral(100)
+    costs = [
+        KeOpsGaussianMixture(30, sparsity=20.0, max_iter=500, random_state=seed)
+        .fit(X)
+        .cost_
+        for seed in (100, 101)
+    ]
+    assert costs[1] == pytest.approx(costs[0], abs=1e-3)
+
+
+def without_one(rng, structure="full", weighted=False):
+    """An objective, a state without one of its clusters, and the whole mixture."""
+    objective, whole = problem(rng, "native", structure, weighted, sparsity=1.0)
+    dropped = torch.arange(whole.n_components) == 3
+    state = objective.evaluate(objective.without(whole.parameters, dropped))
+    return objective, state, whole.parameters
+
+
+@own_covariances
+@pytest.mark.parametrize("weighted", [False, True])
+def test_additions_are_ranked_by_what_they_cost(structure, weighted, rng):
+    objective, state, whole = without_one(rng, structure, weighted)
+    pool = [
+        select_components(objective.covariance, whole, torch.tensor([j]))
+        for j in range(len(whole.weights))
+    ]
+    edits = objective.edits
+    costs = [objective.cost(edits.added(state.parameters, one)) for one in pool]
+    found = edits.best_additions(state, (whole,), len(pool))
+    means = torch.cat([one.means for one in found])
+    expected = torch.cat([pool[i].means for i in np.argsort(costs)])
+    torch.testing.assert_close(means, expected)
+    assert min(costs) < state.cost
+
+
+def test_what_was_lost_is_added_again(rng):
+    objective, state, whole = without_one(rng)
+    search = Search(objective, SolverSettings(1e-3, 100, 0.1, moves=True), (whole,))
+    better = search.try_additions(state)
+    assert better[-1].n_components == state.n_components + 1
+    assert better[-1].cost < state.cost
+    assert not replace(search, pool=()).try_additions(state)
+
+
+def test_a_path_costs_what_its_mixtures_cost(rng):
+    objective, state, _ = without_one(rng)
+    edits = objective.edits
+    free = edits.unselective().evaluate(state.parameters)
+    assert free.penalty == 0.0
+    assert edits.charged(free).cost == pytest.approx(state.cost, abs=1e-12)
