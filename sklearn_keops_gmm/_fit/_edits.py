@@ -48,6 +48,25 @@ class Editable(PartableObjective, Protocol):
 
 
 @dataclass(frozen=True)
+class Uncharged:
+    """A cost without what is charged for components.
+
+    Parameters
+    ----------
+    whole : Editable
+        The cost with it.
+    objective : MixtureObjective
+    """
+
+    whole: Editable
+    objective: Any
+
+    def charged(self, state: State) -> State:
+        """Return a state of it with what is charged for its components."""
+        return replace(state, penalty=self.whole.penalty(state.parameters))
+
+
+@dataclass(frozen=True)
 class MixtureEdits:
     """What makes mixtures of other components, for moves.
 
@@ -118,24 +137,14 @@ class MixtureEdits:
         """Return the mixture with component `j` as two halves side by side."""
         return split_component(self.objective.covariance, parameters, j)
 
-    def unselective(self) -> Any:
+    def uncharged(self) -> Uncharged:
         """Return the cost without what is charged for components."""
-        return self.objective.unselective()
+        return Uncharged(self.objective, self.objective.unselective())
 
-    def charged(self, state: State) -> State:
-        """Return a state of `unselective` with what is charged for its components."""
-        return replace(state, penalty=self.objective.penalty(state.parameters))
-
-    def added(
-        self, parameters: MixtureParameters, one: MixtureParameters
-    ) -> MixtureParameters:
-        """Return the mixture with the only component of another one, of its weight."""
-        return add_component(self.objective.covariance, parameters, one)
-
-    def best_additions(
+    def additions(
         self, state: State, pool: Sequence[MixtureParameters], n_best: int
     ) -> list[MixtureParameters]:
-        """Return the components of a pool that would lower the cost most, each alone.
+        """Return the mixtures with one component of a pool more that cost least.
 
         That is as they are, before any step. None where components share a covariance,
         or samples are not in memory.
@@ -153,7 +162,8 @@ class MixtureEdits:
             for places in parameters.weights.argsort(descending=True)[:, None]
         ]
         found.sort(key=lambda one: self._change(state, densities, one))
-        return found[:n_best]
+        whole, covariance = state.parameters, objective.covariance
+        return [add_component(covariance, whole, one) for one in found[:n_best]]
 
     def _change(self, state: State, densities: Tensor, one: MixtureParameters) -> float:
         """Return by how much a component changes the cost.
@@ -166,7 +176,7 @@ class MixtureEdits:
         one : MixtureParameters
         """
         objective = self.objective
-        found = self.added(state.parameters, one)
+        found = add_component(objective.covariance, state.parameters, one)
         share = found.weights[-1]
         own = replace(one, weights=found.weights[-1:], noise_weight=0.0)
         own_densities = objective.reductions.log_density(objective.components(own))

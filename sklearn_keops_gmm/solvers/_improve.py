@@ -68,10 +68,10 @@ def improve(
 
 def _members(objective: Objective, start: MixtureParameters) -> list[State]:
     """Return the members of a path, with what they cost."""
-    edits = objective.edits
+    uncharged = objective.edits.uncharged()
     settings = SolverSettings(_TOL, _MAX_ITER, learning_rate=0.0)
-    path = homotopy(edits.unselective(), start, settings)
-    return [edits.charged(state) for state in path]
+    path = homotopy(uncharged.objective, start, settings)
+    return [uncharged.charged(state) for state in path]
 
 
 def _descend_from(

@@ -23,10 +23,10 @@ from sklearn_keops_gmm.solvers._positions import (
     Move,
     Position,
     WholePosition,
-    add,
     drop,
     merge,
     position_of,
+    replacing,
     split,
 )
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
@@ -249,8 +249,8 @@ class Search:
         if state.n_components >= edits.n_components:
             return []
         goal = Goal(self.below(state), edits.n_weak(state))
-        best = edits.best_additions(state, self.pool, _N_ADDITIONS)
-        moves = [Move(add(one), ()) for one in best]
+        best = edits.additions(state, self.pool, _N_ADDITIONS)
+        moves = [Move(replacing(found), ()) for found in best]
         position = WholePosition(self.objective, [state])
         return self._winner(self.trials(position, moves, goal.cost), goal)
 

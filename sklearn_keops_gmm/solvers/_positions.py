@@ -71,15 +71,15 @@ def split(objective: Objective, state: State, one: Sequence[int]) -> MixturePara
     return objective.edits.split(state.parameters, one[0])
 
 
-def add(one: MixtureParameters) -> Edit:
-    """Return the edit that adds the only component of a mixture."""
+def replacing(found: MixtureParameters) -> Edit:
+    """Return the edit that takes a mixture that is known."""
 
-    def added(
+    def known(
         objective: Objective, state: State, _: Sequence[int]
     ) -> MixtureParameters:
-        return objective.edits.added(state.parameters, one)
+        return found
 
-    return added
+    return known
 
 
 class Position(Protocol):

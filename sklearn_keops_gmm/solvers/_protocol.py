@@ -100,6 +100,17 @@ class Field(Protocol):
         """Return the field with a part in another state, whose components are last."""
 
 
+class Uncharged(Protocol):
+    """A cost without what is charged for components."""
+
+    @property
+    def objective(self) -> Objective:
+        """The cost."""
+
+    def charged(self, state: State) -> State:
+        """Return a state of it with what is charged for its components."""
+
+
 class Edits(Protocol):
     """Mixtures of other components than one has."""
 
@@ -128,21 +139,13 @@ class Edits(Protocol):
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
 
-    def unselective(self) -> Objective:
+    def uncharged(self) -> Uncharged:
         """Return the cost without what is charged for components."""
 
-    def charged(self, state: State) -> State:
-        """Return a state of `unselective` with what is charged for its components."""
-
-    def added(
-        self, parameters: MixtureParameters, one: MixtureParameters
-    ) -> MixtureParameters:
-        """Return the mixture with the only component of another one, of its weight."""
-
-    def best_additions(
+    def additions(
         self, state: State, pool: Sequence[MixtureParameters], n_best: int
     ) -> list[MixtureParameters]:
-        """Return the components of a pool that would lower the cost most, each alone.
+        """Return the mixtures with one component of a pool more that cost least.
 
         None where that would take too long to find.
         """
