@@ -80,10 +80,11 @@ class MixtureClustering(ClusterMixin, PackageEstimator):
     ----------
     n_clusters : int, default=None
         The number of clusters. None finds it. With 'confusion' the tree of mergers is
-        cut where what is merged becomes least alike all at once, rather at more
-        clusters, and rather not where that leaves a small one; if even the last two are
-        more alike than 0.15, there is one. The other linkages merge what is more alike
-        than 0.025 ('misclassification'), 0.05 ('entropy') or 0.5 ('saddle').
+        cut where what is merged becomes least alike all at once, where components
+        within clusters are linked more strongly than between them, and rather not where
+        that leaves a small one; if no link that holds all components together is weak,
+        there is one. The other linkages merge what is more alike than 0.025
+        ('misclassification'), 0.05 ('entropy') or 0.5 ('saddle').
     distance_threshold : float, default=None
         Merge clusters below this distance, as in
         :class:`sklearn.cluster.AgglomerativeClustering`; not together with
@@ -293,6 +294,7 @@ default='kmeans'
         model = fitted_model(self.mixture_)
         means = GroupMeans(data, model, self.backend)
         tree = MergeTree.of(LINKAGES[self.linkage](model, means), model.n_components)
+        self._n_found = LINKAGES[self.linkage].rule(tree, means.confusions)
         wanted = self._number(tree, self.n_clusters, self.distance_threshold)
         labels = _without_empty(tree, wanted, means)
         self.n_clusters_ = int(labels.max()) + 1
@@ -345,8 +347,8 @@ default='kmeans'
             return min(n_clusters, tree.n_components)
         if distance is not None:
             return tree.n_clusters_at(distance)
-        weights = fitted_model(self.mixture_).parameters.weights.numpy()
-        return LINKAGES[self.linkage].rule(tree, weights)
+        # Attributes of older versions do not tell.
+        return self._n_found if hasattr(self, "_n_found") else self.n_clusters_
 
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None

@@ -27,6 +27,7 @@ from tests.common import blobs, every_backend, mixture_of
 
 LINKAGES = ["confusion", "misclassification", "entropy", "saddle"]
 METHODS = ["predict", "predict_proba", "score_samples"]
+slow = pytest.mark.slow
 
 
 def moons(n_samples=600, seed=0):
@@ -73,8 +74,37 @@ def test_the_number_of_cores_with_halos(linkage):
     assert adjusted_rand_score(y, clustering.labels_) == 1
 
 
-def test_the_number_of_moons():
-    assert MixtureClustering(random_state=0).fit(moons()[0]).n_clusters_ == 2
+def arc(rng, angle):
+    t = rng.uniform(0, angle, size=1000)
+    return np.stack((np.cos(t), np.sin(t)), axis=1) + 0.1 * rng.normal(size=(1000, 2))
+
+
+def disc(rng):
+    X = rng.uniform(-1, 1, size=(1500, 2))
+    return X[(X**2).sum(axis=1) < 1]
+
+
+def three_blobs(rng):
+    centres = np.array([[0.0, 0.0], [6.0, 0.0], [3.0, 5.0]])
+    return centres[rng.integers(3, size=600)] + rng.normal(size=(600, 2))
+
+
+@pytest.mark.parametrize(
+    ("draw", "n_clusters"),
+    [
+        pytest.param(lambda rng: arc(rng, 2 * np.pi), 1, id="ring"),
+        pytest.param(lambda rng: arc(rng, np.pi), 1, id="banana"),
+        pytest.param(lambda rng: rng.normal(size=(500, 2)), 1, id="Gaussian"),
+        pytest.param(lambda rng: rng.uniform(size=(1000, 2)), 1, id="square"),
+        pytest.param(disc, 1, id="disc"),
+        pytest.param(lambda rng: moons(1000, rng.integers(99))[0], 2, id="moons"),
+        pytest.param(three_blobs, 3, id="blobs"),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=slow) for s in (1, 2))])
+def test_the_number_of_clusters_of_any_shape(draw, n_clusters, seed):
+    X = draw(np.random.default_rng(seed))
+    assert MixtureClustering(random_state=seed).fit(X).n_clusters_ == n_clusters
 
 
 def test_one_cluster(rng):
@@ -216,6 +246,16 @@ def test_cuts_of_the_tree():
     assert_array_equal(by_distance, clustering.cut_tree(n_clusters=3))
     again = MixtureClustering(distance_threshold=threshold, random_state=0).fit(X)
     assert_array_equal(again.component_labels_, by_distance)
+
+
+def test_the_number_found_does_not_depend_on_what_was_asked_for():
+    X, _ = moons()
+    found = MixtureClustering(random_state=0).fit(X)
+    asked = MixtureClustering(5, random_state=0).fit(X)
+    assert asked.n_clusters_ == 5
+    assert_array_equal(asked.cut_tree(), found.component_labels_)
+    del asked._n_found  # as in files of older versions
+    assert_array_equal(asked.cut_tree(), asked.component_labels_)
 
 
 @pytest.mark.parametrize(

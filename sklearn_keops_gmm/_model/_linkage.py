@@ -16,8 +16,8 @@ from torch import Tensor
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
 from sklearn_keops_gmm._model._merge_tree import (
     CutRule,
-    largest_drop,
     more_alike_than,
+    widest_gap,
 )
 from sklearn_keops_gmm._model._ridge_lines import saddles
 
@@ -73,7 +73,7 @@ class ConfusionLinkage:
     pass over the samples is enough for the whole tree.
     """
 
-    rule: ClassVar[CutRule] = staticmethod(largest_drop)
+    rule: ClassVar[CutRule] = staticmethod(widest_gap)
 
     def __init__(self, model: GaussianMixtureModel, means: SampleMeans) -> None:
         self._confusions = means.confusions

@@ -14,13 +14,16 @@ Linkage = Callable[[np.ndarray], np.ndarray]
 
 # Less alike than this is not alike at all: of the rounding of probabilities.
 _LEAST = 1e-9
-# Clusters that are more alike than the first are one, than the second are no more alike
-# for it, and that are less alike than the last are no less alike for it.
-_ONE, _ALIKE, _APART = 0.15, 0.3, 0.008
+# Clusters that are more alike than the first are no more alike for it, and that are
+# less alike than the second are no less alike for it. Links, likewise.
+_ALIKE, _APART = 0.6, 0.03
+_LINKED, _LOOSE = 0.05, 0.0005
+# How much links speak for a cut, and a small cluster against it.
+_LINK_POWER, _SMALL_POWER = 0.3, 0.3
 # So small clusters, as shares of an equal one, count as no smaller.
 _SMALL = 1e-3
-# How much many clusters speak for a cut, and a small one against it.
-_COUNT_POWER, _SMALL_POWER = 0.2, 0.5
+# One cluster has no cut: how much its weakest link speaks for it, beyond this.
+_ONE_POWER, _ONE_LINK = 1.5, 0.035
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +87,75 @@ class MergeTree:
         return int(np.count_nonzero(self.distances >= distance)) + 1
 
 
-# Of a tree, and of the weights of the components, (M,): the number of clusters.
+# Of a tree, and of the confusions of components, (M, M): the number of clusters.
 CutRule = Callable[[MergeTree, np.ndarray], int]
 
 
-def largest_drop(tree: MergeTree, weights: np.ndarray) -> int:
-    """Return the number of clusters where what is merged changes most.
+def widest_gap(tree: MergeTree, confusions: np.ndarray) -> int:
+    """Return the number of clusters that hang together, and are apart, the most.
 
     The tree is cut where mergers become least alike all at once, on a logarithmic
-    scale, with a preference for more clusters, and for clusters none of which is small.
-    If even the last two are alike, there is one cluster.
+    scale, where links within clusters are stronger than those between them, and rather
+    where no cluster is small. One cluster stands by its weakest link alone: mergers of
+    the last few are the less alike the larger they are, also where nothing is between.
+
+    Parameters
+    ----------
+    tree : MergeTree
+    confusions : ndarray of shape (M, M)
+        How often two draws from the posterior of a sample are two components.
     """
-    alike = np.exp(-tree.distances)
-    if len(alike) == 0 or alike[-1] > _ONE:
-        return 1
-    levels = np.log(np.clip(np.append(_ALIKE, alike), _APART, _ALIKE))
-    counts = tree.n_components - np.arange(len(alike))
-    smallest = [np.bincount(tree.labels(int(k)), weights).min() * k for k in counts]
-    drops = levels[:-1] - levels[1:]
-    drops += _SMALL_POWER * np.log(np.clip(smallest, _SMALL, 1.0))
-    return int(counts[np.argmax(drops + _COUNT_POWER * np.log(counts))])
+    shares = confusions.sum(axis=0)
+    links = _links(confusions, shares)
+    counts = np.arange(tree.n_components, 1, -1)
+    levels = _log_within(np.append(1.0, np.exp(-tree.distances)), _APART, _ALIKE)
+    scores = levels[:-1] - levels[1:]
+    held: dict[bytes, float] = {}
+    for i, count in enumerate(counts):
+        labels = tree.labels(int(count))
+        within = min(_weakest_link(links, labels == k, held) for k in range(count))
+        between = np.where(labels[:, None] == labels, 0.0, links).max()
+        gap = np.subtract(*_log_within(np.array([within, between]), _LOOSE, _LINKED))
+        smallest = count * np.bincount(labels, shares).min()
+        scores[i] += _LINK_POWER * gap
+        scores[i] += _SMALL_POWER * float(_log_within(smallest, _SMALL, 1.0))
+    weakest = _weakest_link(links, np.ones(tree.n_components, bool), held)
+    one = _ONE_POWER * (np.log(max(weakest, _LOOSE)) - np.log(_ONE_LINK))
+    return int(np.append(counts, 1)[np.argmax(np.append(scores, one))])
+
+
+def _links(confusions: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return how much of the smaller of two components is confused with the larger."""
+    smaller = np.minimum.outer(shares, shares)
+    whole = np.ones_like(confusions)
+    return np.divide(confusions, smaller, out=whole, where=smaller > 0)
+
+
+def _weakest_link(
+    links: np.ndarray, members: np.ndarray, held: dict[bytes, float]
+) -> float:
+    """Return the weakest of the strongest links that hold some components together.
+
+    That is the least edge of the largest spanning tree (Prim's algorithm), 1 for a
+    component alone. `held` are those that are known.
+    """
+    key = members.tobytes()
+    if key not in held:
+        among = links[np.ix_(members, members)]
+        strongest, weakest = among[0], 1.0  # links to what is inside
+        inside = np.arange(len(among)) == 0
+        for _ in range(1, len(among)):
+            new = int(np.argmax(np.where(inside, -1.0, strongest)))
+            weakest = min(weakest, float(strongest[new]))
+            inside[new] = True
+            strongest = np.maximum(strongest, among[new])
+        held[key] = weakest
+    return held[key]
+
+
+def _log_within(values: np.ndarray | float, least: float, most: float) -> np.ndarray:
+    found: np.ndarray = np.log(np.clip(values, least, most))
+    return found
 
 
 def more_alike_than(least: float) -> CutRule:
@@ -111,5 +163,5 @@ def more_alike_than(least: float) -> CutRule:
     return partial(_at_distance, -float(np.log(least)))
 
 
-def _at_distance(distance: float, tree: MergeTree, weights: np.ndarray) -> int:
+def _at_distance(distance: float, tree: MergeTree, confusions: np.ndarray) -> int:
     return tree.n_clusters_at(distance)

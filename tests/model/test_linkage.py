@@ -1,16 +1,19 @@
 """Linkages against what they say they are, and trees against merging by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize_scalar
+from scipy.sparse.csgraph import connected_components
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._data import fitted_model
 from sklearn_keops_gmm._model import LINKAGES, MergeTree, products
 from sklearn_keops_gmm._model._linkage import indicators
-from sklearn_keops_gmm._model._merge_tree import largest_drop, more_alike_than
+from sklearn_keops_gmm._model._merge_tree import more_alike_than, widest_gap
 from tests.common import blobs
 from tests.reference import COVARIANCE_TYPES
 
@@ -193,32 +196,99 @@ def tree_with(alike):
     return MergeTree(np.array(children), -np.log(alike))
 
 
+def chain(links, shares=None):
+    """Confusions of components of which each is linked to the next."""
+    n = len(links) + 1
+    shares = np.full(n, 1 / n) if shares is None else np.asarray(shares)
+    confusions = np.zeros((n, n))
+    for i, link in enumerate(links):
+        both = link * min(shares[i], shares[i + 1])
+        confusions[i, i + 1] = confusions[i + 1, i] = both
+    return confusions + np.diag(shares - confusions.sum(axis=0))
+
+
+def number_of(confusions):
+    means = SimpleNamespace(confusions=confusions)
+    tree = MergeTree.of(LINKAGES["confusion"](None, means), len(confusions))
+    return widest_gap(tree, confusions), tree
+
+
 @pytest.mark.parametrize(
-    ("alike", "n_clusters"),
+    ("links", "n_clusters"),
     [
         ([], 1),
-        ([0.4], 1),
-        ([0.16], 1),
-        ([0.02], 2),
-        ([0.5, 0.4, 0.02, 0.015], 3),
-        ([0.5, 0.4, 0.25, 0.0001], 2),
-        ([0.02, 0.02, 0.02], 4),
+        ([0.3], 1),
+        ([0.06], 2),  # two Gaussians that overlap by a tenth
+        ([0.12] * 9, 1),  # a banana, whose halves are little alike
+        ([0.12] * 4 + [0.001] + [0.12] * 4, 2),
+        ([0.12] * 4 + [0.03] + [0.12] * 4, 2),
+        ([0.001] * 3, 4),
+        ([0.12, 0.12, 0.0, 0.12, 0.0, 0.12, 0.12], 3),
     ],
 )
-def test_the_cut_is_where_mergers_become_least_alike(alike, n_clusters):
-    tree = tree_with(alike)
-    assert (
-        largest_drop(tree, np.full(len(alike) + 1, 1 / (len(alike) + 1))) == n_clusters
-    )
+def test_the_cut_is_where_components_are_apart(links, n_clusters):
+    assert number_of(chain(links))[0] == n_clusters
 
 
 def test_small_clusters_speak_against_a_cut():
-    tree = tree_with([0.1, 0.04])
-    assert largest_drop(tree, np.array([0.4, 0.3, 0.3])) == 3
-    assert largest_drop(tree, np.array([0.498, 0.002, 0.5])) == 2
+    assert number_of(chain([0.05, 0.01], [0.34, 0.33, 0.33]))[0] == 3
+    assert number_of(chain([0.05, 0.01], [0.004, 0.496, 0.5]))[0] == 2
+
+
+def held_together_by(links):
+    """The strongest of links without the weaker of which all stay connected."""
+    for link in np.unique(links)[::-1]:
+        if connected_components(links >= link)[0] == 1:
+            return link
+    raise AssertionError
+
+
+def slow_widest_gap(tree, confusions):
+    """The rule as docs/clusters.rst has it."""
+    n, shares = len(confusions), confusions.sum(axis=0)
+    links = confusions / np.minimum.outer(shares, shares)
+    scores = {1: 1.5 * np.log(max(held_together_by(links), 0.0005) / 0.035)}
+    for k in range(2, n + 1):
+        before = 1.0 if k == n else np.exp(-tree.distances[n - k - 1])
+        after = np.exp(-tree.distances[n - k])
+        labels = tree.labels(k)
+        within, between, sizes = 1.0, 0.0, []
+        for c in range(k):
+            inside, outside = labels == c, labels != c
+            sizes.append(shares[inside].sum())
+            between = max(between, links[np.ix_(inside, outside)].max())
+            if inside.sum() > 1:
+                within = min(within, held_together_by(links[np.ix_(inside, inside)]))
+        drop = np.clip(before, 0.03, 0.6) / np.clip(after, 0.03, 0.6)
+        gap = np.clip(within, 0.0005, 0.05) / np.clip(between, 0.0005, 0.05)
+        scores[k] = np.log(drop) + 0.3 * np.log(gap)
+        scores[k] += 0.3 * np.log(np.clip(k * min(sizes), 0.001, 1))
+    return max(scores, key=scores.get)
+
+
+def test_the_cut_is_that_of_the_documented_rule():
+    rng, found = np.random.default_rng(0), []
+    for _ in range(40):
+        n = rng.integers(3, 12)
+        centres = rng.uniform(0, 4, size=(n, 2)) * rng.uniform(0.8, 3)
+        X = np.repeat(centres, 30, axis=0) + rng.normal(size=(30 * n, 2))
+        distances = ((X[:, None] - centres) ** 2).sum(axis=2)
+        p = np.exp(-distances / 2)
+        p /= p.sum(axis=1, keepdims=True)
+        confusions = p.T @ p / len(p)
+        n_clusters, tree = number_of(confusions)
+        assert n_clusters == slow_widest_gap(tree, confusions)
+        found.append(n_clusters)
+    assert len(set(found)) > 4
+
+
+def test_components_without_samples_do_not_count():
+    confusions = np.zeros((4, 4))
+    confusions[:3, :3] = chain([0.12, 0.12])
+    assert number_of(confusions)[0] == 1
 
 
 def test_a_cut_at_a_number():
     tree = tree_with([0.5, 0.1, 0.02])
-    counts = [more_alike_than(least)(tree, np.ones(4) / 4) for least in (0.3, 0.05)]
+    counts = [more_alike_than(least)(tree, np.eye(4) / 4) for least in (0.3, 0.05)]
     assert counts == [3, 2]
