@@ -72,6 +72,17 @@ class Case:
         return Frame(torch.tensor(centre), float(np.abs(points - centre).max()))
 
 
+def components_of(mixture):
+    """Return components as backends take them, of arrays of the reference."""
+    return Components(mixture[0], *map(torch.from_numpy, mixture[1:]))
+
+
+def bind_native(points, weights, frame):
+    """Return the native backend's reductions over arrays."""
+    weights = None if weights is None else torch.from_numpy(weights)
+    return get_backend("native")(torch.from_numpy(points), weights, frame)
+
+
 def make_case(
     rng,
     structure,
