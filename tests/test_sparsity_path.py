@@ -86,6 +86,7 @@ def test_path_goes_down_to_better_mixtures_than_a_fresh_start():
         assert path.scores[path.n_components == K][0] > fresh.score(X) - 1e-2
 
 
+@pytest.mark.slow
 def test_many_components_some_of_them_equal():
     """Of more than 64 components only neighbours are looked at, never one twice."""
     X = np.repeat(blobs(200), 2, axis=0)

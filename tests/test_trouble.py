@@ -97,6 +97,7 @@ def test_a_floor_under_the_variances_is_enough(
     reg_covar=st.sampled_from([0.0, 1e-2]),
 )
 @settings(max_examples=50)
+@pytest.mark.slow
 def test_every_step_improves(X, structure, sparsity, reg_covar):
     """The penalised cost never rises at reg_covar=0; else the fit ends well."""
     X = (X - X.mean(0)) / np.maximum(X.std(0), 1e-3)

@@ -92,6 +92,7 @@ def test_dead_components(name, structure, dtype, dead, rng):
 @every_dtype
 @pytest.mark.parametrize("structure", ["full", "tied"])
 @pytest.mark.parametrize(("n_samples", "n_features"), [(10, 52), (6, 8), (40, 52)])
+@pytest.mark.slow
 def test_few_samples_for_many_features(
     name, dtype, structure, n_samples, n_features, rng
 ):

@@ -99,6 +99,7 @@ def test_answers(name, structure, dtype, way, own_frame, rng):
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("n_features", [1, 5, 20])
+@pytest.mark.slow
 def test_other_dimensions(name, structure, dtype, n_features, rng):
     case = make_case(rng, structure, dtype, n_samples=200, n_features=n_features)
     others = Others(case, 5 * tolerance(dtype))
@@ -266,6 +267,7 @@ def fitted(X, name, covariance_type):
 @every_dtype
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 @pytest.mark.parametrize("n_features", [1, 2, 5])
+@pytest.mark.slow
 def test_predictions(name, dtype, covariance_type, n_features, rng):
     X, truth = two_blobs(rng, dtype, n_features)
     model = fitted(X, name, covariance_type)

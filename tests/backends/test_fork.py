@@ -16,6 +16,7 @@ from tests.common import every_backend
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
 @every_backend
+@pytest.mark.slow
 def test_forked_children_answer(backend):
     command = [sys.executable, "-m", "tests.backends.forking", backend]
     done = subprocess.run(

@@ -127,6 +127,7 @@ def test_other_dimensions(structure, n_features, rng):
 
 @every_structure
 @pytest.mark.parametrize("counts", [(1,), (1, 2, 3), (1500, 1), (900, 30, 30, 1, 1, 1)])
+@pytest.mark.slow
 def test_sizes_of_patterns(structure, counts, rng):
     """Tiles of one pattern's rows, and tiles of many patterns."""
     patterns = missing.all_patterns(3)[1 : 1 + len(counts)]

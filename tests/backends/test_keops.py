@@ -96,6 +96,7 @@ assert os.environ.get("CXXFLAGS") == given
 """
 
 
+@pytest.mark.slow
 def test_compiled_for_this_processor():
     code, flags, error = run(FLAGS)
     assert (code, error) == (0, "")
@@ -103,6 +104,7 @@ def test_compiled_for_this_processor():
 
 
 @pytest.mark.parametrize("given", ["", "-DTHE_USERS"])
+@pytest.mark.slow
 def test_flags_of_the_user_are_kept(given):
     """CXXFLAGS is KeOps' own hook, and it is left as it was set."""
     code, flags, error = run(FLAGS, CXXFLAGS=given)

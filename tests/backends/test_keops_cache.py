@@ -71,6 +71,7 @@ def test_names_that_it_does_not(name, tmp_path, monkeypatch):
     cache.check_cache()
 
 
+@pytest.mark.slow
 def test_nothing_runs(tmp_path):
     """A fit ends with the error before KeOps is even imported."""
     code = """

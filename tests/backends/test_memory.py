@@ -53,11 +53,13 @@ print(mebibytes("VmHWM") - before)
 
 
 @every_backend
+@pytest.mark.slow
 def test_pairs_are_never_held(name):
     """200,000 x 256 pairs are 391 MiB; far less than that is ever in memory."""
     assert peak_mebibytes(name, n_components=256, n_features=2) < 150
 
 
+@pytest.mark.slow
 def test_working_memory_is_obeyed():
     """200,000 samples of 60 features are 92 MiB: kept in coordinates if they may be."""
     given = {"name": "torch", "n_components": 8, "n_features": 60}
@@ -66,6 +68,7 @@ def test_working_memory_is_obeyed():
 
 
 @needs_compiled
+@pytest.mark.slow
 def test_many_components_take_little():
     """2000 x 100,000 pairs are 1526 MiB; each thread holds some 32 samples of them."""
     sizes = {"n_components": 100_000, "n_features": 1, "n_samples": 2000}

@@ -135,6 +135,7 @@ if child:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.slow
 def test_a_forked_child_starts_threads_of_its_own():
     command = [sys.executable, "-c", FORKS]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)

@@ -275,6 +275,7 @@ class SourceContract:
         assert source.length(data) == data.n_samples == 400
         assert source.parts == kind.parts
 
+    @pytest.mark.slow
     def test_paths(self, kind):
         held = kind.hold(blobs())
         whole = sparsity_path(blobs(), 6, random_state=0)

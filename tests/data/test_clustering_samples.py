@@ -57,6 +57,7 @@ def test_tensors():
 
 
 @pytest.mark.parametrize("linkage", LINKAGES)
+@pytest.mark.slow
 def test_counts_are_equal_rows(linkage):
     X, counts = blobs(), np.random.default_rng(0).integers(0, 4, size=400)
     clustering = MixtureClustering(4, linkage=linkage, random_state=0)
@@ -70,6 +71,7 @@ def test_counts_are_equal_rows(linkage):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.slow
 def test_pieces(weighted, rng):
     X, cuts = moons()[0], [100, 100, 350]
     weights = rng.uniform(0.5, 2, size=len(X)) if weighted else None
@@ -84,6 +86,7 @@ def test_pieces(weighted, rng):
     assert_allclose(found.predict_proba(pieces), whole.predict_proba(X), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dask(one_thread):
     da = pytest.importorskip("dask.array")
     X = moons()[0]

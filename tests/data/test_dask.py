@@ -51,6 +51,7 @@ cuts = st.lists(st.integers(0, 400), max_size=20).map(sorted)
 
 @given(cuts=cuts, init_size=st.sampled_from(["auto", 50]), weighted=st.booleans())
 @settings(max_examples=30)
+@pytest.mark.slow
 def test_no_chunking_changes_anything(cuts, init_size, weighted):
     """A start that sees fifty rows sees the same fifty."""
     X, weights = blobs(), np.arange(400.0) % 3 if weighted else None

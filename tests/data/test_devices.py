@@ -40,6 +40,7 @@ def assert_same_fit(there, here):
 @every_backend
 @every_solver
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+@pytest.mark.slow
 def test_fits(backend, solver, structure, device):
     X = blobs()
     weights = np.linspace(0.5, 1.5, len(X))
@@ -81,6 +82,7 @@ def near_the_origin(weights, means, precisions_cholesky):
     ],
     ids="-".join,
 )
+@pytest.mark.slow
 def test_what_fits_may_be_asked(parameters, device):
     given = {"n_components": 3, "backend": "torch", "random_state": 0, "max_iter": 10}
     given |= parameters
@@ -126,6 +128,7 @@ def test_numbers_of_components(criterion, device):
     )
 
 
+@pytest.mark.slow
 def test_paths(device):
     given = {"n_components": 4, "backend": "torch", "random_state": 0}
     here = sparsity_path(blobs(), **given, device="cpu")

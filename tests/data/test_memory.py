@@ -48,6 +48,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_large_answers_take_no_more_than_twice_their_size():
     """Of 500,000 samples of 16 features, and of twelve features given four."""
     done = subprocess.run(

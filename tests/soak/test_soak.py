@@ -26,6 +26,7 @@ def fake(seed):
     return Outcome(seed, "violated: costs never rise" if seed == 4 else "fitted")
 
 
+@pytest.mark.slow
 def test_crashes_hangs_and_violations_are_seen():
     """Each is attributed to its case, and those after it run."""
     found = workers.outcomes(fake, range(7), jobs=2, timeout=2.0)

@@ -183,6 +183,7 @@ class SolverContract:
             assert abs(problem.heard[-1].fall) < 1e-4
         assert not problem.solve(2, tol=0.0).converged
 
+    @pytest.mark.slow
     def test_it_finds_the_optimum_of_em(self, kind):
         problem = Problem(kind)
         result = problem.solve(kind.max_iter, tol=1e-7)

@@ -82,6 +82,7 @@ def test_trajectory_is_the_tutorials(backend, structure):
 
 @every_backend
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+@pytest.mark.slow
 def test_descends(backend, structure):
     X = blobs()
     given = start(X, structure, 6) | {"sparsity": 5.0, "learning_rate": 0.05}

@@ -76,6 +76,7 @@ def test_cost_never_rises(backend, part):
 
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 @pytest.mark.parametrize("reg_covar", [1e-6, 1e-2, 1.0])
+@pytest.mark.slow
 def test_moves_never_end_above(structure, reg_covar):
     """Where a ridge lets EM raise the cost: what moves reach is below EM's end."""
     rng = np.random.default_rng(0)
