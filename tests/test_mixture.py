@@ -301,6 +301,7 @@ def test_same_seed_same_fit():
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 4.0])
+@pytest.mark.slow
 def test_n_init_keeps_the_lowest_cost(sparsity):
     X = spiral()
     given = {"init_params": "random_from_data", "sparsity": sparsity}

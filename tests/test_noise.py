@@ -124,6 +124,7 @@ def test_solvers_end_alike_and_costs_fall(covariance_type, X):
         assert found["adam"].cost_ == pytest.approx(found["em"].cost_, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_moves_and_pooling_leave_noise_alone(X):
     for settings in (
         {"moves": True},

@@ -70,6 +70,7 @@ def ugly_data(draw):
     share=st.floats(0.01, 1.0),
 )
 @settings(max_examples=60)
+@pytest.mark.slow
 def test_a_floor_under_the_variances_is_enough(
     X, structure, init_params, sparsity, share
 ):

@@ -101,6 +101,7 @@ def test_rows_that_are_infinitely_unlikely():
     assert_allclose(reductions.moments(components).mass.sum(), N_SAMPLES - 1)
 
 
+@pytest.mark.slow
 def test_wide_tiles():
     """With so many features a tile has more samples; here there are two of them."""
     points, _, mixture = case("full", 30.0, n_features=40)

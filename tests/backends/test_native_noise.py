@@ -83,6 +83,7 @@ def test_pruned(structure, monkeypatch, rng):
 
 @every_structure
 @pytest.mark.parametrize("rest", [-300.0, -10.0, 3.0])
+@pytest.mark.slow
 def test_some_components_at_a_time(structure, rest, rng):
     """Noise is met once, whatever part of the components is nearest."""
     case = make_case(rng, structure, np.float64, n_samples=150, n_components=1100)

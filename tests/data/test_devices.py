@@ -92,6 +92,7 @@ def test_what_fits_may_be_asked(parameters, device):
     assert_same_fit(there.fit(blobs()), here.fit(blobs()))
 
 
+@pytest.mark.slow
 def test_moves(device):
     """Mergers, drops and splits, until nothing pays."""
     given = {"n_components": 8, "sparsity": 20.0, "reg_covar": 1e-4}

@@ -60,6 +60,7 @@ def test_tasks():
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.slow
 def test_folds(n_jobs):
     witness = Witness()
     choice(witness, criterion="cv", cv=3, n_jobs=n_jobs)

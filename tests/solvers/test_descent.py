@@ -109,6 +109,7 @@ def test_moves_come_to_an_end(structure, sparsity):
 
 @pytest.mark.parametrize("structure", ["full", "tied", "diag"])
 @pytest.mark.parametrize("distance", [1e6, 1e7])
+@pytest.mark.slow
 def test_a_singular_merger_is_no_candidate(structure, distance):
     """A component of one far sample is left where it is, or goes as a whole."""
     rng = np.random.default_rng(0)

@@ -53,6 +53,7 @@ def test_moves_lower_the_cost(backend, structure):
 @every_structure
 @settings(max_examples=5)
 @given(problem=problems, sparsity=st.sampled_from([0.5, 5.0, 50.0]))
+@pytest.mark.slow
 def test_cost_never_rises(structure, problem, sparsity):
     """Each state that is kept is below the one before, by a move or by EM."""
     X = draw(**problem)
