@@ -11,7 +11,7 @@ from tests.reference import COVARIANCE_TYPES
 from tests.solvers.test_em import error_of_fit
 
 STARTS = ["kmeans", "k-means++", "random", "random_from_data"]
-N_DRAWS = 400
+N_DRAWS = 150
 
 
 def bits():
@@ -57,7 +57,7 @@ def rises(model, dtype):
 @pytest.mark.parametrize("backend", DENSE_BACKENDS)
 @pytest.mark.parametrize("part", range(4))
 def test_cost_never_rises(backend, part):
-    """Not in thousands of draws, whatever becomes of their components."""
+    """Not in a thousand draws, whatever becomes of their components."""
     rng = np.random.default_rng([part, len(backend)])
     n_errors = 0
     for _ in range(N_DRAWS):
