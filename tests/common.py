@@ -1,6 +1,7 @@
 """Small data sets, starts and backends that several test files share."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def blobs(n_samples=400):
     centres = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
     spread = rng.normal(size=(n_samples, 2)) * [1.0, 0.5]
     return centres[rng.integers(3, size=n_samples)] + spread
+
+
+reads_peak_memory = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(),
+    reason="peak memory is read from Linux's /proc",
+)
 
 
 @cache

@@ -14,6 +14,7 @@ nothing is drawn where there are no more.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -126,12 +127,15 @@ def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
         squares = np.average((array - means) ** 2, axis=0, weights=weights)
         variance = np.mean(np.var(array, axis=0))
         tol *= np.mean(squares) / variance if variance > 0 else 1.0
-    # EM seldom leaves a poor optimum where noise takes what components lack.
-    runs = (
-        find_clusters(array, problem.n_components, weights, tol, random_state)
-        for _ in range(1 if problem.noise is None else _RUNS_BESIDE_NOISE)
+    run = partial(
+        find_clusters, array, problem.n_components, weights, tol, random_state
     )
-    found = min(runs, key=lambda run: _inertia(array, weights, run.labels_))
+    if problem.noise is None:
+        found = run()
+    else:
+        # EM seldom leaves a poor optimum where noise takes what components lack.
+        runs = (run() for _ in range(_RUNS_BESIDE_NOISE))
+        found = min(runs, key=lambda one: _inertia(array, weights, one.labels_))
     whole = part is problem
     labels = found.labels_ if whole else found.predict(problem.array(origin))
     return torch.as_tensor(labels, dtype=torch.int64)

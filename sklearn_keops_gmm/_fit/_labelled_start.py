@@ -81,9 +81,9 @@ def _sums(problem: StartData, labels: Tensor) -> tuple[Tensor, Tensor]:
     mass = problem.centre.new_zeros(problem.n_components)
     first = problem.centre.new_zeros(problem.n_components, len(problem.centre))
     for rows in problem.tiles():
-        weights, own, points = (
-            problem.weights(rows),
+        own, weights, points = (
             labels[rows],
+            problem.weights(rows),
             problem.centred(rows),
         )
         if problem.sample_weight is not None:

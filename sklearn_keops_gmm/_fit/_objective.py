@@ -221,9 +221,9 @@ class MixtureObjective:
         moments = above_mass_floor(moments, mean_weight)
         if self.held.share == 1.0 and self.held.noise_weight == 0.0:
             total = moments.mass.sum()
-            return moments, moments.mass / (
-                total + moments.noise if moments.noise else total
-            )
+            if moments.noise:
+                total = total + moments.noise
+            return moments, moments.mass / total
         unit = max(1.0, mean_weight) * self.reductions.n_samples
         return moments, moments.mass / unit
 

@@ -139,10 +139,7 @@ def online_step(
     found = task.attributes(data, running.parameters)
     past = n_steps > 1
     bounds, costs = (mixture.lower_bounds_, mixture.costs_) if past else ([], [])
-    kept: dict[str, Any] = {
-        "n_steps": n_steps,
-        "mass": running.mass.cpu().numpy(),
-    }
+    kept: dict[str, Any] = {"n_steps": n_steps, "mass": running.mass.cpu().numpy()}
     if running.noise > 0.0:
         kept["noise"] = running.noise
     if running.own is not None:

@@ -167,8 +167,10 @@ def _average(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Return the weighted means of columns, without what is missing; 0 of nothing."""
     missing = np.isnan(values)
     if not missing.any():
+        if weights is not None:
+            return np.average(values, axis=0, weights=weights)
         plain: np.ndarray = values.sum(0) / len(values)
-        return plain if weights is None else np.average(values, 0, weights)
+        return plain
     weights = np.ones(len(values)) if weights is None else weights
     total = ~missing.T @ weights
     sums = np.where(missing, 0.0, values).T @ weights

@@ -77,6 +77,19 @@ def components_of(mixture):
     return Components(mixture[0], *map(torch.from_numpy, mixture[1:]))
 
 
+def draw_mixture(rng, structure, means, width, *, widest, slope):
+    """Return components at some means, with positive triangular factors."""
+    n_components, n_features = means.shape
+    shape = reference.shape_of_factors(structure, n_components, n_features)
+    factors = rng.uniform(0.5, widest, size=shape)
+    if structure in ("full", "tied"):
+        factors = np.triu(factors) * np.where(np.eye(n_features), 1.0, slope)
+    factors /= width
+    shares = rng.dirichlet(np.ones(n_components))
+    offsets = reference.offsets_of(structure, shares, means, factors)
+    return structure, offsets, means, factors
+
+
 def bind_native(points, weights, frame):
     """Return the native backend's reductions over arrays."""
     weights = None if weights is None else torch.from_numpy(weights)

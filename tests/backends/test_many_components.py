@@ -11,6 +11,7 @@ from tests.backends.cases import (
     assert_same_moments,
     bind_native,
     components_of,
+    draw_mixture,
     every_dtype,
     every_structure,
 )
@@ -33,15 +34,9 @@ def case(structure, width, dtype=np.float64, n_features=N_FEATURES):
     points = rng.normal(size=(N_SAMPLES, n_features)) * rng.uniform(
         0, 20, size=(N_SAMPLES, 1)
     )
-    shape = reference.shape_of_factors(structure, N_COMPONENTS, n_features)
-    factors = rng.uniform(0.5, 1.5, size=shape)
-    if structure in ("full", "tied"):
-        factors = np.triu(factors) * np.where(np.eye(n_features), 1.0, -0.2)
-    factors /= width
-    shares = rng.dirichlet(np.ones(N_COMPONENTS))
-    offsets = reference.offsets_of(structure, shares, means, factors)
+    mixture = draw_mixture(rng, structure, means, width, widest=1.5, slope=-0.2)
     weights = rng.uniform(size=N_SAMPLES).astype(dtype)
-    return points.astype(dtype), weights, (structure, offsets, means, factors)
+    return points.astype(dtype), weights, mixture
 
 
 def bind(points, weights=None):

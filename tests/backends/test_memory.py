@@ -3,18 +3,14 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.backends.cases import every_backend, make_case
-from tests.common import needs_compiled
+from tests.common import needs_compiled, reads_peak_memory
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(),
-    reason="peak memory is read from Linux's /proc",
-)
+pytestmark = reads_peak_memory
 
 PEAK_MEMORY = """
 import re, sys, torch

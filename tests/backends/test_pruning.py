@@ -12,6 +12,7 @@ from tests.backends.cases import (
     assert_same_moments,
     bind_native,
     components_of,
+    draw_mixture,
     every_dtype,
     every_structure,
 )
@@ -37,14 +38,7 @@ def case(structure, n_features, width, dtype=np.float64):
     near = means[rng.integers(N_COMPONENTS, size=1500)]
     points = near + width * rng.normal(size=near.shape)
     points[:3] *= 50
-    shape = reference.shape_of_factors(structure, N_COMPONENTS, n_features)
-    factors = rng.uniform(0.5, 2.0, size=shape)
-    if structure in ("full", "tied"):
-        factors = np.triu(factors) * np.where(np.eye(n_features), 1.0, -0.6)
-    factors /= width
-    shares = rng.dirichlet(np.ones(N_COMPONENTS))
-    offsets = reference.offsets_of(structure, shares, means, factors)
-    mixture = structure, offsets, means, factors
+    mixture = draw_mixture(rng, structure, means, width, widest=2.0, slope=-0.6)
     return points.astype(dtype), rng.uniform(size=1500).astype(dtype), mixture
 
 

@@ -3,14 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(),
-    reason="peak memory is read from Linux's /proc",
-)
+from tests.common import reads_peak_memory
+
+pytestmark = reads_peak_memory
 
 PEAKS = """
 import json, re
