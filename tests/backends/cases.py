@@ -1,6 +1,7 @@
 """Cases for backends, and the answers that they are held to."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_keops_gmm._model._parameters import Components, Frame
 from sklearn_keops_gmm.backends import get_backend
+from sklearn_keops_gmm.backends._native import _modules
 from tests import reference
 from tests.common import BACKENDS, DENSE_BACKENDS
 from tests.reference import STRUCTURES
@@ -22,6 +24,16 @@ every_backend = pytest.mark.parametrize("name", BACKENDS)
 every_backend_but_keops = pytest.mark.parametrize("name", DENSE_BACKENDS)
 every_structure = pytest.mark.parametrize("structure", STRUCTURES)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda kind: kind.__name__)
+
+
+def compiled_module(name):
+    """Return a compiled module, or skip the test where the processor cannot run it.
+
+    To call it there would end the process.
+    """
+    if name not in _modules.modules_for_this_processor():
+        pytest.skip(f"this processor cannot run {name}")
+    return import_module(f"{_modules.__package__}.{name}")
 
 
 def frame_of(n_features):

@@ -1,11 +1,9 @@
 """Devices for backends, and the compiled modules of one."""
 
-from importlib import import_module
-
 import pytest
 
-from sklearn_keops_gmm.backends._native import _candidates, _modules, _reductions
-from tests.backends.cases import MODULES
+from sklearn_keops_gmm.backends._native import _candidates, _reductions
+from tests.backends.cases import MODULES, compiled_module
 from tests.elsewhere import skip_where_it_cannot
 
 
@@ -19,9 +17,7 @@ def device(device, name):
 @pytest.fixture(params=MODULES)
 def module(request, monkeypatch):
     """Each compiled module that this processor can run, in place of the fastest."""
-    if request.param not in _modules.modules_for_this_processor():
-        pytest.skip(f"this processor cannot run {request.param}")
-    compiled = import_module(f"{_modules.__package__}.{request.param}")
+    compiled = compiled_module(request.param)
     for user in (_reductions, _candidates):
         monkeypatch.setattr(user, "native_module", lambda: compiled)
     return compiled

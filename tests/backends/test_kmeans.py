@@ -1,7 +1,5 @@
 """k-means of the compiled module against scikit-learn's, and against all distances."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -14,13 +12,12 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm.backends import _kmeans, choose_seeds, find_clusters
 from sklearn_keops_gmm.backends._native import (
     _blocks,
-    _modules,
     native_kmeans,
     native_kmeans_plusplus,
 )
 from sklearn_keops_gmm.backends._native import _kmeans as native
 from sklearn_keops_gmm.backends._native._blocks import in_blocks
-from tests.backends.cases import MODULES
+from tests.backends.cases import MODULES, compiled_module
 from tests.backends.cluster_arguments import wrong_cluster_arguments
 from tests.common import needs_compiled
 
@@ -247,7 +244,7 @@ def test_fits_above_that_size(init_params):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module(name, monkeypatch):
     """Each that this processor can run finds the same clusters."""
-    module = import_module(f"{_modules.__package__}.{name}")
+    module = compiled_module(name)
     for used in (native, _blocks):
         monkeypatch.setattr(used, "native_module", lambda: module)
     for dtype in ("float32", "float64"):

@@ -1,14 +1,12 @@
 """The compiled loops over rows with missing features."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from sklearn_keops_gmm.backends._native import _incomplete, _modules
-from tests.backends.cases import MODULES, assert_same_moments
+from sklearn_keops_gmm.backends._native import _incomplete
+from tests.backends.cases import MODULES, assert_same_moments, compiled_module
 from tests.backends.incomplete_arguments import (
     incomplete_arguments,
     wrong_incomplete_arguments,
@@ -22,9 +20,7 @@ pytestmark = needs_compiled
 @pytest.fixture(params=MODULES)
 def module(request, monkeypatch):
     """Each compiled module that this processor can run."""
-    if request.param not in _modules.modules_for_this_processor():
-        pytest.skip(f"this processor cannot run {request.param}")
-    compiled = import_module(f"{_modules.__package__}.{request.param}")
+    compiled = compiled_module(request.param)
     monkeypatch.setattr(_incomplete, "native_module", lambda: compiled)
     return compiled
 
