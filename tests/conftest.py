@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from collections import defaultdict
 
 # scikit-learn dispatches on arrays only if scipy was told so before its import.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
@@ -70,3 +71,15 @@ def many_threads():
     torch.set_num_threads(3)
     yield
     torch.set_num_threads(found)
+
+
+def pytest_collection_modifyitems(items):
+    """Leave in the fast part as many parameter sets as `fast` marks say."""
+    sets = defaultdict(list)
+    for item in items:
+        mark = item.get_closest_marker("fast")
+        if mark is not None:
+            sets[item.nodeid.partition("[")[0], *mark.args].append(item)
+    for (_, n_fast), found in sets.items():
+        for item in sorted(found, key=seed_of)[n_fast:]:
+            item.add_marker(pytest.mark.slow)

@@ -35,6 +35,7 @@ def three(rng, widths=(1.0, 1.0, 1.0), n=150):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("standardised", [False, True])
+@pytest.mark.fast(3)
 def test_iris_has_three_kinds(seed, standardised):
     X = StandardScaler().fit_transform(iris()) if standardised else iris()
     model = KeOpsGaussianMixtureCV(random_state=seed).fit(X)
@@ -58,6 +59,7 @@ def test_wine_in_its_own_units():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.fast(1)
 def test_narrow_clusters_beside_wide_ones(seed, rng):
     X = three(rng, (1.0, 0.1, 0.01), 100)
     model = KeOpsGaussianMixtureCV(random_state=seed).fit(X)
@@ -66,6 +68,7 @@ def test_narrow_clusters_beside_wide_ones(seed, rng):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.fast(1)
 def test_waiting_times_in_whole_minutes(seed, rng):
     short, long = rng.normal(54, 6, 97), rng.normal(80, 6, 175)
     minutes = np.concatenate([short, long]).round()[:, None]
@@ -74,18 +77,21 @@ def test_waiting_times_in_whole_minutes(seed, rng):
 
 
 @pytest.mark.parametrize("n_samples", [50, 100, 300])
+@pytest.mark.fast(1)
 def test_one_gaussian_is_one(n_samples, rng):
     numbers = [found(rng.normal(size=(n_samples, 2))) for _ in range(3)]
     assert numbers == [1] * 3
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.slow
 def test_many_samples_of_two_that_overlap(seed, rng):
     X = np.concatenate([rng.normal(0, 1, 50_000), rng.normal(3, 1, 50_000)])
     assert found(X[:, None], seed) == 2
 
 
 @every_structure
+@pytest.mark.fast(2)
 def test_any_unit(structure, rng):
     X = three(rng)
     how = {"n_components": 10, "covariance_type": structure}
@@ -99,6 +105,7 @@ def test_features_of_different_units(rng):
 
 
 @every_structure
+@pytest.mark.fast(1)
 def test_any_unit_of_the_weights(structure, rng):
     X = three(rng)
     how = {"covariance_type": structure, "n_components": 10, "random_state": 0}

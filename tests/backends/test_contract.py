@@ -37,6 +37,7 @@ def test_keops_smoke(rng):
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.fast(72)
 def test_reference(name, structure, dtype, weighted, device, rng):
     case = make_case(rng, structure, dtype, weighted=weighted)
     assert_same_answers(case, name, tolerance(dtype), device=device)
@@ -54,6 +55,7 @@ def test_own_frame(name, structure, dtype, rng):
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("n_features", [1, 3, 6, 40])
+@pytest.mark.fast(24)
 def test_other_dimensions(name, structure, dtype, n_features, rng):
     case = make_case(rng, structure, dtype, n_features=n_features)
     assert_same_answers(case, name, 3 * tolerance(dtype), frame_of(n_features))
@@ -162,6 +164,7 @@ def test_moments_add_up(name, structure, dtype, rng):
 @every_backend_but_keops
 @every_structure
 @every_dtype
+@pytest.mark.fast(16)
 def test_many_samples(name, structure, dtype, device, rng):
     """More than a tile for the cache of a core has, which a GPU takes at once."""
     case = make_case(rng, structure, dtype, n_samples=20_003)

@@ -86,6 +86,7 @@ class Others:
 @every_dtype
 @every_way
 @pytest.mark.parametrize("own_frame", [False, True], ids=["plain", "own frame"])
+@pytest.mark.fast(48)
 def test_answers(name, structure, dtype, way, own_frame, rng):
     case = make_case(rng, structure, dtype, n_samples=300)
     others = Others(case, 3 * tolerance(dtype))

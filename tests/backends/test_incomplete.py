@@ -109,6 +109,7 @@ def assert_same_answers(case, name, rtol, device="cpu", frame=None):
 @every_structure
 @every_dtype
 @WEIGHTED
+@pytest.mark.fast(24)
 def test_every_pattern(name, structure, dtype, weighted, device, rng):
     """Complete rows and empty ones among them, each pattern several times."""
     observed = rng.permutation(np.repeat(missing.all_patterns(4), 3, axis=0))

@@ -78,6 +78,7 @@ def test_import_leaves_no_trace():
     assert run(strip(code), "-W", "error") == (0, "", "")
 
 
+@pytest.mark.slow
 def test_denormal_numbers_survive(rng):
     """A library built with -ffast-math would flush them in all of the process."""
     answer(make_case(rng, "full", np.float64))

@@ -45,6 +45,7 @@ def assert_as_dense(case, rest, rtol, frame=None):
 @every_dtype
 @pytest.mark.parametrize("n_features", [1, 2, 5, 9])
 @pytest.mark.parametrize("rest", [-300.0, -10.0, 3.0])
+@pytest.mark.fast(96)
 def test_reference(structure, dtype, n_features, rest, rng):
     case = make_case(rng, structure, dtype, n_features=n_features, weighted=rest < 0)
     assert_as_dense(case, rest, 5 * tolerance(dtype))

@@ -74,6 +74,7 @@ def far_points(dtype, n_features, least=1e7):
 @every_backend
 @every_structure
 @every_dtype
+@pytest.mark.fast(24)
 def test_far_rows(name, structure, dtype, device, rng):
     case = make_case(rng, structure, dtype, weighted=False)
     least = {np.float32: 1e7, np.float64: 1e20}[dtype]
@@ -85,6 +86,7 @@ def test_far_rows(name, structure, dtype, device, rng):
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("n_features", [1, 5])
+@pytest.mark.fast(12)
 def test_equal_widths(name, structure, dtype, n_features, rng):
     """Differences of squared distances are as small as they get, and linear."""
     case = make_case(rng, structure, dtype, weighted=False, n_features=n_features)

@@ -139,6 +139,7 @@ class SourceContract:
 
     @pytest.mark.parametrize("weighted", [False, True])
     @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+    @pytest.mark.fast(12)
     def test_sorted_parts_of_all_structures(self, kind, structure, weighted, rng):
         """Parts that hold one blob each, far from the origin."""
         X, weights = sorted_far_blobs(weighted, rng)
@@ -162,6 +163,7 @@ class SourceContract:
         ids=str,
     )
     @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+    @pytest.mark.fast(6)
     def test_solvers(self, kind, parameters):
         X = blobs()
         given = start(X, "full", parameters.get("n_components", 3))

@@ -22,6 +22,7 @@ ATTRIBUTES = [
 @new_scikit_learn
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("init_params", ["kmeans", "random"])
+@pytest.mark.fast(4)
 def test_tensors(device, dtype, init_params):
     X = torch.tensor(iris(), dtype=dtype, device=device)
     model = KeOpsGaussianMixture(3, init_params=init_params, random_state=0)

@@ -300,6 +300,7 @@ def test_collapse_ends_no_fit_with_reg_covar(backend, structure):
 @new_scikit_learn
 @every_backend
 @every_structure
+@pytest.mark.fast(4)
 def test_collapse_without_reg_covar_is_an_error(backend, structure):
     X, given = collapsing(structure)
     given["reg_covar"] = 0.0

@@ -88,6 +88,7 @@ def test_starts_see_a_random_part_whatever_the_division():
     assert not np.array_equal(model.set_params(random_state=1).fit([X]).means_, one)
 
 
+@pytest.mark.slow
 def test_the_reservoir_is_uniform():
     counts = np.zeros(20)
     rows = torch.arange(20.0)[:, None]

@@ -20,6 +20,7 @@ from tests.test_clustering import LINKAGES, METHODS, moons
 FEW = 16
 
 
+@pytest.mark.slow
 def test_float32():
     X, y = moons()
     clustering = MixtureClustering(random_state=0).fit(X.astype(np.float32))
@@ -41,6 +42,7 @@ def test_frames_and_pipelines():
 
 
 @new_scikit_learn
+@pytest.mark.slow
 def test_tensors():
     X = torch.tensor(moons()[0])
     expected = MixtureClustering(contamination=0.1, random_state=0).fit(X.numpy())

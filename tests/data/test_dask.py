@@ -224,6 +224,7 @@ print({"dask", "distributed"} & set(sys.modules))
 """
 
 
+@pytest.mark.slow
 def test_arrays_in_memory_do_not_import_dask():
     command = [sys.executable, "-c", WITHOUT]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

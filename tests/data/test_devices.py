@@ -118,6 +118,7 @@ def test_pieces_and_batches(device):
 @pytest.mark.parametrize(
     "criterion", ["lic", pytest.param("cv", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_numbers_of_components(criterion, device):
     given = {"n_components": 5, "criterion": criterion}
     given |= {"backend": "torch", "random_state": 0}

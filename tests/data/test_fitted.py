@@ -79,6 +79,7 @@ def test_other_shapes(asked, name):
 @every_question
 @pytest.mark.parametrize("now", COVARIANCE_TYPES)
 @pytest.mark.parametrize("then", COVARIANCE_TYPES)
+@pytest.mark.fast(72)
 def test_another_covariance_type(asked, then, now):
     """With as many components as features shapes do not tell them apart."""
     if then == now:

@@ -151,6 +151,7 @@ def test_other_errors_of_torch_stay():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("init_params", ["random", "kmeans", "random_from_data"])
 @pytest.mark.parametrize("acceleration", [None, "squarem"])
+@pytest.mark.fast(2)
 def test_constant_samples(dtype, init_params, acceleration):
     """One place: one component, or as many as there were, and no other end."""
     constant = np.ones((30, 2), np.float32 if dtype == torch.float32 else np.float64)

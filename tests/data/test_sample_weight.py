@@ -49,6 +49,7 @@ def test_counts_from_a_seed(structure, init_params, dtype, counts):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.fast(2)
 def test_counts_from_a_given_start(backend, solver):
     X = blobs()
     counts = np.random.default_rng(1).integers(0, 4, size=len(X))

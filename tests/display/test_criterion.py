@@ -66,6 +66,7 @@ def test_legend_lies_over_no_curve(figsize):
     assert bottom > highest
 
 
+@pytest.mark.slow
 def test_standard_errors():
     """Bars are for the type whose scores are known."""
     model = choice(criterion="cv", cv=3, covariance_type=["diag", "full"])
@@ -82,6 +83,7 @@ def test_standard_errors():
     assert display.bars_ is None
 
 
+@pytest.mark.slow
 def test_of_a_clustering_and_of_a_pipeline():
     X = spiral()
     clustering = MixtureClustering(random_state=0).fit(X)

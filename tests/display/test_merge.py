@@ -84,6 +84,7 @@ def test_the_cut_and_the_colours_are_those_of_clusters():
 
 
 @pytest.mark.parametrize("n_clusters", [1, 3])
+@pytest.mark.slow
 def test_other_cuts(n_clusters):
     clustering = fitted()
     display = MergeDisplay.from_estimator(clustering, n_clusters=n_clusters)
@@ -125,6 +126,7 @@ def test_what_is_no_clustering_is_refused():
 # -- mixtures -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_mixture_in_the_colours_of_its_clusters():
     clustering = fitted(contamination=0.1)
     table = pd.DataFrame(moons(), columns=["a", "b"])

@@ -71,6 +71,7 @@ def fit(witness, X=None, sample_weight=None, **parameters):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("max_iter", [5, 100])
+@pytest.mark.fast(2)
 def test_tasks(solver, max_iter):
     """Starts are tasks of the fit, iterations those of a start; each ends once."""
     witness = Witness()

@@ -293,6 +293,7 @@ def small_blocks(monkeypatch):
 @pytest.mark.usefixtures("small_blocks", "one_thread")
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("how", ["plain", "weighted", "missing", "noise", "sampled"])
+@pytest.mark.fast(5)
 def test_samples_in_parts(name, how, rng):
     """Labels travel as weights do: those of rows without weight are left out, too."""
     kind, points = KINDS[name], MANY.copy()

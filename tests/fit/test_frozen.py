@@ -43,6 +43,7 @@ def known(structure="full", **how):
 @every_covariance_type
 @every_solver
 @pytest.mark.parametrize("names", FREEZABLE, ids=str)
+@pytest.mark.fast(24)
 def test_what_is_frozen_stays_bit_for_bit(structure, solver, names):
     before = known(structure)
     model = known(structure, frozen=names, **SOLVERS[solver]).fit(X)

@@ -158,6 +158,7 @@ any_start = pytest.mark.parametrize(
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 @pytest.mark.parametrize("offset", [[2e9, 2e9], [-1.7e9, 3.0], [-30.0, 1e12]])
 @pytest.mark.parametrize("init_size", ["auto", 50])
+@pytest.mark.fast(24)
 def test_offsets_beyond_squares(init_params, structure, offset, init_size, rng):
     """Where squares keep no digit of the widths a fit is that without the offset."""
     far, near = three_blobs(np.array(offset), rng)

@@ -26,6 +26,7 @@ def test_as_many_components_as_asked_for(structure):
     assert_array_equal(a.means_, b.means_)
 
 
+@pytest.mark.slow
 def test_it_finds_what_single_starts_miss():
     X = unbalanced()
     plain, merged = (

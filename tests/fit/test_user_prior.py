@@ -52,6 +52,7 @@ def total_precision(weights, means, precisions_cholesky):
 
 @every_gradient_solver
 @every_structure
+@pytest.mark.fast(4)
 def test_sparsity_written_as_a_prior(solver, structure):
     X, M = spiral(), 8
     given = {"solver": solver, "max_iter": 60, "tol": 1e-5, "learning_rate": 0.05}
@@ -125,6 +126,7 @@ def test_solution_for_pulled_means(structure):
     assert np.abs(pull).max() > 0.1
 
 
+@pytest.mark.slow
 def test_ends_where_adam_ends():
     """Two solvers, one solution."""
     X = blobs()
@@ -139,6 +141,7 @@ def test_ends_where_adam_ends():
 
 
 @pytest.mark.parametrize("batch_size", [None, 100])
+@pytest.mark.slow
 def test_batches_feel_it_whole(batch_size):
     """A prior is not divided among batches: a strong one decides alone."""
     model = KeOpsGaussianMixture(

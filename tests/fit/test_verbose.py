@@ -38,6 +38,7 @@ def test_costs(acceleration, pooling, capsys):
     assert not MOVE.search(text)
 
 
+@pytest.mark.slow
 def test_moves(capsys):
     model, text = printed(capsys, reg_covar=1e-4)
     moves = MOVE.findall(text)

@@ -80,6 +80,7 @@ every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(
     "random_state", [0, None, np.random.RandomState(3)], ids=["int", "none", "stream"]
 )
+@pytest.mark.fast(4)
 def test_round_trip(way, random_state):
     model = fitted(random_state=random_state)
     if random_state is None:
@@ -160,6 +161,7 @@ def test_skops(names):
 
 @new_scikit_learn
 @every_way
+@pytest.mark.fast(5)
 def test_tensors(way, device):
     with sklearn.config_context(array_api_dispatch=True):
         X = torch.tensor(iris(), dtype=torch.float32, device=device)
@@ -244,6 +246,7 @@ def test_there_are_saved_versions():
 
 
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_saved_by_earlier_versions(path):
     """They score as they did, and can be fitted, sampled and conditioned."""
     saved = pickle.loads(path.read_bytes())
@@ -287,6 +290,7 @@ def test_saved_one_by_one_by_earlier_versions(path):
 
 
 @pytest.mark.parametrize("path", SAVED_ONE_BY_ONE)
+@pytest.mark.fast(3)
 def test_saved_one_by_one_go_on(path):
     """They can be fitted again; with a memory of steps, they go on from it."""
     model, _ = loaded(path)

@@ -21,6 +21,7 @@ def fitted(covariance_type, **parameters):
 
 
 @pytest.mark.parametrize("covariance_type", STRUCTURES)
+@pytest.mark.fast(1)
 def test_to_sklearn(covariance_type):
     model = fitted(covariance_type)
     peer = model.to_sklearn()

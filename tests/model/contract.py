@@ -131,6 +131,7 @@ class CovarianceContract:
             costs = np.array(model.fit(blobs()).costs_)
         assert (np.diff(costs) <= 1e-12).all()
 
+    @pytest.mark.fast(2)
     def test_sparsity_leaves_few(self, model):
         sparse = clone(model).set_params(n_components=8, sparsity=5.0, max_iter=500)
         assert sparse.fit(round_blobs()).n_components_ == 3

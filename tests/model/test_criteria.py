@@ -26,6 +26,7 @@ def last_members(structure, X, weights=None):
 
 @every_structure
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.fast(4)
 def test_criteria(structure, weighted, rng):
     X = blobs()
     weights = rng.uniform(0.5, 2, len(X)) if weighted else np.ones(len(X))

@@ -132,6 +132,7 @@ def test_attributes_are_plain_arrays(estimator):
 
 @every_estimator
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+@pytest.mark.fast(4)
 def test_editing_in_place_changes_answers(estimator, structure):
     X = blobs()
     model = clone(estimator).set_params(covariance_type=structure).fit(X)

@@ -266,6 +266,7 @@ def slow_widest_gap(tree, confusions):
     return max(scores, key=scores.get)
 
 
+@pytest.mark.slow
 def test_the_cut_is_that_of_the_documented_rule():
     rng, found = np.random.default_rng(0), []
     for _ in range(40):

@@ -193,6 +193,7 @@ def test_cases_are_of_all_kinds():
 
 
 @pytest.mark.parametrize("seed", range(24))
+@pytest.mark.fast(8)
 def test_fits(seed):
     outcome = fits.run(seed)
     assert not outcome.failed, f"python -m tests.soak --case {seed}: {outcome.detail}"

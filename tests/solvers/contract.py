@@ -117,6 +117,7 @@ class SolverContract:
     """What holds for every solver."""
 
     @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+    @pytest.mark.fast(12)
     def test_a_mixture_is_returned(self, kind, structure):
         problem = Problem(kind, structure)
         result = problem.solve(5)
@@ -124,6 +125,7 @@ class SolverContract:
         for heard in problem.heard:
             assert_a_mixture(heard.parameters, problem.objective)
 
+    @pytest.mark.fast(3)
     def test_the_start_stays_as_it_is(self, kind):
         problem = Problem(kind)
         before = [array.clone() for array in arrays(problem.start)]
@@ -131,6 +133,7 @@ class SolverContract:
         for array, copy in zip(arrays(problem.start), before, strict=True):
             assert bool((array == copy).all())
 
+    @pytest.mark.fast(3)
     def test_lengths(self, kind):
         """A cost and a log-likelihood for each iteration, of where it began."""
         problem = Problem(kind)
@@ -160,6 +163,7 @@ class SolverContract:
             assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
     @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+    @pytest.mark.fast(12)
     def test_costs(self, kind, structure):
         """They never rise, if the solver says so, and fall in any case."""
         problem = Problem(kind, structure)
@@ -171,6 +175,7 @@ class SolverContract:
             assert np.diff(costs).max() < 1e-11
             assert min(heard.fall for heard in problem.heard) > -1e-11
 
+    @pytest.mark.fast(3)
     def test_it_converges_by_its_tolerance(self, kind):
         problem = Problem(kind)
         result = problem.solve(kind.max_iter, tol=1e-4)
@@ -204,6 +209,7 @@ class SolverContract:
         ):
             assert_allclose(array, heard, rtol=1e-9, atol=1e-12)
 
+    @pytest.mark.fast(3)
     def test_it_is_reproducible(self, kind):
         one, other = (Problem(kind).solve(6) for _ in range(2))
         assert one.costs == other.costs
@@ -213,6 +219,7 @@ class SolverContract:
             assert bool((array == same).all())
 
     @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+    @pytest.mark.fast(3)
     def test_an_estimator_takes_it(self, kind):
         problem = Problem(kind)
         model = problem.estimator.set_params(max_iter=8, tol=0.0).fit(blobs())

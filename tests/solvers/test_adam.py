@@ -50,6 +50,7 @@ def tutorial_fit(X, structure, mu, A, sparsity, n_steps):
 
 @every_backend
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+@pytest.mark.fast(4)
 def test_trajectory_is_the_tutorials(backend, structure):
     X = spiral(2000)
     means = np.random.default_rng(0).uniform(size=(30, 2))
@@ -160,6 +161,7 @@ def test_steps_on_batches(backend, structure):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.slow
 def test_batches_end_near_the_solution(weighted):
     X = blobs()
     weights = np.random.default_rng(0).uniform(0, 3, size=len(X)) if weighted else None
@@ -207,6 +209,7 @@ def test_collapse_is_an_error():
 
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 @pytest.mark.parametrize("sparsity", [0.0, 1.0])
+@pytest.mark.fast(4)
 def test_components_of_one_sample_each_are_an_error(structure, sparsity):
     """Starts give them the width of rounding error, which is none."""
     X = np.random.default_rng(0).uniform(size=(12, 2))

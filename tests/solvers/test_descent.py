@@ -94,6 +94,7 @@ def test_moves_never_end_above(structure, reg_covar):
 
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 @pytest.mark.parametrize("sparsity", [1.0, 1e3, 1e6])
+@pytest.mark.fast(3)
 def test_moves_come_to_an_end(structure, sparsity):
     X = bits()[:: 1 if (structure, sparsity) == ("spherical", 1e6) else 5]
     model = KeOpsGaussianMixture(

@@ -60,6 +60,7 @@ def last_before_error(model, X):
 @pytest.mark.parametrize("sparsity", [0.0, 1.0, 20.0])
 @settings(max_examples=5)
 @given(problem=problems, extra=st.integers(0, 4))
+@pytest.mark.fast(6)
 def test_cost_never_rises(structure, sparsity, problem, extra):
     """Until a component collapses, where the likelihood has no maximum."""
     X = draw(**problem)
@@ -123,6 +124,7 @@ def test_regularised_steps_improve_their_bound(structure, sparsity, reg_covar):
 
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 @pytest.mark.parametrize("sparsity", [0.0, 2.0])
+@pytest.mark.fast(4)
 def test_fixed_point_is_stationary(structure, sparsity):
     """Where EM has converged, no direction in the weights lowers the penalised cost."""
     X = spiral(200)

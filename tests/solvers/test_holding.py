@@ -40,6 +40,7 @@ def minimised(objective, parameters, fractions):
 @every_backend
 @own_covariances
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.fast(4)
 def test_what_em_lowers_does_not_rise(backend, structure, weighted, rng):
     X = few_samples(rng)
     weights = rng.uniform(0.2, 3, len(X)) if weighted else None
@@ -115,6 +116,7 @@ def test_iterations_of_all_stretches_are_counted(rng):
 
 @own_covariances
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.fast(2)
 def test_pooling_does_not_compound_over_batches(structure, dtype, rng):
     X = (blobs(150) + 50).astype(dtype)
     settings = {"covariance_type": structure, "random_state": 0, "tol": 1e-8}

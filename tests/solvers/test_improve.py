@@ -22,6 +22,7 @@ def spiral(seed):
     return np.stack(curve, axis=1) + 0.02 * noise
 
 
+@pytest.mark.slow
 def test_a_seed_that_loses_a_component_finds_it_again():
     """From the second seed EM and moves alone end .037 above."""
     X = spiral(100)

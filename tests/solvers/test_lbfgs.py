@@ -17,6 +17,7 @@ every_structure = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 @pytest.mark.parametrize(
     ("sparsity", "reg_covar"), [(0.0, 1e-6), (1.0, 0.0), (1.0, 0.1)]
 )
+@pytest.mark.fast(12)
 def test_ends_where_em_ends(backend, structure, sparsity, reg_covar):
     """Where both are in one basin: then to the same mixture, with reg_covar too."""
     given = {"covariance_type": structure, "random_state": 0, "tol": 1e-12}

@@ -35,6 +35,7 @@ def cost_of(model, X):
 
 @every_backend
 @every_structure
+@pytest.mark.fast(2)
 def test_moves_lower_the_cost(backend, structure):
     X = spiral(500)
     plain, moved = (
@@ -75,6 +76,7 @@ def test_cost_never_rises(structure, problem, sparsity):
 
 @every_backend
 @every_structure
+@pytest.mark.fast(2)
 def test_cost_never_rises_on_either_backend(backend, structure):
     X = blobs(2000)
     model = sparse(
@@ -86,6 +88,7 @@ def test_cost_never_rises_on_either_backend(backend, structure):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
+@pytest.mark.slow
 def test_spiral_ends_alike_from_every_seed(seed):
     """Where KeOps' tutorial leaves three to five components and a higher cost."""
     X = tutorial_spiral()
@@ -110,6 +113,7 @@ def test_two_reductions_where_one_does_not_pay():
 
 
 @every_structure
+@pytest.mark.fast(1)
 def test_fixed_point_is_stationary(structure):
     """Moves end in a place where one more step of EM changes nothing."""
     X = blobs()
@@ -139,6 +143,7 @@ def test_no_moves_without_sparsity_unless_asked_for():
 
 
 @every_structure
+@pytest.mark.fast(2)
 def test_swaps(structure):
     """As many components, where they do more: the cost falls at every step."""
     rng = np.random.default_rng(5)

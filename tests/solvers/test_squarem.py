@@ -39,6 +39,7 @@ def fit(X, n_components=3, acceleration="squarem", **given):
 
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
 @pytest.mark.parametrize("sparsity", [0.0, 2.0])
+@pytest.mark.fast(4)
 def test_cost_never_rises(structure, sparsity):
     given = {"sparsity": sparsity, "covariance_type": structure, "reg_covar": 0}
     model = fit(overlapping(), 5, **given, tol=1e-9, max_iter=200)
@@ -104,6 +105,7 @@ def test_converges_at_once_where_em_does():
     assert again.n_iter_ == 2
 
 
+@pytest.mark.slow
 def test_with_moves():
     given = {"sparsity": 20.0, "reg_covar": 1e-5, "moves": True, "tol": 1e-6}
     plain = fit(spiral(), 10, acceleration=None, **given)
