@@ -152,6 +152,7 @@ def test_values_on_a_lattice_stand_for_what_rounds_to_them(rng):
     np.testing.assert_allclose(model.covariances_[0], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_best_covariance_type(rng):
     X = three(rng)
     model = KeOpsGaussianMixtureCV(covariance_type="auto", random_state=0).fit(X)
@@ -194,6 +195,7 @@ def test_a_sparse_fit_warns_of_spikes():
 
 
 @pytest.mark.parametrize("sparsity", [1.0, 3.0, 10.0])
+@pytest.mark.fast(1)
 def test_pooled_sparse_fits_leave_no_spikes(sparsity):
     model = KeOpsGaussianMixture(
         10, sparsity=sparsity, covariance_pooling="auto", random_state=0

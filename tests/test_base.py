@@ -85,6 +85,7 @@ def test_score_has_no_prior():
 @pytest.mark.parametrize("solver", SOLVERS)
 @every_covariance_type
 @pytest.mark.parametrize("n_features", [1, 2])
+@pytest.mark.fast(9)
 def test_density_integrates_to_one(solver, structure, n_features):
     X = spiral()[:, :n_features]
     given = {"solver": solver, "max_iter": 20, "random_state": 0, "sparsity": 1.0}

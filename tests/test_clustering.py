@@ -50,6 +50,7 @@ def core_with_halo(seed=0):
         MixtureClustering(contamination=0.1, backend="torch"),
     ]
 )
+@pytest.mark.fast(54)
 def test_conformance(estimator, check):
     check(estimator)
 
@@ -58,6 +59,7 @@ def test_conformance(estimator, check):
 
 
 @pytest.mark.parametrize("linkage", LINKAGES)
+@pytest.mark.fast(1)
 def test_moons(linkage):
     X, y = moons()
     clustering = MixtureClustering(2, linkage=linkage, random_state=0).fit(X)
@@ -66,6 +68,7 @@ def test_moons(linkage):
 
 
 @pytest.mark.parametrize("linkage", ["confusion", "misclassification", "saddle"])
+@pytest.mark.fast(1)
 def test_the_number_of_cores_with_halos(linkage):
     X, y = core_with_halo()
     clustering = MixtureClustering(linkage=linkage, random_state=0).fit(X)
@@ -102,6 +105,7 @@ def three_blobs(rng):
     ],
 )
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=slow) for s in (1, 2))])
+@pytest.mark.fast(2)
 def test_the_number_of_clusters_of_any_shape(draw, n_clusters, seed):
     X = draw(np.random.default_rng(seed))
     assert MixtureClustering(random_state=seed).fit(X).n_clusters_ == n_clusters
@@ -115,6 +119,7 @@ def test_one_cluster(rng):
     assert clustering.children_.shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_the_mixture_is_that_of_the_choice():
     X, _ = moons()
     clustering = MixtureClustering(random_state=0).fit(X)
@@ -124,6 +129,7 @@ def test_the_mixture_is_that_of_the_choice():
     assert clustering.n_iter_ == len(mixture.path_.mixtures)
 
 
+@pytest.mark.slow
 def test_more_clusters_than_the_criterion_keeps():
     X = blobs()
     few = KeOpsGaussianMixtureCV(random_state=0).fit(X)
@@ -202,6 +208,7 @@ def dense_confusion_tree(probabilities, weights):
 
 @every_backend
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.fast(1)
 def test_confusions_agree_with_a_dense_reference(backend, weighted, rng):
     X, _ = moons()
     weights = rng.uniform(0.5, 2, size=len(X)) if weighted else np.ones(len(X))
@@ -215,6 +222,7 @@ def test_confusions_agree_with_a_dense_reference(backend, weighted, rng):
 
 
 @pytest.mark.parametrize("linkage", LINKAGES)
+@pytest.mark.fast(1)
 def test_scipy_draws_the_tree(linkage):
     X, _ = moons()
     clustering = MixtureClustering(linkage=linkage, random_state=0).fit(X)
@@ -266,6 +274,7 @@ def test_the_number_found_does_not_depend_on_what_was_asked_for():
         ({"n_clusters": 2, "distance_threshold": 1.0}, "n_clusters or distance_thr"),
     ],
 )
+@pytest.mark.fast(1)
 def test_cuts_that_there_are_not(arguments, message):
     clustering = MixtureClustering(random_state=0).fit(moons()[0])
     with pytest.raises(ValueError, match=message):
@@ -316,6 +325,7 @@ def test_samples_have_the_labels_of_clusters():
 
 
 @pytest.mark.parametrize("contamination", [0.05, 0.3])
+@pytest.mark.fast(1)
 def test_contamination(contamination):
     X, _ = moons()
     clustering = MixtureClustering(contamination=contamination, random_state=0).fit(X)
@@ -332,6 +342,7 @@ def test_contamination(contamination):
     assert_array_equal(far, [-1])
 
 
+@pytest.mark.slow
 def test_contamination_counts_weights():
     X, counts = blobs(), np.random.default_rng(0).integers(0, 4, size=400)
     clustering = MixtureClustering(3, contamination=0.1, random_state=0)
@@ -359,6 +370,7 @@ def test_a_copy_answers_alike():
     assert type(clustering).__module__ == "sklearn_keops_gmm"
 
 
+@pytest.mark.slow
 def test_a_fit_that_fails_changes_nothing():
     X, _ = moons()
     clustering = MixtureClustering(random_state=0).fit(X)

@@ -89,6 +89,7 @@ def test_marginal_is_an_integral(structure, rng):
 
 
 @every_covariance_type
+@pytest.mark.fast(2)
 def test_condition_is_a_quotient(structure, rng):
     """p(b | a) is p(a, b) over its integral over b."""
     model = model_of(structure, 3)
@@ -133,6 +134,7 @@ def test_conditional_mean_is_an_integral(structure, backend, rng, monkeypatch):
     data=st.data(),
 )
 @settings(max_examples=60)
+@pytest.mark.slow
 def test_chain_rule(seed, structure, n_features, n_components, data):
     """log p(a, b) = log p(a) + log p(b | a), whatever the split."""
     order = data.draw(st.permutations(range(n_features)))
@@ -184,6 +186,7 @@ def test_sample_and_predict():
     assert_array_equal(kept.predict(iris()[:, 2:]), pulls.argmax(axis=1))
 
 
+@pytest.mark.slow
 def test_what_a_fit_leaves():
     """The new mixture has the parameters, and says that it was not fitted itself."""
     start = {"means_init": iris()[:5], "weights_init": np.full(5, 0.2)}

@@ -28,6 +28,7 @@ def estimators(backend):
 
 
 @parametrize_with_checks(estimators("torch"))
+@pytest.mark.fast(50)
 def test_checks_torch(estimator, check):
     check(estimator)
 
@@ -51,6 +52,7 @@ def test_pipeline(backend, solver):
     assert np.isfinite(pipeline.score(X))
 
 
+@pytest.mark.slow
 def test_grid_search_sees_no_prior():
     """The scores of a search are the plain mean log-likelihood of held-out data."""
     X = blobs()
@@ -108,6 +110,7 @@ def test_grid_search_over_solvers_and_structures():
     "copier", [pickle, joblib, copy], ids=lambda kind: kind.__name__
 )
 @every_backend
+@pytest.mark.fast(2)
 def test_a_copy_answers_alike(copier, backend, tmp_path):
     X = blobs()
     model = KeOpsGaussianMixture(3, sparsity=1.0, backend=backend, random_state=0)

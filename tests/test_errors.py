@@ -180,6 +180,7 @@ def test_too_many_parameters():
 # -- the bootstrap ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bootstrap_is_near_the_information():
     X = blobs(900)
     model = fitted(X)
@@ -203,6 +204,7 @@ def test_jobs_do_not_matter():
     assert_array_equal(one.weights.shape, (9, 3))
 
 
+@pytest.mark.slow
 def test_resamples_converge():
     """A stop at a mean change of 1e-3 would stay near the estimate."""
     rng = np.random.default_rng(0)
@@ -213,6 +215,7 @@ def test_resamples_converge():
     assert ((ratio > 0.75) & (ratio < 1.6)).all()
 
 
+@pytest.mark.slow
 def test_integer_weights_are_rows():
     counts = np.arange(400) % 3
     model = fitted(blobs(), 3)
@@ -237,6 +240,7 @@ def test_labels_are_matched():
     assert_array_equal(covariances, model.matrices)
 
 
+@pytest.mark.slow
 def test_bootstrap_of_a_choice():
     """With its pooling, which is that of the fit."""
     model = KeOpsGaussianMixtureCV(6, random_state=0).fit(blobs())
