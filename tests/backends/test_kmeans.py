@@ -247,6 +247,8 @@ def test_fits_above_that_size(init_params):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module(name, monkeypatch):
     """Each that this processor can run finds the same clusters."""
+    if name not in _modules.modules_for_this_processor():
+        pytest.skip(f"this processor cannot run {name}")
     module = import_module(f"{_modules.__package__}.{name}")
     for used in (native, _blocks):
         monkeypatch.setattr(used, "native_module", lambda: module)
