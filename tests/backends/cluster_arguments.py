@@ -37,6 +37,20 @@ def seeds_arguments():
     }
 
 
+def nearest_arguments():
+    """What `nearest` takes: two of five means in three groups, for seven points."""
+    return {
+        "n_features": 3,
+        "points": np.ones((7, 3)),
+        "centres": np.zeros((3, 3)),
+        "means": np.zeros((5, 3)),
+        "bounds": np.array([0, 1, 3, 5]),
+        "n_probes": 2,
+        "distances": np.zeros((7, 2)),
+        "indices": np.zeros((7, 2), int),
+    }
+
+
 def wrong_cluster_arguments():
     """Yield a function, the name of an argument, and arguments of which it is wrong."""
     for name, value in (
@@ -91,3 +105,23 @@ def wrong_cluster_arguments():
         ("seeds", np.zeros(2)),
     ):
         yield "seeds", name, seeds_arguments() | {name: value}
+    for name, value in (
+        ("n_features", 0),
+        ("points", np.ones((7, 2))),
+        ("centres", np.zeros((3, 3), np.float32)),
+        ("means", np.zeros(14)),
+        ("bounds", np.array([0, 1, 3, 6])),
+        ("bounds", np.array([0, 3, 3, 5])),
+        ("bounds", np.array([1, 2, 3, 5])),
+        ("bounds", np.array([0, 1, 3, 4])),
+        ("bounds", np.array([0, 3, 5])),
+        ("n_probes", 0),
+        ("distances", np.zeros(13)),
+        ("distances", np.zeros((7, 2), np.float32)),
+        ("indices", np.zeros((7, 3), int)),
+        ("indices", np.zeros((7, 2))),
+    ):
+        yield "nearest", name, nearest_arguments() | {name: value}
+    numbers = np.zeros(14)
+    overlapping = {"distances": numbers, "indices": numbers.view(int)}
+    yield "nearest", "distances", nearest_arguments() | overlapping

@@ -27,6 +27,7 @@ from sklearn_keops_gmm.backends._native import (
     _incomplete,
     _kmeans,
     _modules,
+    _nearest,
     _reductions,
     _truncated,
 )
@@ -44,6 +45,7 @@ from tests.backends.arguments import (
 )
 from tests.backends.cluster_arguments import (
     assign_arguments,
+    nearest_arguments,
     seeds_arguments,
     wrong_cluster_arguments,
 )
@@ -301,12 +303,19 @@ def check_clusters(module, rng):
         ("columns", seeds_arguments),
         ("weights", seeds_arguments),
         ("uniform", seeds_arguments),
+        ("points", nearest_arguments),
+        ("centres", nearest_arguments),
+        ("means", nearest_arguments),
     )
+    functions = {
+        assign_arguments: module.assign,
+        seeds_arguments: module.seeds,
+        nearest_arguments: module.nearest,
+    }
     for (name, make), value in product(ugly, UGLY):
         given = make()
         given[name].flat[rng.integers(given[name].size)] = value
-        function = module.seeds if "seeds" in given else module.assign
-        function(*given.values())
+        functions[make](*given.values())
     points = rng.choice(UGLY, size=(200, 3))
     order = np.zeros(200, np.int64)
     module.block_order(3, points, order)
@@ -343,7 +352,7 @@ def main(name):
     module = import_module(f"{_modules.__package__}.{name}")
     # Not one that is installed, which no sanitizer watches.
     assert Path(module.__file__).is_relative_to(Path.cwd()), module.__file__
-    for user in (_reductions, _incomplete, _blocks, _kmeans, _candidates):
+    for user in (_reductions, _incomplete, _blocks, _kmeans, _candidates, _nearest):
         user.native_module = lambda: module
     for check, *arguments in (
         (check_arguments, module),

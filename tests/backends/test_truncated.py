@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm._model import Components, Frame
 from sklearn_keops_gmm.backends import NearestMeans, TruncatedReductions, get_backend
+from sklearn_keops_gmm.backends._native import _nearest
 from tests import reference
 from tests.backends.cases import every_dtype, every_structure
 from tests.common import needs_compiled
@@ -61,12 +62,16 @@ def test_all_candidates_make_all_sums(module, structure, dtype, n_features):
 
 
 @every_structure
-def test_sums_over_some_candidates(structure):
-    """What the reference makes of the same candidates, which are the best here."""
+@pytest.mark.parametrize("n_features", [3, 9, 17])
+def test_sums_over_some_candidates(structure, n_features):
+    """What the reference makes of the same candidates, which are the best here.
+
+    With many features components are left after some of these.
+    """
     rng = np.random.default_rng(0)
-    given = mixture(rng, structure, 25, 3)
-    points, weights = 3 * rng.normal(size=(300, 3)), rng.uniform(size=300)
-    frame = Frame(torch.zeros(3, dtype=torch.float64))
+    given = mixture(rng, structure, 25, n_features)
+    points, weights = 3 * rng.normal(size=(300, n_features)), rng.uniform(size=300)
+    frame = Frame(torch.zeros(n_features, dtype=torch.float64))
     reductions = TruncatedReductions(
         torch.tensor(points), torch.tensor(weights), frame, truncation=2
     )
@@ -110,6 +115,7 @@ def test_components_of_no_weight():
     assert float(moments.mass.sum()) == pytest.approx(50, rel=1e-12)
 
 
+@pytest.mark.usefixtures("module")
 @pytest.mark.parametrize("n_means", [1, 2, 30, 1000])
 def test_nearest_means(n_means):
     rng = np.random.default_rng(3)
@@ -123,6 +129,7 @@ def test_nearest_means(n_means):
     assert (indices[:, 0] == nearest).double().mean() > 0.95
 
 
+@pytest.mark.usefixtures("module")
 def test_nearest_of_means_that_coincide():
     """Groups of such means are empty, and what is found in them would be anywhere."""
     means = torch.zeros(400, 2, dtype=torch.float64)
@@ -131,6 +138,31 @@ def test_nearest_of_means_that_coincide():
     distances, indices = NearestMeans(means).find(points, 6)
     squares = ((points[:, None] - means[indices]) ** 2).sum(2)
     assert_allclose(distances, squares, atol=1e-10)
+
+
+@pytest.mark.usefixtures("module")
+def test_nearest_means_of_all_groups(monkeypatch):
+    """They are the nearest of all means, in order."""
+    monkeypatch.setattr(_nearest, "_PROBES", 30)
+    rng = np.random.default_rng(5)
+    means = torch.tensor(rng.normal(size=(700, 6)))
+    points = torch.tensor(rng.normal(size=(90, 6)))
+    distances, indices = NearestMeans(means).find(points, 40)
+    expected, nearest = (torch.cdist(points, means) ** 2).topk(40, largest=False)
+    assert_array_equal(indices, nearest)
+    assert_allclose(distances, expected, rtol=1e-10)
+    assert_array_equal(NearestMeans(means).find(points, 1)[1][:, 0], nearest[:, 0])
+
+
+@pytest.mark.usefixtures("module")
+def test_nearest_of_points_beyond_all_numbers():
+    """Some mean, and no square that is less than infinite."""
+    means = torch.tensor(np.random.default_rng(6).normal(size=(50, 2)))
+    points = torch.tensor([[1e300, 0.0], [torch.inf, 0.0], [torch.nan, 1.0]])
+    for count in (1, 3):
+        distances, indices = NearestMeans(means).find(points.double(), count)
+        assert distances.isinf().all()
+        assert ((indices >= 0) & (indices < 50)).all()
 
 
 def search_arguments():

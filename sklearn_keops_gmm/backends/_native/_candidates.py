@@ -19,9 +19,9 @@ from sklearn_keops_gmm.backends._threads import MAX_CHUNKS, map_threads, slices
 
 # How many neighbours a component has, at least and for each candidate of a sample: in
 # the first steps, which decide what is found at all, and later.
-_WIDE_STEPS, _WIDE, _NARROW = 3, (60, 28), (30, 4)
+_WIDE_STEPS, _WIDE, _NARROW = 3, (60, 60), (30, 4)
 # How many neighbours of neighbours are tried in each step.
-_HOPS = 8
+_HOPS = 32
 # So many components tell the shape that all have in common.
 _ENOUGH = 1000
 # Columns of factors come in blocks of so many.

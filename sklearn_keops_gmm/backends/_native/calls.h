@@ -60,12 +60,16 @@ template <class Number>
 void check_within(const Argument& of, const Number* numbers, int64_t count,
                   int64_t least, int64_t end) {
     if (count == 0) return;
-    const auto [low, high] = std::minmax_element(numbers, numbers + count);
-    if (*low < least || *high >= end)
+    Number low = numbers[0], high = low;
+    for (int64_t i = 0; i < count; i++) {  // many at a time
+        low = numbers[i] < low ? numbers[i] : low;
+        high = numbers[i] > high ? numbers[i] : high;
+    }
+    if (low < least || high >= end)
         refuse(of.name,
                "numbers from " + std::to_string(least) + " to " +
                    std::to_string(end - 1),
-               std::to_string(*low < least ? *low : *high));
+               std::to_string(low < least ? low : high));
 }
 
 template <class Number>

@@ -140,8 +140,8 @@ class Search {
     void evaluate(int64_t slot) {
         const int64_t j = listed[slot];
         V found[COUNT];
-        density.template operator()<COUNT>(given.packed + j * density.width(), x, z,
-                                           found);
+        density.template operator()<COUNT>(given.packed + j * density.width(), x,
+                                           best + (given.K - 1) * COUNT, z, found);
         if (slot == 0) std::copy_n(found, COUNT, lead_levels);
         UNROLL for (int v = 0; v < COUNT; v++)
             sums[slot] += largest(found[v] - lead_levels[v], all<T>(FARTHEST<T>));
@@ -154,7 +154,7 @@ class Search {
     void insert(int v, V value, int64_t j) {
         const int64_t K = given.K;
         I better = value > best[(K - 1) * COUNT + v];
-        if (!any(better)) return;
+        if (!any<T>(better)) return;
         I id = I{} + static_cast<Integer<T>>(j);
         for (int64_t at = v; at < K * COUNT; at += COUNT) {
             const V held = best[at];
@@ -165,12 +165,6 @@ class Search {
             value = better ? held : value;
             id = better ? whose : id;
         }
-    }
-
-    static bool any(I mask) {
-        Integer<T> found = 0;
-        UNROLL for (int l = 0; l < LANES<T>; l++) found |= mask[l];
-        return found;
     }
 
     template <int COUNT>
@@ -203,7 +197,8 @@ class Search {
             ranks.push_back({-(near + unseen), listed[slot]});
         }
         const int64_t n = std::min<int64_t>(ranks.size(), others);
-        std::nth_element(ranks.begin(), ranks.begin() + n, ranks.end());
+        // The best ones first: of others little is computed then.
+        std::partial_sort(ranks.begin(), ranks.begin() + n, ranks.end());
         for (int64_t g = 0; g < n; g++) out[1 + g] = ranks[g].second;
     }
 

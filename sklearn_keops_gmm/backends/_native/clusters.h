@@ -5,12 +5,14 @@
 #include <Python.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "arguments.h"
 #include "calls.h"
 #include "lloyd.h"
+#include "nearest.h"
 #include "seeding.h"
 
 // Returns a whole number of at least 1, as sizes are.
@@ -137,6 +139,64 @@ inline PyObject* seeds(PyObject*, PyObject* args) {
             run_seeds<decltype(number)>(D, given, {"order", order},
                                         {"weights", weights}, {"uniform", uniform},
                                         {"seeds", out, PyBUF_WRITABLE});
+        });
+        Py_RETURN_NONE;
+    });
+}
+
+// Groups of which none is empty.
+inline const int64_t* group_bounds(const Argument& bounds, int64_t n_groups, int64_t M) {
+    const int64_t* found = numbers_within<int64_t>(bounds, n_groups + 1, 0, M + 1);
+    const bool rise = std::adjacent_find(found, found + n_groups + 1,
+                                         std::greater_equal<>()) == found + n_groups + 1;
+    if (!rise || found[0] != 0 || found[n_groups] != M)
+        refuse(bounds.name, "numbers that rise from 0 to " + std::to_string(M), "others");
+    return found;
+}
+
+struct NearestArguments {
+    const Argument points, centres, means, bounds, distances, indices;
+};
+
+template <class T>
+void run_nearest(int64_t D, int64_t n_probes, const NearestArguments& of) {
+    const int64_t N = rows_of(of.points, D), M = rows_of(of.means, D);
+    const int64_t n_groups = rows_of(of.centres, D), count = rows_of(of.distances, N);
+    const Groups<T> groups{n_groups,
+                           M,
+                           D,
+                           of.centres.numbers<const T>(n_groups * D),
+                           of.means.numbers<const T>(M * D),
+                           group_bounds(of.bounds, n_groups, M)};
+    const T* points = of.points.numbers<const T>(N * D);
+    T* distances = of.distances.numbers<T>(N * count);
+    int64_t* indices = of.indices.numbers<int64_t>(N * count);
+    const WithoutGIL here;
+    Nearest<T> nearest(groups, std::min(n_probes, n_groups));
+    nearest.find(points, N, count, distances, indices);
+}
+
+// nearest(n_features, points, centres, means, bounds, n_probes, distances, indices)
+inline PyObject* nearest_means(PyObject*, PyObject* args) {
+    PyObject *n_features, *points, *centres, *means, *bounds, *n_probes, *distances;
+    PyObject* indices;
+    if (!PyArg_ParseTuple(args, "OOOOOOOO:nearest", &n_features, &points, &centres,
+                          &means, &bounds, &n_probes, &distances, &indices))
+        return nullptr;
+    return guarded([&] {
+        const NearestArguments given{{"points", points},
+                                     {"centres", centres},
+                                     {"means", means},
+                                     {"bounds", bounds},
+                                     {"distances", distances, PyBUF_WRITABLE},
+                                     {"indices", indices, PyBUF_WRITABLE}};
+        for (const Argument* out : {&given.distances, &given.indices})
+            refuse_overlaps(*out,
+                            {&given.points, &given.centres, &given.means, &given.bounds});
+        refuse_overlaps(given.distances, {&given.indices});
+        with_dtype(given.points, [&](auto number) {
+            run_nearest<decltype(number)>(count_of("n_features", n_features),
+                                          count_of("n_probes", n_probes), given);
         });
         Py_RETURN_NONE;
     });

@@ -13,9 +13,18 @@ using Doubles = Vector<double>;
 // In how many vectors so many features go, where these are in the lanes.
 inline int64_t vectors_of(int64_t D) { return padded(D, LANES<double>) / LANES<double>; }
 
+// Tells whether none of some numbers is above its floor.
+template <class T, int COUNT>
+inline bool is_below(const Vector<T>* numbers, const Vector<T>* floor) {
+    Integers<T> above = {};
+    UNROLL for (int v = 0; v < COUNT; v++) above |= numbers[v] > floor[v];
+    return !any<T>(above);
+}
+
 // Each gives log-densities to base 2 of a component, kept as offset, mean and factor, for
-// COUNT vectors of samples, in columns; adds the second moment of one sample; and writes
-// what there is of a sum of these.
+// COUNT vectors of samples, in columns; where these must be below a floor for all, only a
+// guess that is below, too. Each adds the second moment of one sample, and writes what
+// there is of a sum of these.
 template <class T>
 struct OfMatrices {
     static constexpr int BLOCK = 4;
@@ -31,25 +40,31 @@ struct OfMatrices {
     int64_t n_sums() const { return 1 + D + D * (D + 1) / 2; }
 
     template <int COUNT>
-    void operator()(const T* packed, const Vector<T>* x, Vector<T>* z,
-                    Vector<T>* out) const {
+    void operator()(const T* packed, const Vector<T>* x, const Vector<T>* floor,
+                    Vector<T>* z, Vector<T>* out) const {
         using V = Vector<T>;
         const T *mean = packed + 1, *factor = mean + D;
-        for (int64_t a = 0; a < D; a++)
-            UNROLL for (int v = 0; v < COUNT; v++)
-                z[a * COUNT + v] = x[a * COUNT + v] - mean[a];
         V found[COUNT];
         UNROLL for (int v = 0; v < COUNT; v++) found[v] = all<T>(packed[0]);
-        for (int64_t b = 0; b < D; b += BLOCK) {
+        int64_t end = 0;
+        while (end < D) {
+            const int64_t start = end;
+            end = std::min(start + BLOCK, D);
+            for (int64_t a = start; a < end; a++)
+                UNROLL for (int v = 0; v < COUNT; v++)
+                    z[a * COUNT + v] = x[a * COUNT + v] - mean[a];
             V y[BLOCK][COUNT] = {};
-            for (int64_t a = 0; a < std::min(b + BLOCK, D); a++, factor += BLOCK)
+            for (int64_t a = 0; a < end; a++, factor += BLOCK)
                 UNROLL for (int k = 0; k < BLOCK; k++)
                     UNROLL for (int v = 0; v < COUNT; v++)
                         y[k][v] += factor[k] * z[a * COUNT + v];
             UNROLL for (int k = 0; k < BLOCK; k++)
                 UNROLL for (int v = 0; v < COUNT; v++) found[v] -= y[k][v] * y[k][v];
+            if (is_below<T, COUNT>(found, floor)) break;
         }
-        UNROLL for (int v = 0; v < COUNT; v++) out[v] = found[v];
+        const T more = T(D) / T(end);
+        UNROLL for (int v = 0; v < COUNT; v++)
+            out[v] = end < D ? packed[0] + more * (found[v] - packed[0]) : found[v];
     }
 
     static int64_t n_rows(int64_t D) { return D; }
@@ -77,7 +92,7 @@ struct OfDiagonals {
     int64_t n_sums() const { return 1 + 2 * D; }
 
     template <int COUNT>
-    void operator()(const T* packed, const Vector<T>* x, Vector<T>*,
+    void operator()(const T* packed, const Vector<T>* x, const Vector<T>*, Vector<T>*,
                     Vector<T>* out) const {
         using V = Vector<T>;
         const T *mean = packed + 1, *factor = mean + D;
@@ -108,7 +123,7 @@ struct OfNumbers {
     int64_t n_sums() const { return 2 + D; }
 
     template <int COUNT>
-    void operator()(const T* packed, const Vector<T>* x, Vector<T>*,
+    void operator()(const T* packed, const Vector<T>* x, const Vector<T>*, Vector<T>*,
                     Vector<T>* out) const {
         using V = Vector<T>;
         const T *mean = packed + 1, factor = packed[1 + D];

@@ -10,22 +10,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
 #include <vector>
 
 #include "blocks.h"
 #include "memory.h"
-
-// Returns the least of the numbers of a vector.
-template <class T, int S = LANES<T> / 2, size_t... I>
-inline T lowest(Vector<T> vector, std::index_sequence<I...> lanes) {
-    if constexpr (S == 0) {
-        return vector[0];
-    } else {
-        const Vector<T> other = pick<T, (I ^ S)...>(vector, vector);
-        return lowest<T, S / 2>(other < vector ? other : vector, lanes);
-    }
-}
 
 template <class T>
 class Lloyd {

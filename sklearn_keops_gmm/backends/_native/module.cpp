@@ -246,6 +246,7 @@ PyMethodDef methods[] = {
     {"block_order", block_order, METH_VARARGS, nullptr},
     {"assign", assign, METH_VARARGS, nullptr},
     {"seeds", seeds, METH_VARARGS, nullptr},
+    {"nearest", nearest_means, METH_VARARGS, nullptr},
     {"settle", settle, METH_VARARGS, nullptr},
     {"group", group_items, METH_VARARGS, nullptr},
     {"search", search_candidates, METH_VARARGS, nullptr},

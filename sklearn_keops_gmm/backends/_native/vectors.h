@@ -76,6 +76,14 @@ inline V largest(V a, V b) {
     return a > b ? a : b;  // b where a is NaN
 }
 
+// Tells whether a comparison is true anywhere.
+template <class T>
+inline bool any(Integers<T> mask) {
+    Integer<T> found = 0;
+    UNROLL for (int l = 0; l < LANES<T>; l++) found |= mask[l];
+    return found;
+}
+
 // Returns the numbers of two vectors, one after the other, at so many places.
 template <class T, size_t... places>
 inline Vector<T> pick(Vector<T> a, Vector<T> b) {
@@ -103,6 +111,17 @@ inline void transpose(Vector<T> (&rows)[LANES<T>]) {
         UNROLL for (int k = 0; k < LANES<T>; k++)
             if (!(k & S)) exchange<T, S>(rows[k], rows[k + S], lanes);
         transpose<T, 2 * S>(rows);
+    }
+}
+
+// Returns the least of the numbers of a vector.
+template <class T, int S = LANES<T> / 2, size_t... I>
+inline T lowest(Vector<T> vector, std::index_sequence<I...> lanes) {
+    if constexpr (S == 0) {
+        return vector[0];
+    } else {
+        const Vector<T> other = pick<T, (I ^ S)...>(vector, vector);
+        return lowest<T, S / 2>(other < vector ? other : vector, lanes);
     }
 }
 
