@@ -80,8 +80,9 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
     """Gaussian mixture that finds its number of components.
 
     One path of mixtures is fitted, from `n_components` components down to one (see
-    :func:`sparsity_path`), and the best of it by a criterion is kept: in the manner
-    of :class:`sklearn.linear_model.LassoCV` and ``LassoLarsIC``.
+    :func:`sparsity_path`; many go several at a time), and the best of it by a criterion
+    is kept: in the manner of :class:`sklearn.linear_model.LassoCV` and
+    ``LassoLarsIC``.
 
     Parameters
     ----------
@@ -167,7 +168,8 @@ default='kmeans'
         Of noise, as in :class:`KeOpsGaussianMixture`.
     path_ : SparsityPath
         All mixtures of that type that were compared. Except with 'cv' it ends where
-        no mixture with fewer components can be better.
+        no mixture with fewer components can be better, and of more than 32 components
+        it leaves out numbers above what is needed.
     results_ : dict of ndarrays of shape (n_compared,)
         A row for each mixture of all types: 'covariance_type', 'n_components',
         'n_parameters', 'log_likelihood' (its sum over the samples), 'criterion' and

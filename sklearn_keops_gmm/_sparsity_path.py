@@ -27,6 +27,7 @@ from sklearn_keops_gmm._model import (
     MixtureParameters,
     SparsityPrior,
     State,
+    lower_envelope,
 )
 from sklearn_keops_gmm.backends import single_thread
 from sklearn_keops_gmm.solvers import Search, SolverSettings, homotopy, refine
@@ -93,7 +94,8 @@ class SparsityPath:
     Attributes
     ----------
     n_components : ndarray of shape (K,)
-        How many components each mixture has, falling by one.
+        How many components each mixture has, falling by one; where many need not be
+        told apart, as for a choice, by more.
     sparsities : ndarray of shape (K, 2)
         From which to which sparsity each costs less than all others on the path;
         nan where there is none.
@@ -288,7 +290,9 @@ class Path:
             start = replace(start, weights=start.weights / total)
         return start
 
-    def members(self, start: MixtureParameters, tol: float) -> Iterator[Member]:
+    def members(
+        self, start: MixtureParameters, tol: float, worth: float = 0.0
+    ) -> Iterator[Member]:
         """Yield the members, that with the most components first.
 
         Parameters
@@ -296,8 +300,11 @@ class Path:
         start : MixtureParameters
         tol : float
             So much may be left to gain for each before the next is sought.
+        worth : float
+            Of many components most of those that gain less are merged at once; 0
+            gives members with each number.
         """
-        for state in homotopy(self.task.objective, start, self._settings(tol)):
+        for state in homotopy(self.task.objective, start, self._settings(tol), worth):
             member = self._member(state)
             self._ended |= self._watch(member)
             yield member
@@ -327,12 +334,13 @@ class Path:
         Returns
         -------
         members : list of Member
-            Without those that have too few components to be better.
+            Without those that have too few components to be better, and, of many
+            components, without most of those that have more than are needed.
         values : ndarray of shape (n_members,)
         """
         found = self._branch(self.start(), criterion)
         best = min(found, key=found.__getitem__)
-        price = self._price(best, criterion)
+        price = self._price(criterion)
         improved = best if self._ended else self._improved(best, price)
         if improved is not best:
             _insert(found, improved, criterion(improved.evidence))
@@ -368,10 +376,10 @@ class Path:
             found[member] = float(value)
         return found
 
-    def _price(self, member: Member, criterion: Callable[[Evidence], float]) -> float:
+    def _price(self, criterion: Callable[[Evidence], float]) -> float:
         """Return what a criterion charges for one more component."""
-        more = replace(member.evidence, n_components=member.n_components + 1)
-        return criterion(more) - criterion(member.evidence)
+        one = self._evidence(1, 0.0, 0.0)
+        return criterion(replace(one, n_components=2)) - criterion(one)
 
     def _improved(self, member: Member, price: float) -> Member:
         """Return where moves lead, at a price for each component."""
@@ -405,7 +413,8 @@ class Path:
         they can do is to fit as well, at the price of one.
         """
         least = np.inf
-        for member in self.members(start, tol):
+        worth = self._price(criterion) / (2.0 * self.sample_size)
+        for member in self.members(start, tol, worth):
             yield member
             least = min(least, criterion(member.evidence))
             one = replace(member.evidence, n_components=1, entropy=0.0)
@@ -438,24 +447,36 @@ class Path:
         return SolverSettings(tol, mixture.max_iter, mixture.learning_rate)
 
     def _member(self, state: State) -> Member:
-        task = self.task
-        objective, covariance = task.objective, task.problem.covariance
-        n_components, n_features = state.parameters.means.shape
-        of_one, of_two = (covariance.n_parameters(k, n_features) for k in (1, 2))
+        objective = self.task.objective
         # In the unit of the samples, whatever that of their weights is.
-        unit = task.sample_size / objective.total_weight
-        evidence = Evidence(
-            n_samples=task.sample_size,
-            log_likelihood=unit * state.moments.log_likelihood,
-            entropy=unit * objective.entropy(state.moments, state.parameters),
-            n_components=n_components,
-            n_own=of_two - of_one + n_features,
-            n_shared=2 * of_one - of_two,
-            n_noise=int(task.problem.noise is not None),
+        unit = self.sample_size / objective.total_weight
+        entropy = objective.entropy(state.moments, state.parameters)
+        evidence = self._evidence(
+            state.n_components,
+            unit * state.moments.log_likelihood,
+            unit * entropy,
         )
         prior = SparsityPrior(1.0, objective.n_components)
         unit_penalty = float(prior.unit_value(state.parameters.weights))
         return Member(state, unit_penalty, evidence)
+
+    def _evidence(
+        self, n_components: int, log_likelihood: float, entropy: float
+    ) -> Evidence:
+        problem = self.task.problem
+        n_features = problem.points.shape[1]
+        of_one, of_two = (
+            problem.covariance.n_parameters(k, n_features) for k in (1, 2)
+        )
+        return Evidence(
+            n_samples=self.sample_size,
+            log_likelihood=log_likelihood,
+            entropy=entropy,
+            n_components=n_components,
+            n_own=of_two - of_one + n_features,
+            n_shared=2 * of_one - of_two,
+            n_noise=int(problem.noise is not None),
+        )
 
 
 def _at_the_price_of(objective: MixtureObjective, state: State) -> State:
@@ -534,31 +555,3 @@ def fold_scores(
             member.n_components: objective.score(member.parameters)
             for member in Path(mixture, rows_of(data, train), tol).converged()
         }
-
-
-def lower_envelope(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """Return where each of some lines is the lowest, for s >= 0.
-
-    Parameters
-    ----------
-    values : ndarray of shape (K,)
-        At s = 0.
-    slopes : ndarray of shape (K,)
-
-    Returns
-    -------
-    intervals : ndarray of shape (K, 2)
-        nan for lines that others hide.
-    """
-    intervals = np.full((len(values), 2), np.nan)
-    line, at = int(np.lexsort((slopes, values))[0]), 0.0
-    while True:
-        flatter = np.flatnonzero(slopes < slopes[line])
-        if not len(flatter):
-            intervals[line] = at, np.inf
-            return intervals
-        crossings = (values[flatter] - values[line]) / (slopes[line] - slopes[flatter])
-        # Of lines that cross at the same point the flattest is followed.
-        following = flatter[np.lexsort((slopes[flatter], crossings))[0]]
-        intervals[line] = at, crossings.min()
-        line, at = int(following), float(crossings.min())

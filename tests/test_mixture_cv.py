@@ -203,9 +203,12 @@ def test_alternatives_are_what_the_criterion_hardly_tells_apart():
     assert len(clear.alternatives_["rank"]) == 0
 
 
-@pytest.mark.parametrize("bound", [6, 12, 20])
+@pytest.mark.parametrize(
+    "bound",
+    [6, 12, 20, *(pytest.param(bound, marks=pytest.mark.slow) for bound in (60, 150))],
+)
 def test_the_answer_does_not_depend_on_the_bound(bound):
-    """Moves on parts, and paths on all samples, lead to one mixture."""
+    """Moves on parts, paths on all samples, and many mergers at once lead to one."""
     rng = np.random.default_rng(1)
     centres = rng.uniform(-20, 20, (5, 2))
     X = centres[rng.integers(5, size=1000)] + rng.normal(size=(1000, 2))
@@ -213,3 +216,9 @@ def test_the_answer_does_not_depend_on_the_bound(bound):
     found = KeOpsGaussianMixtureCV(bound, random_state=bound).fit(X)
     assert found.n_components_ == 5
     assert found.criterion_.min() == pytest.approx(few.criterion_.min(), abs=0.1)
+    counts = found.path_.n_components
+    assert counts[0] == bound
+    assert_array_equal(
+        counts[counts <= 20], np.arange(min(bound, 20), counts[-1] - 1, -1)
+    )
+    assert len(counts) <= 45

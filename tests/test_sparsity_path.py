@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, sparsity_path
-from sklearn_keops_gmm._sparsity_path import lower_envelope
+from sklearn_keops_gmm._model import lower_envelope
 from tests.common import blobs, every_backend, spiral
 from tests.reference import COVARIANCE_TYPES
 

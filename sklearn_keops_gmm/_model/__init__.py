@@ -12,6 +12,7 @@ from sklearn_keops_gmm._model._criteria import (
     comparison_table,
     tied_rows,
 )
+from sklearn_keops_gmm._model._envelope import lower_envelope
 from sklearn_keops_gmm._model._errors import (
     BootstrapResult,
     StandardErrors,
@@ -136,6 +137,7 @@ __all__ = [
     "conditionals_of",
     "indicators",
     "label_shares",
+    "lower_envelope",
     "matched",
     "model_of",
     "neighbouring_pairs",

@@ -108,4 +108,7 @@ def neighbouring_pairs_of(chosen: Tensor, means: Tensor) -> Tensor:
     pairs = torch.stack((chosen[:, None].expand_as(near), near), -1)
     pairs = pairs.reshape(-1, 2).sort(1).values
     # Where means coincide the nearest need not be the component itself.
-    return pairs[pairs[:, 0] < pairs[:, 1]].unique(dim=0)
+    first, second = pairs[pairs[:, 0] < pairs[:, 1]].T
+    # As numbers: rows take fifty times as long to sort.
+    numbers = (first * len(means) + second).unique()
+    return torch.stack((numbers // len(means), numbers % len(means)), 1)

@@ -16,6 +16,7 @@ from sklearn_keops_gmm.solvers._positions import (
     position_of,
 )
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
+from sklearn_keops_gmm.solvers._thinning import thin_out
 
 # So often targets of covariances are renewed at most.
 _RENEWALS = 30
@@ -30,7 +31,10 @@ _RIVAL = 2.0
 
 
 def homotopy(
-    objective: Objective, start: MixtureParameters, settings: SolverSettings
+    objective: Objective,
+    start: MixtureParameters,
+    settings: SolverSettings,
+    worth: float = 0.0,
 ) -> Iterator[State]:
     """Yield mixtures of maximum likelihood, each with one component less.
 
@@ -49,9 +53,15 @@ def homotopy(
     settings : SolverSettings
         `tol` and `max_iter` of each stretch of EM: it ends when by extrapolation less
         is left to gain.
+    worth : float
+        The mean log-likelihood that a component has to gain for who looks for the best
+        of the mixtures. Of many components, most of those that gain less are merged at
+        once then, and mixtures with numbers in between are left out; 0 gives all.
     """
     search = Search(objective, settings)
     chain = [objective.evaluate(objective.hold(start) or start)]
+    if worth > 0:
+        chain = [(yield from thin_out(objective, chain[0], worth, settings))]
     while True:
         search.settle(chain, settings.tol)
         state = objective.renewed(chain[-1]) or chain[-1]
