@@ -4,7 +4,12 @@ from importlib import import_module
 
 import pytest
 
-from sklearn_keops_gmm.backends._native import _candidates, _modules, _reductions
+from sklearn_keops_gmm.backends._native import (
+    _candidates,
+    _m_step,
+    _modules,
+    _reductions,
+)
 from tests.backends.cases import MODULES
 from tests.elsewhere import skip_where_it_cannot
 
@@ -22,6 +27,6 @@ def module(request, monkeypatch):
     if request.param not in _modules.modules_for_this_processor():
         pytest.skip(f"this processor cannot run {request.param}")
     compiled = import_module(f"{_modules.__package__}.{request.param}")
-    for user in (_reductions, _candidates):
+    for user in (_reductions, _candidates, _m_step):
         monkeypatch.setattr(user, "native_module", lambda: compiled)
     return compiled
