@@ -28,8 +28,8 @@ def check(module):
     points, out = array("d", [0.0, 1.0, 2.0, -1.0]), array("d", [0.0, 0.0])
     offsets, means = array("d", [-1.0, -2.0]), array("d", [0.0, 0.0, 1.0, 1.0])
     factors = array("d", [1.0, 2.0, 0.5, 1.0])
-    mixture = module.mixture("d", "diag", offsets, means, factors)
     centre = array("d", [0.0, 0.0])
+    mixture = module.mixture("d", "diag", centre, 1.0, offsets, means, factors)
     alone = -math.inf  # nothing has a density beside the components
     module.log_density(mixture, centre, 1.0, alone, points, None, 2**20, out)
     for i, found in enumerate(out):

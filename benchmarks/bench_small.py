@@ -5,6 +5,7 @@
 Microseconds of the processor, the least of some rounds in which we and scikit-learn
 take turns, in one process and on one thread: fits of 100 x 2 samples with two
 components, each of as many iterations; a step more of EM; and predictions for one row.
+Then fits of ten iterations with all types of covariances, to these samples and others.
 
 Then the first pass over 2000 pieces, and a pass for a step, in microseconds a piece.
 """
@@ -16,6 +17,7 @@ from time import process_time
 import numpy as np
 import torch
 from common import add_save, save
+from sklearn.datasets import load_iris
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
@@ -24,6 +26,7 @@ from sklearn_keops_gmm import KeOpsGaussianMixture
 CLASSES = {"scikit-learn": GaussianMixture, "ours": KeOpsGaussianMixture}
 # Iterations of the fits; the last two tell what a step takes.
 ITERATIONS = (1, 10, 110)
+TYPES = ("full", "tied", "diag", "spherical")
 METHODS = ("predict", "score_samples", "predict_proba")
 PIECES, FEATURES, ROWS = 2000, 4, (5, 50)
 
@@ -71,6 +74,43 @@ def fits(rounds):
         steps = more["iterations"] - ten["iterations"]
         of_one = {name: (more[name] - ten[name]) / steps for name in CLASSES}
         rows.append({"start": start, "iterations": "one more", **of_one})
+    return rows
+
+
+def types(rounds):
+    """Return a row for fits of ten iterations of each type, to some data."""
+    rng = np.random.default_rng(1)
+    ten = (
+        rng.normal(size=(1000, 10)) + 2 * rng.normal(size=(5, 10))[np.arange(1000) % 5]
+    )
+    rows = []
+    for name, X, M in (
+        ("two groups", two_groups(), 2),
+        ("iris", load_iris().data, 3),
+        ("five groups", ten, 5),
+    ):
+        for covariance_type in TYPES:
+            how = {"max_iter": 10, "tol": 0.0, "random_state": 0}
+            how["covariance_type"] = covariance_type
+            means = X[np.linspace(0, len(X) - 1, M).astype(int)]
+            precisions = {
+                "full": np.tile(np.eye(X.shape[1]), (M, 1, 1)),
+                "tied": np.eye(X.shape[1]),
+                "diag": np.ones((M, X.shape[1])),
+                "spherical": np.ones(M),
+            }[covariance_type]
+            given = {
+                "weights_init": np.full(M, 1 / M),
+                "means_init": means,
+                "precisions_init": precisions,
+            }
+            for start, arrays in (("k-means", {}), ("given", given)):
+                models = {n: made(M, **how, **arrays) for n, made in CLASSES.items()}
+                calls = {n: _fit(model, X) for n, model in models.items()}
+                times = least(calls, rounds, 15)
+                ratio = times["ours"] / times["scikit-learn"]
+                of = {"data": name, "type": covariance_type, "start": start}
+                rows.append({**of, **times, "ratio": ratio})
     return rows
 
 
@@ -144,13 +184,14 @@ def main():
     with threadpool_limits(1):
         found = {
             "fits": fits(arguments.rounds),
+            "types": types(arguments.rounds),
             "predictions": predictions(arguments.rounds),
             "pieces": pieces(3),
         }
     for rows in found.values():
         for row in rows:
             shown = (
-                f"{v:.1f}" if isinstance(v, float) else str(v) for v in row.values()
+                f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()
             )
             print(", ".join(f"{k} {v}" for k, v in zip(row, shown, strict=True)))
     save(arguments.save, **found)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from inspect import Parameter, signature
 from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sklearn_keops_gmm._data import (
     TAKES_TENSORS,
@@ -37,6 +40,16 @@ class PackageEstimator(BaseEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
+    def _validate_params(self) -> None:
+        # Those that were left at their defaults are valid, and to check them all takes
+        # it as long as some steps.
+        defaults = _defaults_of(type(self).__init__)
+        given = {name: getattr(self, name) for name in defaults}
+        changed = {k: value for k, value in given.items() if value is not defaults[k]}
+        validate_parameter_constraints(
+            self._parameter_constraints, changed, caller_name=type(self).__name__
+        )
+
     @single_thread()
     def __getstate__(self) -> dict[str, Any]:
         return to_state(super().__getstate__())
@@ -44,6 +57,14 @@ class PackageEstimator(BaseEstimator):
     @single_thread()
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(from_state(type(self), state))
+
+
+@lru_cache
+def _defaults_of(init: Callable[..., None]) -> dict[str, Any]:
+    """Return the defaults of an estimator's parameters, in the order of their names."""
+    _, *parameters = signature(init).parameters.values()
+    named = [one for one in parameters if one.kind is not Parameter.VAR_KEYWORD]
+    return {one.name: one.default for one in sorted(named, key=lambda one: one.name)}
 
 
 def function_of_held(

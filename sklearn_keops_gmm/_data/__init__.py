@@ -32,7 +32,7 @@ from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._data._groups import GroupMeans, Groups
 from sklearn_keops_gmm._data._imputation import impute, means_given
 from sklearn_keops_gmm._data._information import find_standard_errors
-from sklearn_keops_gmm._data._input import checked_samples
+from sklearn_keops_gmm._data._input import checked_samples, is_plain
 from sklearn_keops_gmm._data._order import reordered
 from sklearn_keops_gmm._data._query import (
     Bound,
@@ -75,6 +75,7 @@ __all__ = [
     "forget_noise",
     "has_noise",
     "impute",
+    "is_plain",
     "labels",
     "log_density",
     "means_given",

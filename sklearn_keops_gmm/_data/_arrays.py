@@ -59,10 +59,10 @@ class ArrayKind:
 
     def wrap(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
         """Return `tensor` as an array of this kind."""
-        tensor = tensor.detach().to(dtype=dtype)
+        tensor = tensor if dtype is None else tensor.to(dtype)
         if self.xp.__name__.endswith("torch"):
-            return tensor.to(self.device)
-        array = tensor.cpu().numpy()
+            return tensor.detach().to(self.device)
+        array = tensor.detach().cpu().numpy()
         if self.is_numpy:
             return array
         return move_to(array, xp=self.xp, device=self.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, check_same_namespace, to_numpy
 from sklearn_keops_gmm._data._checks import check_representable, resolve_device
-from sklearn_keops_gmm._data._input import checked_samples
+from sklearn_keops_gmm._data._input import PLAIN_DTYPES, checked_samples, is_plain
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 from sklearn_keops_gmm._model.covariances import make_covariance
 
@@ -21,7 +20,6 @@ _PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_density_", "noise_box_")
 # What scikit-learn's checks of samples read, besides the class.
 _READ = ("n_features_in_", "feature_names_in_", "means_")
-_PLAIN_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
 
 def fitted_model(estimator: Any) -> GaussianMixtureModel:
@@ -182,13 +180,13 @@ class FittedChecks:
         """
         return (
             type(X) is np.ndarray
-            and X.dtype in _PLAIN_DTYPES
+            and X.dtype in PLAIN_DTYPES
             and X.ndim == 2
             and len(X) > 0
             and X.shape[1] == self.seen.get("n_features_in_")
             and X.flags.c_contiguous
             and "feature_names_in_" not in self.seen
-            and (finite or _has_finite_sum(X))
+            and (finite or is_plain(X))
         )
 
     def check_namespace(self, X: Any, method: str) -> None:
@@ -200,11 +198,6 @@ class FittedChecks:
         found: Any = object.__new__(self.estimator)
         found.__dict__.update(self.seen)
         return found
-
-
-def _has_finite_sum(X: np.ndarray) -> bool:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(X.sum())
 
 
 @dataclass(frozen=True)

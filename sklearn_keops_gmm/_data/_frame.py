@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,5 +63,10 @@ class Extent:
 
     def reach(self, centre: Tensor) -> float:
         """Return how far the points reach from `centre`, (D,)."""
-        reach = float(torch.maximum(self.high - centre, centre - self.low).max())
-        return min(reach, sys.float_info.max)
+        # A few numbers, which numpy takes faster.
+        low, high, middle = (
+            array.cpu().numpy() for array in (self.low, self.high, centre)
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            reach = np.maximum(high - middle, middle - low).max()
+        return min(float(reach), sys.float_info.max)

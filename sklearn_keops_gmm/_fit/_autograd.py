@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import Components
+from sklearn_keops_gmm._model import Components, Prior
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 from sklearn_keops_gmm.backends import Reductions
 
@@ -59,3 +59,19 @@ class LogLikelihood(torch.autograd.Function):
             None,
             None,
         )
+
+
+def log_weights_of(
+    prior: Prior, logits: Tensor, n_components: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the logarithms of weights, of these beside noise, and of its weight.
+
+    Of noise, whose logit is the last if there is some, priors know nothing.
+    """
+    own = logits[:n_components]
+    log_weights = torch.log_softmax(prior.logits(own), 0)
+    if len(own) == len(logits):
+        return log_weights, log_weights, None
+    both = torch.stack((torch.logsumexp(own, 0), logits[-1]))
+    log_share, log_noise = torch.log_softmax(both, 0)
+    return log_weights, log_weights + log_share, log_noise

@@ -54,7 +54,8 @@ class Tasks:
         self._estimator = estimator
         # Tasks cost some microseconds each, which short iterations would feel.
         self._root: Any = _NoContext()
-        if hasattr(estimator, "_skl_callbacks"):
+        self._followed = hasattr(estimator, "_skl_callbacks")
+        if self._followed:
             self._root = estimator._init_callback_context(max_subtasks=n_subtasks)
 
     def begin(
@@ -73,6 +74,9 @@ class Tasks:
         n_samples : int
             In `X`.
         """
+        if not self._followed:
+            self._data: dict[str, Any] = {}
+            return
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         # ScoringMonitor scores only what has a y, though a mixture does not look at it.
         target = np.broadcast_to(0.0, n_samples) if y is None else y
@@ -184,6 +188,8 @@ class FitTasks(Tasks):
         stop : bool
             Whether one asks to stop.
         """
+        if not self._followed:
+            return False
         stop = self._iteration.call_on_fit_task_end(
             **self._data, **self._of(parameters)
         )

@@ -32,12 +32,13 @@ from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_init_params
 from sklearn_keops_gmm._fit._user_start import UserStart
-from sklearn_keops_gmm._model import MixtureParameters, Moments
+from sklearn_keops_gmm._model import MixtureParameters, Moments, Ridge
 from sklearn_keops_gmm._model.covariances import (
     MASS_FLOOR,
+    CovarianceStructure,
     above_mass_floor,
 )
-from sklearn_keops_gmm.backends import choose_seeds, find_clusters
+from sklearn_keops_gmm.backends import MStep, choose_seeds, find_clusters
 
 # Of so many runs of k-means the best is taken where there is noise.
 _RUNS_BESIDE_NOISE = 10
@@ -47,8 +48,9 @@ def initialize(
     problem: StartData,
     init_params: str,
     user: UserStart,
-    ridge: Tensor | float,
+    ridge: Ridge,
     random_state: RandomState,
+    compiled: MStep | None = None,
 ) -> MixtureParameters:
     """Return the parameters that a fit starts from.
 
@@ -58,10 +60,12 @@ def initialize(
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
     user : UserStart
         Takes precedence, array by array.
-    ridge : float or Tensor of shape (D,)
+    ridge : Ridge
         Added to the diagonals of covariances that are found.
     random_state : RandomState
         Left untouched if `user` gives all three arrays.
+    compiled : MStep, default=None
+        The M-step of the backend, if it has one of its own.
 
     Returns
     -------
@@ -74,6 +78,7 @@ def initialize(
         for array in (user.weights, user.means, user.precisions)
     )
     noise_weight = 0.0 if problem.noise is None else TYPICAL_NOISE
+    factors: Tensor | None = None
     if weights is None or means is None or precisions is None:
         check_init_params(covariance, init_params)
         if problem.noise is not None and precisions is None:
@@ -83,16 +88,32 @@ def initialize(
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))
         weights = mass / samples if weights is None else weights
-        found, covariances = covariance.m_step(moments, about, ridge)
+        estimated = _estimated(covariance, moments, about, ridge, compiled)
+        found, covariances, factors = estimated
         means = found if means is None else means
-    if precisions is None:
-        factors = covariance.factors(covariances)
-    else:
+    if precisions is not None:
         factors = covariance.factors_of_precisions(precisions)
         covariances = covariance.covariances(factors)
+    elif factors is None:
+        factors = covariance.factors(covariances)
     return MixtureParameters(
         weights, means, covariances, factors, noise_weight=noise_weight
     )
+
+
+def _estimated(
+    covariance: CovarianceStructure,
+    moments: Moments,
+    about: Tensor,
+    ridge: Ridge,
+    compiled: MStep | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return means and covariances, and factors where they come with them."""
+    if compiled is not None and ridge.size > 0.0:
+        found = compiled(moments, about, ridge)
+        if found is not None:
+            return found.means, found.covariances, found.precisions_cholesky
+    return *covariance.m_step(moments, about, ridge.amounts), None
 
 
 def _start(

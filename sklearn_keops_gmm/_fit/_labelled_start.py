@@ -6,7 +6,7 @@ k-means whose samples with a label stay where they are (Basu, Banerjee and Moone
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from numpy.random import RandomState
@@ -62,33 +62,49 @@ def labelled_start(
 
 def moments_of_labels(problem: StartData, labels: Tensor) -> tuple[Tensor, Moments]:
     """Return the means of samples with the same label, and the moments about them."""
-    mass, first = _sums(problem, labels)
+    tiles = _tiles(problem, labels)
+    mass, first = _sums(problem, tiles())
     offsets = first / torch.where(mass > 0, mass, 1.0)[:, None]
     second = torch.zeros_like(problem.covariance.outer(offsets))
-    for rows in problem.tiles():
-        own = labels[rows]
-        differences = problem.centred(rows) - offsets[own]
-        if problem.sample_weight is not None:
-            differences = problem.weights(rows).sqrt()[:, None] * differences
+    for own, weights, points in tiles():
+        differences = points - offsets[own]
+        if weights is not None:
+            differences = weights.sqrt()[:, None] * differences
         second.index_add_(0, own, problem.covariance.outer(differences))
     second = problem.covariance.pool(second)
     moments = Moments(mass, torch.zeros_like(first), second, 0.0)
     return problem.centre + offsets, above_mass_floor(moments, problem.mean_weight)
 
 
-def _sums(problem: StartData, labels: Tensor) -> tuple[Tensor, Tensor]:
+# Labels, weights if there are some, and points about the centre.
+Tile = tuple[Tensor, Tensor | None, Tensor]
+
+
+def _tiles(problem: StartData, labels: Tensor) -> Callable[[], Iterable[Tile]]:
+    """Return what reads all samples, tile by tile; a single one but once."""
+
+    def read(rows: slice) -> Tile:
+        weighted = problem.sample_weight is not None
+        weights = problem.weights(rows) if weighted else None
+        return labels[rows], weights, problem.centred(rows)
+
+    tiles = problem.tiles()
+    if len(tiles) > 1:
+        return lambda: map(read, tiles)
+    only = [read(rows) for rows in tiles]
+    return lambda: only
+
+
+def _sums(problem: StartData, tiles: Iterable[Tile]) -> tuple[Tensor, Tensor]:
     """Return masses, (M,), and sums about the centre, (M, D), of each label."""
     mass = problem.centre.new_zeros(problem.n_components)
     first = problem.centre.new_zeros(problem.n_components, len(problem.centre))
-    for rows in problem.tiles():
-        own, weights, points = (
-            labels[rows],
-            problem.weights(rows),
-            problem.centred(rows),
-        )
-        if problem.sample_weight is not None:
+    for own, weights, points in tiles:
+        if weights is None:
+            mass += torch.bincount(own, minlength=len(mass))
+        else:
             points = weights[:, None] * points
-        mass.index_add_(0, own, weights)
+            mass.index_add_(0, own, weights)
         first.index_add_(0, own, points)
     return mass, first
 
@@ -98,7 +114,8 @@ def _nearest_centres(
 ) -> Tensor:
     """Return the component, (N,), whose centre each sample is nearest to."""
     known = labels >= 0
-    mass, first = _sums(problem.unlabelled(known), labels[known])
+    seen = problem.unlabelled(known)
+    mass, first = _sums(seen, _tiles(seen, labels[known])())
     others = problem.unlabelled(~known)
     part, _ = others.drawn(random_state)
     scale = problem.frame.scale

@@ -52,7 +52,7 @@ def merged_start(task: Problem, random_state: RandomState) -> MixtureParameters:
     most = max(n_components, min(_MORE * n_components, most))
     most = max(n_components, n_distinct_rows(problem.points, most))
     larger = replace(problem, n_components=most)
-    ridge = objective.ridge.amounts
+    ridge = objective.ridge
     start = initialize(larger, "kmeans", _NOTHING_GIVEN, ridge, random_state)
     start = replace(start, weights=start.weights / start.weights.sum())
     settings = SolverSettings(_TOL, _MAX_ITER, learning_rate=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from numpy.random import RandomState
 from torch import Tensor
 
-from sklearn_keops_gmm._fit._autograd import LogLikelihood
+from sklearn_keops_gmm._fit._autograd import LogLikelihood, log_weights_of
 from sklearn_keops_gmm._fit._chart import WhitenedChart
+from sklearn_keops_gmm._fit._collapse import has_collapsed, variances_of
 from sklearn_keops_gmm._fit._edits import MixtureEdits
 from sklearn_keops_gmm._fit._local import NOTHING_HELD, Held
 from sklearn_keops_gmm._model import (
@@ -34,15 +36,12 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm._model.covariances import (
     ILL_DEFINED,
-    MASS_FLOOR,
     CovarianceStructure,
     above_mass_floor,
 )
-from sklearn_keops_gmm.backends import Beside, Reductions
+from sklearn_keops_gmm.backends import Beside, MStep, Reductions
 from sklearn_keops_gmm.solvers import check_finite
 
-# A variance that, beside that of the whole mixture, is none.
-_COLLAPSED = 1e-24
 # Targets that would move by less stay.
 _HARDLY = 1e-3
 
@@ -70,8 +69,10 @@ class MixtureObjective:
         Of the samples: with a prior under which components leave, but without a
         ridge, no variance is below it. Otherwise a component of one sample is
         scikit-learn's.
-    share : float
-        What the weights sum to: less than 1 where other components are held.
+    held : Held
+        Other components, if there are some: weights then sum to less than 1.
+    compiled : MStep or None
+        The M-step of maximum likelihood, where the backend has one of its own.
     """
 
     reductions: Reductions
@@ -82,6 +83,7 @@ class MixtureObjective:
     ridge: Ridge
     rounding: Rounding | None = None
     held: Held = NOTHING_HELD
+    compiled: MStep | None = None
 
     # -- values ------------------------------------------------------------------
 
@@ -95,6 +97,8 @@ class MixtureObjective:
 
     def penalty(self, parameters: MixtureParameters) -> float:
         """Return the term of the cost that does not depend on the data."""
+        if self.prior.plain:
+            return self.held.penalty
         unknowns = Unknowns(
             parameters.weights,
             parameters.means,
@@ -179,6 +183,9 @@ class MixtureObjective:
         ValueError
             If a covariance is not positive definite, as in scikit-learn.
         """
+        plain = self._plain_m_step(moments, parameters) if extinguish else None
+        if plain is not None:
+            return plain
         moments, fractions = self._above_mass_floor(moments)
         noise_weight = self._noise_weight(moments, parameters)
         share = self.held.share
@@ -208,6 +215,25 @@ class MixtureObjective:
         factors = self.covariance.factors(found.covariances)
         return self.prior.kept(replace(found, precisions_cholesky=factors), parameters)
 
+    def _plain_m_step(
+        self, moments: Moments, parameters: MixtureParameters
+    ) -> MixtureParameters | None:
+        """Return the M-step of maximum likelihood, where it is that and is compiled."""
+        if self._plain is None or moments.noise:
+            return None
+        moments = above_mass_floor(moments, self._mean_weight)
+        return self._plain(moments, parameters.means, self.ridge)
+
+    @cached_property
+    def _plain(self) -> MStep | None:
+        """The compiled M-step, where it is that of maximum likelihood with a ridge."""
+        plain = self.prior.plain and self.ridge.size > 0.0
+        return self.compiled if plain and self.held is NOTHING_HELD else None
+
+    @cached_property
+    def _mean_weight(self) -> float:
+        return self.total_weight / self.reductions.n_samples
+
     def _alive(self, weights: Tensor, extinguish: bool) -> Tensor | None:
         """Tell which components are left, (M,) bool; None if all are."""
         if extinguish and not self.prior.selects:
@@ -217,14 +243,13 @@ class MixtureObjective:
 
     def _above_mass_floor(self, moments: Moments) -> tuple[Moments, Tensor]:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
-        mean_weight = self.total_weight / self.reductions.n_samples
-        moments = above_mass_floor(moments, mean_weight)
+        moments = above_mass_floor(moments, self._mean_weight)
         if self.held.share == 1.0 and self.held.noise_weight == 0.0:
             total = moments.mass.sum()
             if moments.noise:
                 total = total + moments.noise
             return moments, moments.mass / total
-        unit = max(1.0, mean_weight) * self.reductions.n_samples
+        unit = max(1.0, self._mean_weight) * self.reductions.n_samples
         return moments, moments.mass / unit
 
     def _noise_weight(self, moments: Moments, parameters: MixtureParameters) -> float:
@@ -280,7 +305,7 @@ class MixtureObjective:
 
     def _without_collapsed(self, parameters: MixtureParameters) -> MixtureParameters:
         """Leave out components without a width, if others have one."""
-        wide = (self._variances(parameters) > 0).all(1)
+        wide = (variances_of(self.covariance, parameters) > 0).all(1)
         if bool(wide.all()) or not bool(wide.any()):
             return parameters
         return self.without(parameters, ~wide)
@@ -327,7 +352,9 @@ class MixtureObjective:
         targets : Targets, default=None
             Of the covariances, held.
         """
-        log_weights, log_proportions, log_noise = self._log_weights(logits, len(means))
+        log_weights, log_proportions, log_noise = log_weights_of(
+            self.prior, logits, len(means)
+        )
         components = self.covariance.components(log_proportions, means, factors)
         total, mass = LogLikelihood.apply(
             components.offsets,
@@ -348,21 +375,6 @@ class MixtureObjective:
         unknowns = Unknowns(log_weights.exp(), means, factors, targets)
         cost = self.prior.value(unknowns) - log_likelihood
         return CostTerms(cost, raised, log_likelihood, found)
-
-    def _log_weights(
-        self, logits: Tensor, n_components: int
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the logarithms of weights, of these beside noise, and of its weight.
-
-        Of noise, whose logit is the last if there is some, priors know nothing.
-        """
-        own = logits[:n_components]
-        log_weights = torch.log_softmax(self.prior.logits(own), 0)
-        if len(own) == len(logits):
-            return log_weights, log_weights, None
-        both = torch.stack((torch.logsumexp(own, 0), logits[-1]))
-        log_share, log_noise = torch.log_softmax(both, 0)
-        return log_weights, log_weights + log_share, log_noise
 
     def priced(self, price: float) -> MixtureObjective:
         """Return the cost with a price for each component."""
@@ -443,22 +455,10 @@ class MixtureObjective:
         """
         if self.ridge.size > 0:
             return
+        n_samples = self.reductions.n_samples
         self.covariance.factors(parameters.covariances)
-        weights, means = start.weights[:, None], start.means
-        own = self._variances(start)
-        whole = (weights * ((means - (weights * means).sum(0)) ** 2 + own)).sum(0)
-        variances = self._variances(parameters)
-        counts = parameters.proportions * self.reductions.n_samples
-        floors = 4 * MASS_FLOOR * parameters.means**2
-        alone = (counts < 1.5)[:, None] & (variances <= floors)
-        if not bool((~alone & (variances > _COLLAPSED * whole)).all()):
+        if has_collapsed(self.covariance, parameters, start, n_samples):
             raise ValueError(ILL_DEFINED)
-
-    def _variances(self, parameters: MixtureParameters) -> Tensor:
-        """Return the variances of the features in each component, (M, D)."""
-        covariances = parameters.covariances
-        matrices = self.covariance.matrices(covariances, parameters.means)
-        return torch.diagonal(matrices, dim1=-2, dim2=-1)
 
     def survivors(self, parameters: MixtureParameters) -> Tensor:
         """Tell, (M,) bool, which components are left when negligible ones leave.

@@ -50,7 +50,7 @@ from sklearn_keops_gmm._model import (
     weak_components,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure, make_covariance
-from sklearn_keops_gmm.backends import choose_backend, get_backend
+from sklearn_keops_gmm.backends import choose_backend, compiled_m_step, get_backend
 from sklearn_keops_gmm.solvers import (
     GRADIENT_SOLVERS,
     SOLVERS,
@@ -177,8 +177,7 @@ def build_problem(
         component_labels=data.component_labels,
         noise=noise,
     )
-    size = data.sample_size
-    pooled = mixture.covariance_pooling
+    size, pooled = data.sample_size, mixture.covariance_pooling
     pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
     backend = truncated(mixture, data, name, get_backend(name))
     reductions = data.bind(backend, frame, noise)
@@ -191,6 +190,7 @@ def build_problem(
         _priors(mixture, covariance, pooling),
         find_ridge(mixture.reg_covar, problem, lattice=pooled != 0),
         Rounding(frame.centre, points.dtype),
+        compiled=compiled_m_step(get_backend(name), covariance),
     )
     pseudo_samples = 0.0 if pooling is None else pooling.pseudo_samples
     return FitProblem(problem, objective, size, pseudo_samples)
@@ -266,14 +266,14 @@ def starting_point(
     if init_params == "merge":
         found = merged_start(task, random_state)
         user, init_params = user.completed(found, problem.covariance), "kmeans"
-    ridge = task.objective.ridge.amounts
+    ridge, compiled = task.objective.ridge, task.objective.compiled
     given = (user.weights, user.means, user.precisions)
     searched = mixture.truncation is not None and init_params == "kmeans"
     if searched and any(array is None for array in given):
         seen = filled(problem, random_state)
-        found = truncated_start(seen, ridge, random_state)
+        found = truncated_start(seen, ridge.amounts, random_state)
         user = user.completed(found, problem.covariance)
-    start = initialize(problem, init_params, user, ridge, random_state)
+    start = initialize(problem, init_params, user, ridge, random_state, compiled)
     if mixture.sparsity == 0:
         return start
     # A prior on weights that do not sum to 1, as scikit-learn's can, would mislead.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from sklearn_keops_gmm._data import to_numpy
+from sklearn_keops_gmm._data import is_plain, to_numpy
 from sklearn_keops_gmm._model import MixtureParameters
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
@@ -85,13 +85,17 @@ def check_array_of(
     shape : tuple of int, default=None
         The shape that it has to have; None is any.
     """
-    array = check_array(
-        to_numpy(given),
-        dtype=[np.float64, np.float32],
-        ensure_2d=False,
-        allow_nd=True,
-        input_name=name,
-    )
+    array = to_numpy(given)
+    if isinstance(array, list):
+        array = np.asarray(array)
+    if not is_plain(array):
+        array = check_array(
+            array,
+            dtype=[np.float64, np.float32],
+            ensure_2d=False,
+            allow_nd=True,
+            input_name=name,
+        )
     if shape is not None and array.shape != shape:
         raise ValueError(
             f"The parameter '{name}' should have the shape of {shape}, "

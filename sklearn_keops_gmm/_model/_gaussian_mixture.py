@@ -24,6 +24,8 @@ def components_of(
     covariance: CovarianceStructure, parameters: MixtureParameters
 ) -> Components:
     """Return what backends need to know of some parameters."""
+    if parameters.components is not None:
+        return parameters.components
     return covariance.components(
         parameters.proportions.log(),
         parameters.means,

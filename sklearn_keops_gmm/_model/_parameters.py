@@ -19,7 +19,7 @@ structure     shape            meaning
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -315,6 +315,9 @@ class MixtureParameters:
         Where a fit pulls the covariances.
     noise_weight : float, default=0.0
         Of noise, beside all components.
+    components : Components or None
+        What backends need to know of it, where what has made it tells. `replace` leaves
+        it out.
     """
 
     weights: Tensor
@@ -323,6 +326,22 @@ class MixtureParameters:
     precisions_cholesky: Tensor
     targets: Targets | None = None
     noise_weight: float = 0.0
+    components: Components | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+
+    @classmethod
+    def known(
+        cls,
+        weights: Tensor,
+        covariances: Tensor,
+        precisions_cholesky: Tensor,
+        components: Components,
+    ) -> MixtureParameters:
+        """Return the mixture of which that is what backends need to know."""
+        found = cls(weights, components.means, covariances, precisions_cholesky)
+        object.__setattr__(found, "components", components)
+        return found
 
     @property
     def proportions(self) -> Tensor:

@@ -66,6 +66,8 @@ class Prior:
     least: float = 0.0
     # What stays as it is under it, if something does.
     frozen: Frozen | None = None
+    # Whether its term is known to be zero, whatever the parameters.
+    plain: bool = False
 
     def value(self, unknowns: Unknowns) -> Tensor | float:
         """Return the term of the cost, a differentiable scalar."""
@@ -150,6 +152,7 @@ class Priors(Prior):
         self.least = sum(prior.least for prior in priors)
         frozen = (prior.frozen for prior in priors if prior.frozen is not None)
         self.frozen = next(frozen, None)
+        self.plain = all(prior.plain for prior in priors)
 
     def value(self, unknowns: Unknowns) -> Tensor | float:
         return sum(prior.value(unknowns) for prior in self.priors)
@@ -235,6 +238,7 @@ class SparsityPrior(Prior):
         # What the cost charges for the root of a weight.
         self.price = self.least = sparsity / n_components
         self.selects = sparsity > 0
+        self.plain = sparsity == 0
 
     def value(self, unknowns: Unknowns) -> Tensor | float:
         if self.sparsity == 0:

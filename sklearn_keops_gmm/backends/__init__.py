@@ -27,7 +27,13 @@ from sklearn_keops_gmm.backends._noise import (
     beside_noise,
 )
 from sklearn_keops_gmm.backends._openmp import openmp_of_others, single_thread
-from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
+from sklearn_keops_gmm.backends._protocol import (
+    Backend,
+    MStep,
+    Reductions,
+    ReductionsFactory,
+    compiled_m_step,
+)
 
 __all__ = [
     "BACKENDS",
@@ -37,6 +43,7 @@ __all__ = [
     "IncompleteReductions",
     "LabelledBackend",
     "LabelledReductions",
+    "MStep",
     "NearestMeans",
     "NoiseBackend",
     "NoiseReductions",
@@ -47,6 +54,7 @@ __all__ = [
     "beside_noise",
     "choose_backend",
     "choose_seeds",
+    "compiled_m_step",
     "find_clusters",
     "get_backend",
     "has_missing",

@@ -6,6 +6,7 @@ Rows without a missing feature go to the backend itself, and the others to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from copy import copy
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _INCOMPLETE_ROWS: dict[Backend, type[IncompleteRows]] = {
 def has_missing(points: Tensor) -> bool:
     """Tell whether a feature of a row is missing: whether there is a NaN."""
     # The sum tells most arrays apart without memory for each of their numbers.
-    return bool(points.sum().isnan()) and bool(points.isnan().any())
+    return math.isnan(points.sum()) and bool(points.isnan().any())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,15 @@ from typing import Protocol
 
 from torch import Tensor
 
-from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
+from sklearn_keops_gmm._model import (
+    Components,
+    Frame,
+    MixtureParameters,
+    Moments,
+    Ridge,
+    Structure,
+)
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 
 class Reductions(Protocol):
@@ -87,6 +95,28 @@ class Backend(Protocol):
     def __call__(
         self, points: Tensor, sample_weight: Tensor | None, frame: Frame
     ) -> Reductions: ...
+
+
+class MStep(Protocol):
+    """The M-step of maximum likelihood, from moments to a mixture in one call."""
+
+    def __call__(
+        self, moments: Moments, means: Tensor, ridge: Ridge
+    ) -> MixtureParameters | None:
+        """Return the mixture that `moments` about `means` define, of the same weights.
+
+        None where it is for `CovarianceStructure.m_step` to answer, or to raise.
+        """
+
+
+def compiled_m_step(backend: Backend, covariance: CovarianceStructure) -> MStep | None:
+    """Return the M-step that a backend has of its own for a structure, if any.
+
+    That is what its `m_step_for` returns, where it has such a method.
+    """
+    m_step_for: Callable[[CovarianceStructure], MStep | None] | None
+    m_step_for = getattr(backend, "m_step_for", None)
+    return None if m_step_for is None else m_step_for(covariance)
 
 
 def in_same_frame(

@@ -14,6 +14,8 @@ def mixture_arguments():
     return {
         "format": "f",
         "structure": "full",
+        "centre": np.zeros(3),
+        "scale": 1.0,
         "offsets": np.zeros(2),
         "means": np.zeros((2, 3)),
         "factors": np.tile(np.eye(3), (2, 1, 1)),
@@ -141,7 +143,9 @@ def wrong_mixtures():
     for name, values in NO_NAMES.items():
         for value in values:
             yield name, {**given, name: value}
-    for name in ("offsets", "means", "factors"):
+    for value in NO_SCALES:
+        yield "scale", {**given, "scale": value}
+    for name in ("centre", "offsets", "means", "factors"):
         for make in NO_NUMBERS.values():
             yield name, {**given, name: make(given[name])}
         for make in OTHER_COUNTS.values():
@@ -191,20 +195,22 @@ def huge_mixtures():
     With each is what is expected instead.
     """
     one, most = np.zeros(1), 2**31 - 1
+    frame = one, 1.0
 
     def doubles(count):
         return claim(b"d", 8, count)
 
-    yield f"means: expected 1 to {most}", ("full", one, doubles(2**31), one)
-    yield f"means: expected 1 to {most}", ("diag", one, doubles(2**32 + 1), one)
-    yield f"offsets: expected 1 to {most}", ("diag", doubles(2**31), one, one)
+    yield f"means: expected 1 to {most}", ("full", *frame, one, doubles(2**31), one)
+    given = "diag", *frame
+    yield f"means: expected 1 to {most}", (*given, one, doubles(2**32 + 1), one)
+    yield f"offsets: expected 1 to {most}", (*given, doubles(2**31), one, one)
     for structure in ("full", "tied"):
         for n_features in (46_340, 46_341, 65_536, 92_682, most):
             yield (
                 f"factors: expected {n_features**2} numbers",
-                (structure, one, doubles(n_features), one),
+                (structure, *frame, one, doubles(n_features), one),
             )
     yield (
         f"factors: expected {2**63 - 1} numbers",
-        ("full", np.zeros(100), doubles(100 * most), one),
+        ("full", *frame, np.zeros(100), doubles(100 * most), one),
     )

@@ -2,7 +2,12 @@
 
 import pytest
 
-from sklearn_keops_gmm.backends._native import _candidates, _nearest, _reductions
+from sklearn_keops_gmm.backends._native import (
+    _candidates,
+    _m_step,
+    _nearest,
+    _reductions,
+)
 from tests.backends.cases import MODULES, compiled_module
 from tests.elsewhere import skip_where_it_cannot
 
@@ -18,6 +23,6 @@ def device(device, name):
 def module(request, monkeypatch):
     """Each compiled module that this processor can run, in place of the fastest."""
     compiled = compiled_module(request.param)
-    for user in (_reductions, _candidates, _nearest):
+    for user in (_reductions, _candidates, _m_step, _nearest):
         monkeypatch.setattr(user, "native_module", lambda: compiled)
     return compiled

@@ -26,6 +26,7 @@ from sklearn_keops_gmm.backends._native import (
     _candidates,
     _incomplete,
     _kmeans,
+    _m_step,
     _modules,
     _nearest,
     _reductions,
@@ -53,6 +54,7 @@ from tests.backends.incomplete_arguments import (
     incomplete_arguments,
     wrong_incomplete_arguments,
 )
+from tests.backends.m_step_arguments import m_step_arguments, wrong_m_steps
 
 TOLERANCES = {np.float64: 1e-10, np.float32: 1e-3}
 FEATURES = [*range(1, 13), 16, 17, 33]
@@ -250,7 +252,7 @@ def check_arguments(module):
     # More than .ci/sanitize lets anyone have at once.
     many = 2**21
     arrays = np.zeros(many), np.zeros(many), np.ones(many)
-    mixture = module.mixture("d", "diag", *arrays)
+    mixture = module.mixture("d", "diag", np.zeros(1), 1.0, *arrays)
     room = np.zeros(7)
     points = np.zeros(1), 1.0, -np.inf, np.zeros(7), None, 2**20
     refused(module.log_density, (mixture, *points, room), MemoryError)
@@ -324,6 +326,22 @@ def check_clusters(module, rng):
         refused(getattr(module, function), wrong.values())
 
 
+def check_m_steps(module, rng):
+    """Make M-steps of all sizes, hand over what is ugly, and what is wrong."""
+    for covariance_type, n_components, n_features in product(
+        reference.COVARIANCE_TYPES, (1, 2, 35), FEATURES
+    ):
+        given = m_step_arguments(covariance_type, n_components, n_features)
+        assert module.m_step(*given.values())
+        assert np.isfinite(given["factors"]).all()
+        for name, value in product(("mass", "first", "second", "means"), UGLY):
+            ugly = given[name].copy()
+            ugly.flat[rng.integers(ugly.size)] = value
+            module.m_step(*(given | {name: ugly}).values())
+    for _, wrong in wrong_m_steps():
+        refused(module.m_step, wrong.values())
+
+
 def check_fits(rng, repeats):
     """Fit, and predict, mixtures of all structures with all solvers."""
     fits = product(reference.COVARIANCE_TYPES, TOLERANCES, ("em", "adam", "lbfgs"))
@@ -352,7 +370,8 @@ def main(name):
     module = import_module(f"{_modules.__package__}.{name}")
     # Not one that is installed, which no sanitizer watches.
     assert Path(module.__file__).is_relative_to(Path.cwd()), module.__file__
-    for user in (_reductions, _incomplete, _blocks, _kmeans, _candidates, _nearest):
+    users = _reductions, _incomplete, _blocks, _kmeans, _candidates, _m_step, _nearest
+    for user in users:
         user.native_module = lambda: module
     for check, *arguments in (
         (check_arguments, module),
@@ -364,6 +383,7 @@ def main(name):
         (check_truncated, np.random.default_rng(6)),
         (check_incomplete, module, np.random.default_rng(3)),
         (check_clusters, module, np.random.default_rng(4)),
+        (check_m_steps, module, np.random.default_rng(8)),
         (check_fits, np.random.default_rng(2), 2),
     ):
         start = perf_counter()

@@ -3,12 +3,15 @@
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
+from sklearn_keops_gmm._model._parameters import Moments
 from sklearn_keops_gmm.backends._native import _modules
 from tests.backends.arguments import (
     ANY_BYTES,
@@ -20,7 +23,13 @@ from tests.backends.arguments import (
     wrong_mixtures,
     wrong_reductions,
 )
-from tests.backends.cases import every_dtype, every_structure, make_case
+from tests.backends.cases import (
+    assert_same_moments,
+    every_dtype,
+    every_structure,
+    make_case,
+    tolerance,
+)
 from tests.backends.cluster_arguments import assign_arguments, order_arguments
 from tests.common import needs_compiled
 
@@ -140,17 +149,19 @@ def test_no_samples(module):
 @pytest.mark.parametrize("n_features", [1, 3, 9, 12])
 def test_as_many_sums_as_are_written(module, structure, dtype, n_features, rng):
     case = make_case(rng, structure, dtype, n_features=n_features, n_samples=9)
-    mixture = module.mixture(np.dtype(dtype).char, *case.mixture)
-    frame = np.zeros(n_features), 1.0, -np.inf
+    if structure in ("full", "tied"):
+        case = replace(case, factors=np.triu(case.factors))
+    frame = np.zeros(n_features), 1.0
+    _, *arrays = case.mixture
+    mixture = module.mixture(np.dtype(dtype).char, structure, *frame, *arrays)
     out = np.zeros(module.n_sums(mixture))
-    module.moments(mixture, *frame, case.points, case.sample_weight, 0, out)
-    module.settle(mixture, out)
-    # A shared second moment comes after the masses and first moments of all.
-    tied = structure == "tied"
-    last = 5 + 5 * n_features + n_features**2 - 1 if tied else -3
-    masses = out[:5] if tied else out[:-2].reshape(5, -1)[:, 0]
-    assert masses.sum() == pytest.approx(case.sample_weight.sum(), rel=1e-5)
-    assert out[last] != 0
+    module.moments(mixture, *frame, -np.inf, case.points, case.sample_weight, 0, out)
+    expected = case.expected()
+    found = [np.full_like(sums, np.nan, float) for sums in expected[:3]]
+    log_likelihood, beside = module.settle(mixture, 1.0, out, *found)
+    moments = Moments(*map(torch.from_numpy, found), log_likelihood)
+    assert_same_moments(moments, expected, 100 * tolerance(dtype))
+    assert beside == 0.0
 
 
 # The limit is that of a process of its own, which loads nothing else.
@@ -179,9 +190,9 @@ SCARCE = textwrap.dedent("""
             return True
         return False
 
-    mixture = module.mixture("d", "diag", *arrays)
+    mixture = module.mixture("d", "diag", np.zeros(1), 1.0, *arrays)
     limit(16)
-    print(raises(module.mixture, "d", "diag", *arrays), end=" ")
+    print(raises(module.mixture, "d", "diag", np.zeros(1), 1.0, *arrays), end=" ")
     limit(64)
     given = mixture, np.zeros(1), 1.0, -np.inf, X, None, 2**20, out
     print(raises(module.log_density, *given))

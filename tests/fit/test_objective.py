@@ -1,5 +1,7 @@
 """The objective: its gradient against finite differences, its terms apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,9 @@ from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model._parameters import Frame, Ridge
 from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
 from sklearn_keops_gmm._model.covariances import make_covariance
-from sklearn_keops_gmm.backends import get_backend
+from sklearn_keops_gmm.backends import compiled_m_step, get_backend
 from tests import reference
-from tests.common import blobs, every_backend
+from tests.common import blobs, every_backend, needs_compiled
 from tests.reference import COVARIANCE_TYPES
 
 PLAIN = Frame(torch.zeros(2, dtype=torch.float64))
@@ -197,3 +199,34 @@ def test_one_batch_is_the_objective_itself(batch_size, rng):
     stream = np.random.RandomState(0)
     assert list(objective.batches(batch_size, stream)) == [(1.0, objective)]
     assert stream.randint(1 << 30) == np.random.RandomState(0).randint(1 << 30)
+
+
+@needs_compiled
+@every_structure
+@pytest.mark.parametrize("scale", [None, 0.01, 3.0])
+def test_compiled_m_step(structure, scale, rng):
+    """It is made where there is maximum likelihood, and is what it is in torch."""
+    compiled = compiled_m_step(get_backend("native"), make_covariance(structure))
+    how = {"weighted": scale is not None, "reg_covar": 1e-3}
+    objective, unknowns = make_objective(rng, "native", structure, sparsity=0.0, **how)
+    if scale is not None:
+        weights = scale * objective.reductions.sample_weight
+        objective = replace(
+            objective,
+            reductions=objective.reductions.reweighted(weights),
+            total_weight=float(weights.sum()),
+        )
+    # Wide ones, of which each has some samples.
+    start = objective.parameters(torch.zeros(3), unknowns[1], 0.2 * unknowns[2])
+    expected = objective.maximize(objective.evaluate(start))
+    assert expected.components is None
+    objective = replace(objective, compiled=compiled)
+    found = objective.maximize(objective.evaluate(start))
+    assert found.components is not None
+    for name in ("weights", "means", "covariances", "precisions_cholesky"):
+        have, want = getattr(found, name), getattr(expected, name)
+        assert_allclose(have, want, rtol=1e-12, atol=1e-14)
+    again = objective.evaluate(found)
+    assert again.cost == pytest.approx(objective.cost(replace(found)), rel=1e-14)
+    sparse = replace(objective, prior=Priors(SparsityPrior(0.1, 3)))
+    assert sparse.maximize(sparse.evaluate(start)).components is None

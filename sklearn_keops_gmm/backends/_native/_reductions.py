@@ -8,21 +8,27 @@ from functools import cached_property, partial, reduce
 from operator import iadd
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
 from sklearn_keops_gmm.backends._kept import kept_with_components
+from sklearn_keops_gmm.backends._native._m_step import native_m_step
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
 )
 from sklearn_keops_gmm.backends._native._structures import NATIVE_STRUCTURES
-from sklearn_keops_gmm.backends._protocol import ReductionsFactory, in_same_frame
+from sklearn_keops_gmm.backends._protocol import (
+    MStep,
+    ReductionsFactory,
+    in_same_frame,
+)
 from sklearn_keops_gmm.backends._threads import (
     MAX_CHUNKS,
     map_threads,
-    single_thread,
     slices,
 )
 from sklearn_keops_gmm.backends._unlikely import (
@@ -107,6 +113,11 @@ class NativeReductions:
         """Return a picklable factory that binds other points in the same frame."""
         return partial(in_same_frame, NativeReductions, self._frame)
 
+    @staticmethod
+    def m_step_for(covariance: CovarianceStructure) -> MStep | None:
+        """Return the M-step of a structure of covariances, if it is compiled."""
+        return native_m_step(covariance)
+
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
@@ -160,20 +171,36 @@ class NativeReductions:
         mixture = _packed(components, self._frame, self._points.dtype)
         size = _native().n_sums(mixture)
         # Each chunk has sums of its own; tiles have the other half of the memory.
-        chunks = self._chunks(size, at_most=memory_budget() // 2 // (8 * size))
-        visit = self._visit(reduction, mixture, len(chunks), rest)
+        half = memory_budget() // 2
+        chunks = self._chunks(size, at_most=half // (8 * size))
+        visit = self._visit(reduction, mixture, half // len(chunks), rest)
 
-        def sums_of(rows: slice) -> Tensor:
-            sums = torch.zeros(size, dtype=torch.float64)
+        def sums_of(rows: slice) -> np.ndarray:
+            sums = np.zeros(size)
             visit(rows, sums)
             return sums
 
-        with single_thread():
-            parts = map_threads(sums_of, chunks, self._points.device)
-            sums = reduce(iadd, parts)
-            _native().settle(mixture, sums.numpy())
-            moments = _moments(sums, components, rest)
-            return moments.from_frame(self._frame)
+        parts = map_threads(sums_of, chunks, self._points.device)
+        sums = reduce(iadd, parts)
+        structure = NATIVE_STRUCTURES[components.structure]
+        n_components, n_features = components.means.shape
+        found = (
+            np.empty(n_components),
+            np.empty((n_components, n_features)),
+            np.empty(structure.second_shape(n_components, n_features)),
+        )
+        log_likelihood, others = _native().settle(
+            mixture, self._frame.scale, sums, *found
+        )
+        mass, first, second = map(torch.from_numpy, found)
+        return Moments(
+            mass,
+            first,
+            second,
+            log_likelihood,
+            noise=others,
+            noise_log_density=others * rest if others else 0.0,
+        )
 
     def _is_pruned(self, components: Components) -> bool:
         """Tell whether pairs of no consequence are left out, which takes an order."""
@@ -198,8 +225,11 @@ class NativeReductions:
         """Fill `out`, which has a row for each sample."""
         mixture = _packed(components, self._frame, self._points.dtype)
         chunks = self._chunks(_native().n_sums(mixture))
-        visit = self._visit(reduction, mixture, len(chunks))
-        map_threads(lambda rows: visit(rows, out[rows]), chunks, self._points.device)
+        # As many tiles as chunks are there at once, at most.
+        tile_bytes = memory_budget() // 2 // len(chunks)
+        visit = self._visit(reduction, mixture, tile_bytes)
+        array = out.numpy()
+        map_threads(lambda rows: visit(rows, array[rows]), chunks, self._points.device)
 
     def _chunks(self, size: int, at_most: int = MAX_CHUNKS) -> list[slice]:
         """Split the rows for threads, into as many chunks for any number of them.
@@ -210,33 +240,31 @@ class NativeReductions:
         return slices(n, min(at_most, n * size // _GRAIN, n // _ROWS))
 
     def _visit(
-        self, reduction: str, mixture: Any, n_chunks: int, rest: float = -math.inf
-    ) -> Callable[[slice, Tensor], None]:
+        self, reduction: str, mixture: Any, tile_bytes: int, rest: float = -math.inf
+    ) -> Callable[[slice, np.ndarray], None]:
         """Return what reduces the rows of one of the chunks to an array for results."""
         run = getattr(_native(), reduction)
         points, weights = self._points.numpy(), None
         if reduction.endswith("moments") and self._sample_weight is not None:
             weights = self._sample_weight.numpy()
         beside = self._frame.centre.numpy(), self._frame.scale, rest
-        # As many tiles as chunks are there at once, at most.
-        tile_bytes = memory_budget() // 2 // n_chunks
 
-        def visit(rows: slice, out: Tensor) -> None:
+        def visit(rows: slice, out: np.ndarray) -> None:
             part = points[rows], None if weights is None else weights[rows]
-            run(mixture, *beside, *part, tile_bytes, out.numpy())
+            run(mixture, *beside, *part, tile_bytes, out)
 
         return visit
 
 
 @kept_with_components
-@single_thread()
 def _packed(components: Components, frame: Frame, dtype: torch.dtype) -> Any:
     """Return the components as the compiled module keeps them."""
-    components = components.in_frame(frame)
-    factors = NATIVE_STRUCTURES[components.structure].prepare(components)
+    structure = components.structure
+    factors = NATIVE_STRUCTURES[structure].prepare(components)
     parts = components.offsets, components.means, factors
     arrays = [part.double().contiguous().numpy() for part in parts]
-    return _native().mixture(_CHARS[dtype], components.structure, *arrays)
+    centre = frame.centre.numpy()
+    return _native().mixture(_CHARS[dtype], structure, centre, frame.scale, *arrays)
 
 
 def _native() -> Any:
@@ -251,16 +279,3 @@ def _side_by_side(array: Tensor) -> Tensor:
     """
     array = array.contiguous()
     return array.clone() if array.data_ptr() % array.element_size() else array
-
-
-def _moments(sums: Tensor, components: Components, rest: float) -> Moments:
-    """Return the moments that sums hold; the log-likelihood and the rest come last."""
-    structure = NATIVE_STRUCTURES[components.structure]
-    moments = structure.moments(sums[:-2], *components.means.shape)
-    log_likelihood, others = sums[-2:].tolist()
-    return Moments(
-        *moments,
-        log_likelihood,
-        noise=others,
-        noise_log_density=others * rest if others else 0.0,
-    )

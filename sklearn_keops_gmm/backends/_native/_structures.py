@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components
+from sklearn_keops_gmm.backends._openmp import single_thread
 from sklearn_keops_gmm.backends._triangles import places_in_matrix
 
 
@@ -19,16 +20,17 @@ class NativeStructure(ABC):
         """Return factors of the same precisions that the loops can take."""
         return components.factors
 
-    def moments(
-        self, sums: Tensor, n_components: int, n_features: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return masses, first and second moments from the sums, (S,)."""
-        return self.moments_of_each(sums, n_components, n_features)
+    @abstractmethod
+    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape of second moments."""
 
     def moments_of_each(
         self, sums: Tensor, n_components: int, n_features: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the same from sums that have all of a component side by side."""
+        """Return masses, first and second moments from sums, (S,).
+
+        They have all of a component side by side.
+        """
         of_each = sums.view(n_components, -1)
         mass, first, second = of_each.tensor_split((1, 1 + n_features), 1)
         return mass[:, 0], first, self._second(second, n_features)
@@ -46,8 +48,12 @@ class _Full(NativeStructure):
         if components.triangular or not factors.tril(-1).any():
             return factors
         # Of A A^T = U U^T, by a QR decomposition with rows and columns reversed.
-        lower = torch.linalg.qr(factors.flip(-2).mT, mode="r").R.mT
-        return lower.flip(-2, -1)
+        with single_thread():
+            lower = torch.linalg.qr(factors.flip(-2).mT, mode="r").R.mT
+            return lower.flip(-2, -1)
+
+    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_components, n_features, n_features
 
     def _second(self, sums: Tensor, n_features: int) -> Tensor:
         entries = sums.index_select(1, _entries(n_features))
@@ -55,7 +61,10 @@ class _Full(NativeStructure):
 
 
 class _Tied(_Full):
-    """An upper triangle; moments of all components come one after the other."""
+    """An upper triangle, and one second moment."""
+
+    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_features, n_features
 
     def moments_of_each(
         self, sums: Tensor, n_components: int, n_features: int
@@ -63,24 +72,19 @@ class _Tied(_Full):
         mass, first, second = super().moments_of_each(sums, n_components, n_features)
         return mass, first, second.sum(0)
 
-    def moments(
-        self, sums: Tensor, n_components: int, n_features: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        sizes = n_components, n_components * n_features, n_features * n_features
-        mass, first, second = sums[: sum(sizes)].split(sizes)
-        return (
-            mass,
-            first.view(n_components, n_features),
-            second.view(n_features, n_features),
-        )
-
 
 class _Diagonal(NativeStructure):
+    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_components, n_features
+
     def _second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums
 
 
 class _Spherical(NativeStructure):
+    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_components,)
+
     def _second(self, sums: Tensor, n_features: int) -> Tensor:
         return sums[:, 0]
 

@@ -48,6 +48,13 @@ inline double negligible(int64_t n_components) {
     return 52 + std::log2(double(n_components));
 }
 
+// Where moments are written to.
+struct WrittenMoments {
+    double* mass;   // (M)
+    double* first;  // (M, D)
+    double* second;
+};
+
 // The same in the precision of the samples.
 template <class T>
 class Mixture {
@@ -76,7 +83,18 @@ class Mixture {
                              const Vector<T>* scale, double* sums) const = 0;
     // Turns the sums over all samples into moments about the means that were given.
     virtual void settle(double* sums) const = 0;
+    // How many numbers their second moments are, and writes all from settled sums.
+    virtual int64_t second_size() const = 0;
+    virtual void write(const double* sums, const WrittenMoments& out) const = 0;
 };
+
+// Writes the masses of all, the first moments, and one second moment.
+inline void write_pooled(const double* sums, int64_t M, int64_t D,
+                         const WrittenMoments& out) {
+    std::copy_n(sums, M, out.mass);
+    std::copy_n(sums + M, M * D, out.first);
+    std::copy_n(sums + M + M * D, D * D, out.second);
+}
 
 // Returns the first of M components, of `width` numbers each, that has NaN, or M.
 template <class T>

@@ -15,6 +15,7 @@
 #include "clusters.h"
 #include "incomplete.h"
 #include "kinds.h"
+#include "m_step_calls.h"
 #include "pruned.h"
 #include "reductions.h"
 
@@ -43,17 +44,30 @@ int64_t bounded(const Argument& of, int64_t items, const char* each) {
     return count;
 }
 
+// Coordinates in which samples are seen: (x - centre) / scale.
+struct InFrame {
+    const Argument& centre;
+    double scale;
+};
+
 template <class T>
-PyObject* make_mixture(const std::string& name, const Argument& offsets,
-                       const Argument& means, const Argument& factors) {
+PyObject* make_mixture(const std::string& name, const InFrame& frame,
+                       const Argument& offsets, const Argument& means,
+                       const Argument& factors) {
     const int64_t M = bounded(offsets, 1, "");
     const int64_t D = bounded(means, M, " for each component");
     const Kind<T>& kind = kind_called<T>(name);
-    const int64_t size = kind.factor_size(D);
+    const int64_t size = kind.factor_size(D), count = times(kind.shared ? 1 : M, size);
+    const double* given_offsets = offsets.numbers<const double>(M);
+    const double* given_means = means.numbers<const double>(M * D);
+    const double* given_factors = factors.numbers<const double>(count);
+    const double* centre = frame.centre.numbers<const double>(D);
+    const Array<double> own_means(M * D), own_factors(count);
+    for (int64_t i = 0; i < M * D; i++)
+        own_means[i] = (given_means[i] - centre[i % D]) / frame.scale;
+    for (int64_t i = 0; i < count; i++) own_factors[i] = given_factors[i] * frame.scale;
     auto mixture = kind.make(
-        {M, D, offsets.numbers<const double>(M), means.numbers<const double>(M * D),
-         factors.numbers<const double>(times(kind.shared ? 1 : M, size)),
-         kind.shared ? 0 : size});
+        {M, D, given_offsets, own_means, own_factors, kind.shared ? 0 : size});
     const auto destroy = [](PyObject* capsule) {
         delete static_cast<Mixture<T>*>(PyCapsule_GetPointer(capsule, NAME<T>));
     };
@@ -62,21 +76,22 @@ PyObject* make_mixture(const std::string& name, const Argument& offsets,
     return capsule;
 }
 
-// mixture(format, structure, offsets, means, factors)
+// mixture(format, structure, centre, scale, offsets, means, factors)
 PyObject* mixture(PyObject*, PyObject* args) {
-    PyObject *format, *structure, *offsets, *means, *factors;
-    if (!PyArg_ParseTuple(args, "OOOOO:mixture", &format, &structure, &offsets, &means,
-                          &factors))
+    PyObject *format, *structure, *centre, *scale, *offsets, *means, *factors;
+    if (!PyArg_ParseTuple(args, "OOOOOOO:mixture", &format, &structure, &centre, &scale,
+                          &offsets, &means, &factors))
         return nullptr;
     return guarded([&] {
-        const Argument arrays[] = {
+        const Argument middle("centre", centre), arrays[] = {
             {"offsets", offsets}, {"means", means}, {"factors", factors}};
         const std::string of = text_of("format", format);
         const bool wide = of == FORMATS<double>;
         if (!wide && of != FORMATS<float>)
             refuse("format", "'f' or 'd'", shown(format));
         const auto make = wide ? make_mixture<double> : make_mixture<float>;
-        return make(text_of("structure", structure), arrays[0], arrays[1], arrays[2]);
+        return make(text_of("structure", structure), {middle, scale_of(scale)},
+                    arrays[0], arrays[1], arrays[2]);
     });
 }
 
@@ -107,21 +122,44 @@ PyObject* n_sums(PyObject*, PyObject* capsule) {
     });
 }
 
+struct SettleArguments {
+    Argument sums, mass, first, second;
+};
+
+// Returns the log-likelihood, and the mass of what is beside the components.
 template <class T>
-void settle_sums(PyObject* capsule, const Argument& sums) {
+PyObject* settle_sums(PyObject* capsule, double scale, const SettleArguments& of) {
     const Mixture<T>& mixture = mixture_in<T>(capsule);
-    mixture.settle(sums.numbers<double>(size_of<Sums>(mixture, 0)));
+    const int64_t size = size_of<Sums>(mixture, 0), M = mixture.M, n_first = M * mixture.D;
+    const int64_t n_second = mixture.second_size();
+    double* sums = of.sums.numbers<double>(size);
+    const WrittenMoments out{of.mass.numbers<double>(M), of.first.numbers<double>(n_first),
+                             of.second.numbers<double>(n_second)};
+    mixture.settle(sums);
+    mixture.write(sums, out);
+    for (int64_t i = 0; i < n_first; i++) out.first[i] *= scale;
+    for (int64_t i = 0; i < n_second; i++) out.second[i] = out.second[i] * scale * scale;
+    return Py_BuildValue("dd", sums[size - 2], sums[size - 1]);
 }
 
-// settle(mixture, sums): turn what `moments` added up into moments
+// settle(mixture, scale, sums, mass, first, second): turn what `moments` added up into
+// moments in a unit of which there are `scale` in one of the frame
 PyObject* settle(PyObject*, PyObject* args) {
-    PyObject *capsule, *sums;
-    if (!PyArg_ParseTuple(args, "OO:settle", &capsule, &sums)) return nullptr;
+    PyObject *capsule, *scale, *sums, *mass, *first, *second;
+    if (!PyArg_ParseTuple(args, "OOOOOO:settle", &capsule, &scale, &sums, &mass, &first,
+                          &second))
+        return nullptr;
     return guarded([&] {
         const bool narrow = PyCapsule_IsValid(capsule, NAME<float>);
         const auto settle_one = narrow ? settle_sums<float> : settle_sums<double>;
-        settle_one(capsule, {"sums", sums, PyBUF_WRITABLE});
-        Py_RETURN_NONE;
+        const SettleArguments of{{"sums", sums, PyBUF_WRITABLE},
+                                 {"mass", mass, PyBUF_WRITABLE},
+                                 {"first", first, PyBUF_WRITABLE},
+                                 {"second", second, PyBUF_WRITABLE}};
+        refuse_overlaps(of.sums, {&of.mass, &of.first, &of.second});
+        refuse_overlaps(of.mass, {&of.first, &of.second});
+        refuse_overlaps(of.first, {&of.second});
+        return settle_one(capsule, scale_of(scale), of);
     });
 }
 
@@ -248,6 +286,7 @@ PyMethodDef methods[] = {
     {"seeds", seeds, METH_VARARGS, nullptr},
     {"nearest", nearest_means, METH_VARARGS, nullptr},
     {"settle", settle, METH_VARARGS, nullptr},
+    {"m_step", m_step, METH_VARARGS, nullptr},
     {"group", group_items, METH_VARARGS, nullptr},
     {"search", search_candidates, METH_VARARGS, nullptr},
     {"share", share_samples, METH_VARARGS, nullptr},

@@ -54,6 +54,11 @@ class PairwiseTied final : public Mixture<T> {
                 second[a * D + b] = second[b * D + a] = *entry++;
     }
 
+    int64_t second_size() const override { return D * D; }
+    void write(const double* sums, const WrittenMoments& out) const override {
+        write_pooled(sums, M, D, out);
+    }
+
   private:
     const int64_t of_each;
     const Separate<T> each;

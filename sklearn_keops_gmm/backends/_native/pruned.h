@@ -54,6 +54,8 @@ class Selected final : public Mixture<T> {
     }
 
     void settle(double*) const override {}  // which is done to the sums of all
+    int64_t second_size() const override { return 0; }  // and so is this
+    void write(const double*, const WrittenMoments&) const override {}
 
   private:
     const Mixture<T>& of_all;

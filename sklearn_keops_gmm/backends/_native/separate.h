@@ -1,6 +1,7 @@
 // Components that have a factor each.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "mixture.h"
@@ -56,7 +57,30 @@ class Separate final : public Mixture<T> {
             structure->move(shifts + j * D, sums + j * structure->sums_size());
     }
 
+    int64_t second_size() const override { return M * (is_matrix() ? D * D : seconds()); }
+
+    void write(const double* sums, const WrittenMoments& out) const override {
+        double* second = out.second;
+        for (int64_t j = 0; j < M; j++, sums += structure->sums_size()) {
+            out.mass[j] = sums[0];
+            std::copy_n(sums + 1, D, out.first + j * D);
+            const double* entry = sums + 1 + D;
+            if (!is_matrix()) {
+                second = std::copy_n(entry, seconds(), second);
+                continue;
+            }
+            for (int64_t a = 0; a < D; a++)
+                for (int64_t b = a; b < D; b++)
+                    second[a * D + b] = second[b * D + a] = *entry++;
+            second += D * D;
+        }
+    }
+
   private:
+    int64_t seconds() const { return structure->sums_size() - 1 - D; }
+    // Then they are an upper triangle.
+    bool is_matrix() const { return seconds() == D * (D + 1) / 2; }
+
     const std::unique_ptr<const Structure<T>> structure;
     const Array<T> packed;
     const SeparateComponents<T> components;

@@ -113,6 +113,11 @@ class Tied final : public Mixture<T> {
             if (sums[j] != 0) move(shifts + j * D, sums[j], first + j * D, second);
     }
 
+    int64_t second_size() const override { return D * D; }
+    void write(const double* sums, const WrittenMoments& out) const override {
+        write_pooled(sums, M, D, out);
+    }
+
   private:
     // Rounds means, so that a sample which is one has the distance 0; shifts are from
     // those that were given. Returns them whitened.

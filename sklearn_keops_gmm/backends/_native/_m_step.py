@@ -1,0 +1,61 @@
+"""The M-step of maximum likelihood by the compiled module, in one call."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._model import Components, MixtureParameters, Moments, Ridge
+from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
+from sklearn_keops_gmm.backends._native._modules import native_module
+from sklearn_keops_gmm.backends._protocol import MStep
+
+# Matrices of more features are for LAPACK, beside which torch's calls take no time.
+_MOST_FEATURES = 32
+# Types of covariances that it knows; what is derived from one may do otherwise.
+_KNOWN = {
+    COVARIANCES[name]: name
+    for name in ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
+}
+
+
+def native_m_step(covariance: CovarianceStructure) -> MStep | None:
+    """Return the compiled M-step of a structure of covariances, if there is one."""
+    name = _KNOWN.get(type(covariance))
+    return None if name is None else partial(_m_step, covariance, name)
+
+
+def _m_step(
+    covariance: CovarianceStructure,
+    name: str,
+    moments: Moments,
+    means: Tensor,
+    ridge: Ridge,
+) -> MixtureParameters | None:
+    """Return the mixture that `moments` about `means` define, if it is a plain one."""
+    n_components, n_features = means.shape
+    if n_features > _MOST_FEATURES:
+        return None
+    given = (moments.mass, moments.first, moments.second, means)
+    shape = covariance.shape(n_components, n_features)
+    found = (
+        np.empty(n_components),
+        np.empty((n_components, n_features)),
+        np.empty(shape),
+        np.empty(shape),
+        np.empty(n_components),
+    )
+    module: Any = native_module()
+    arrays = (array.contiguous().numpy() for array in given)
+    if not module.m_step(name, *arrays, ridge.array(n_features), *found):
+        return None
+    weights, means, covariances, factors, offsets = map(torch.from_numpy, found)
+    expanded = covariance.expand(factors, n_components)
+    components = Components(
+        covariance.structure, offsets, means, expanded, triangular=True
+    )
+    return MixtureParameters.known(weights, covariances, factors, components)

@@ -1,0 +1,243 @@
+// The M-step of maximum likelihood: from moments to the parameters of a mixture.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "memory.h"
+
+// What it starts from, about the means before.
+struct GivenMoments {
+    int64_t count, n_features;
+    const double* mass;    // (M)
+    const double* first;   // (M, D)
+    const double* second;  // what they are of each component, or of all
+    const double* means;   // (M, D)
+    const double* ridge;   // (D): added to variances
+};
+
+// What it writes.
+struct FoundParameters {
+    double* weights;      // (M)
+    double* means;        // (M, D)
+    double* covariances;  // of each component, or the one that all share
+    double* factors;      // A, upper-triangular, with covariance^-1 = A A^T
+    double* offsets;      // (M): log-densities at the means
+};
+
+// scikit-learn adds this to every mass, as if so much lay at the origin. Where less than
+// this mass is beside it, it counts for covariances that are no matrices of their own.
+constexpr double MASS_FLOOR = 10 * std::numeric_limits<double>::epsilon();
+constexpr double LEAST_MASS = 2;
+// A variance given the features before, beside the variance, that may be rounding only.
+constexpr double DOUBTFUL = 64 * std::numeric_limits<double>::epsilon();
+// What sums of fractions round to.
+constexpr double SUM_ROUNDING = 1e-12;
+
+inline double sum_of(const double* numbers, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += numbers[i];
+    return sum;
+}
+
+// Covariances that are matrices.
+struct Matrices {
+    static int64_t size(int64_t D) { return D * D; }
+    static constexpr bool pooled = true;  // where all components share one
+    static constexpr bool floored = false;
+
+    // Adds a second moment, which is symmetric but for rounding, to an upper triangle.
+    static void add(const double* second, int64_t D, double* out) {
+        for (int64_t a = 0; a < D; a++)
+            for (int64_t b = a; b < D; b++)
+                out[a * D + b] += 0.5 * (second[a * D + b] + second[b * D + a]);
+    }
+    // And what moving the mean adds to it.
+    static void move(const double* shift, const double* correction, int64_t D,
+                     double* out) {
+        for (int64_t a = 0; a < D; a++)
+            for (int64_t b = a; b < D; b++)
+                out[a * D + b] += shift[a] * correction[b] + shift[b] * correction[a];
+    }
+    // Makes the covariance and its factor, and log |det factor|; or returns false.
+    static bool finish(double* covariance, double mass, const double* ridge, int64_t D,
+                       double* scratch, double* factor, double* log_det) {
+        for (int64_t a = 0; a < D; a++) {
+            for (int64_t b = a; b < D; b++)
+                covariance[b * D + a] = covariance[a * D + b] /= mass;
+            covariance[a * D + a] += ridge[a];
+        }
+        double det = 0;
+        for (int64_t a = 0; a < D; a++) {
+            double* row = scratch + a * D;
+            if (!decompose(covariance + a * D, a, D, scratch, row)) return false;
+            det += std::log(row[a]);
+        }
+        *log_det = -det;
+        invert(scratch, D, factor);
+        return true;
+    }
+
+  private:
+    // Finds a row of the Cholesky factor L from those before.
+    static bool decompose(const double* covariance, int64_t a, int64_t D,
+                          const double* rows, double* row) {
+        double pivot = covariance[a];
+        for (int64_t b = 0; b < a; b++) {
+            const double* other = rows + b * D;
+            double entry = covariance[b];
+            for (int64_t k = 0; k < b; k++) entry -= row[k] * other[k];
+            row[b] = entry / other[b];
+            pivot -= row[b] * row[b];
+        }
+        row[a] = std::sqrt(pivot);
+        return pivot > DOUBTFUL * covariance[a] && std::isfinite(1 / row[a]) &&
+               std::isfinite(row[a]);
+    }
+    // Writes the transposed inverse of L: columns are rows of the inverse.
+    static void invert(const double* lower, int64_t D, double* out) {
+        std::fill_n(out, D * D, 0.0);
+        for (int64_t a = 0; a < D; a++) {
+            const double* row = lower + a * D;
+            for (int64_t b = 0; b < a; b++) {
+                double sum = 0;
+                for (int64_t k = b; k < a; k++) sum += row[k] * out[b * D + k];
+                out[b * D + a] = -sum / row[a];
+            }
+            out[a * D + a] = 1 / row[a];
+        }
+    }
+};
+
+// Covariances that are numbers: a variance for each feature.
+struct Variances {
+    static int64_t size(int64_t D) { return D; }
+    static constexpr bool pooled = false;
+    static constexpr bool floored = true;
+
+    static void add(const double* second, int64_t D, double* out) {
+        for (int64_t a = 0; a < D; a++) out[a] += second[a];
+    }
+    static void move(const double* shift, const double* correction, int64_t D,
+                     double* out) {
+        for (int64_t a = 0; a < D; a++) out[a] += 2 * shift[a] * correction[a];
+    }
+    static bool finish(double* covariance, double mass, const double* ridge, int64_t D,
+                       double*, double* factor, double* log_det) {
+        *log_det = 0;
+        for (int64_t a = 0; a < D; a++) {
+            if (!make(covariance + a, mass, ridge[a], factor + a)) return false;
+            *log_det += std::log(factor[a]);
+        }
+        return true;
+    }
+
+    // Turns a second moment into a variance, and the root of its inverse.
+    static bool make(double* variance, double mass, double ridge, double* factor) {
+        *variance = (*variance < 0 ? 0.0 : *variance) / mass + ridge;
+        *factor = 1 / std::sqrt(*variance);
+        return *variance > 0 && std::isfinite(*variance) && std::isfinite(*factor);
+    }
+};
+
+// And one variance for all features.
+struct OneVariance {
+    static int64_t size(int64_t) { return 1; }
+    static constexpr bool pooled = false;
+    static constexpr bool floored = true;
+
+    static void add(const double* second, int64_t, double* out) { *out += *second; }
+    static void move(const double* shift, const double* correction, int64_t D,
+                     double* out) {
+        double product = 0;
+        for (int64_t a = 0; a < D; a++) product += shift[a] * correction[a];
+        *out += 2 * product;
+    }
+    static bool finish(double* covariance, double mass, const double* ridge, int64_t D,
+                       double*, double* factor, double* log_det) {
+        const double mean = sum_of(ridge, D) / D;
+        if (!Variances::make(covariance, D * mass, mean, factor)) return false;
+        *log_det = D * std::log(*factor);
+        return true;
+    }
+};
+
+// Writes weights that sum to 1, if there is a mass.
+inline bool find_weights(const double* mass, int64_t M, double* weights) {
+    const double total = sum_of(mass, M);
+    if (!(total > 0 && std::isfinite(total))) return false;
+    for (int64_t j = 0; j < M; j++) weights[j] = mass[j] / total;
+    const double sum = sum_of(weights, M);
+    if (std::fabs(sum - 1) >= SUM_ROUNDING)
+        for (int64_t j = 0; j < M; j++) weights[j] /= sum;
+    return true;
+}
+
+// Moves the mean of a component, and its second moment with it.
+template <class Kind>
+void move_mean(const GivenMoments& given, int64_t j, double mass, double* shift,
+               double* mean, double* second) {
+    const int64_t D = given.n_features;
+    const double *before = given.means + j * D, *first = given.first + j * D;
+    double* correction = shift + D;
+    for (int64_t a = 0; a < D; a++) {
+        mean[a] = (given.mass[j] * before[a] + first[a]) / mass;
+        shift[a] = mean[a] - before[a];
+        correction[a] = 0.5 * given.mass[j] * shift[a] - first[a];
+    }
+    Kind::move(shift, correction, D, second);
+}
+
+// Returns false where the answer takes more than this: that of a component whose width
+// is doubtful, or of fewer samples than the mass floor is nothing beside.
+template <class Kind, bool SHARED>
+bool maximize(const GivenMoments& given, const FoundParameters& found) {
+    const int64_t M = given.count, D = given.n_features, size = Kind::size(D);
+    if (!find_weights(given.mass, M, found.weights)) return false;
+    if (Kind::floored || SHARED)
+        for (int64_t j = 0; j < M; j++)
+            if (!(given.mass[j] >= LEAST_MASS)) return false;
+    const Array<double> scratch(std::max(2 * D, size));
+    std::fill_n(found.covariances, SHARED ? size : M * size, 0.0);
+    double floored = 0, log_det = 0;
+    for (int64_t j = 0; j < M; j++) {
+        const int64_t at = SHARED ? 0 : j * size;
+        const double mass = given.mass[j] + MASS_FLOOR;
+        double* own = found.covariances + at;
+        if (!(SHARED && Kind::pooled) || j == 0)
+            Kind::add(given.second + j * size, D, own);
+        move_mean<Kind>(given, j, mass, scratch, found.means + j * D, own);
+        floored += mass;
+        if (SHARED && j < M - 1) continue;
+        if (!Kind::finish(own, SHARED ? floored : mass, given.ridge, D, scratch,
+                          found.factors + at, &log_det))
+            return false;
+        found.offsets[j] = log_det;
+    }
+    const double constant = 0.5 * D * std::log(2 * std::acos(-1.0));
+    for (int64_t j = 0; j < M; j++)
+        found.offsets[j] = std::log(found.weights[j]) +
+                           (SHARED ? log_det : found.offsets[j]) - constant;
+    return true;
+}
+
+// By the names that covariances have, with how many numbers they are.
+struct MStep {
+    const char* type;
+    int64_t (*size)(int64_t D);
+    bool shared, pooled;  // whether one covariance, and one second moment, is of all
+    bool (*maximize)(const GivenMoments&, const FoundParameters&);
+};
+
+template <class Kind, bool SHARED>
+constexpr MStep m_step_of(const char* type) {
+    return {type, Kind::size, SHARED, SHARED && Kind::pooled, maximize<Kind, SHARED>};
+}
+
+constexpr MStep M_STEPS[] = {m_step_of<Matrices, false>("full"),
+                             m_step_of<Matrices, true>("tied"),
+                             m_step_of<Variances, false>("diag"),
+                             m_step_of<OneVariance, false>("spherical"),
+                             m_step_of<Variances, true>("tied_diag"),
+                             m_step_of<OneVariance, true>("tied_spherical")};

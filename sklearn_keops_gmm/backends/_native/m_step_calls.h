@@ -1,0 +1,73 @@
+// How Python calls the M-step.
+#pragma once
+
+#include <algorithm>
+
+#include "calls.h"
+#include "m_step.h"
+#include "structures.h"
+
+inline const MStep& m_step_called(const std::string& type) {
+    for (const MStep& step : M_STEPS)
+        if (type == step.type) return step;
+    refuse("type", "the name of a type of covariances", "'" + type + "'");
+}
+
+struct MStepArguments {
+    Argument mass, first, second, means, ridge;
+    Argument weights, new_means, covariances, factors, offsets;
+};
+
+inline bool run_m_step(const MStep& step, const MStepArguments& arguments) {
+    const int64_t M = rows_of(arguments.mass, 1, MOST);
+    const int64_t D = rows_of(arguments.ridge, 1, MOST), size = step.size(D);
+    const int64_t all = times(M, size);
+    const GivenMoments given{
+        M,
+        D,
+        arguments.mass.numbers<const double>(M),
+        arguments.first.numbers<const double>(M * D),
+        arguments.second.numbers<const double>(step.pooled ? size : all),
+        arguments.means.numbers<const double>(M * D),
+        arguments.ridge.numbers<const double>(D)};
+    const int64_t count = step.shared ? size : all;
+    const FoundParameters found{
+        arguments.weights.numbers<double>(M), arguments.new_means.numbers<double>(M * D),
+        arguments.covariances.numbers<double>(count),
+        arguments.factors.numbers<double>(count), arguments.offsets.numbers<double>(M)};
+    const WithoutGIL here;
+    return step.maximize(given, found);
+}
+
+// m_step(type, mass, first, second, means, ridge, weights, new_means, covariances,
+//        factors, offsets): returns whether it could tell
+inline PyObject* m_step(PyObject*, PyObject* args) {
+    PyObject *type, *mass, *first, *second, *means, *ridge;
+    PyObject *weights, *new_means, *covariances, *factors, *offsets;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOOOO:m_step", &type, &mass, &first, &second,
+                          &means, &ridge, &weights, &new_means, &covariances, &factors,
+                          &offsets))
+        return nullptr;
+    return guarded([&] {
+        const MStepArguments all{{"mass", mass},
+                                 {"first", first},
+                                 {"second", second},
+                                 {"means", means},
+                                 {"ridge", ridge},
+                                 {"weights", weights, PyBUF_WRITABLE},
+                                 {"new_means", new_means, PyBUF_WRITABLE},
+                                 {"covariances", covariances, PyBUF_WRITABLE},
+                                 {"factors", factors, PyBUF_WRITABLE},
+                                 {"offsets", offsets, PyBUF_WRITABLE}};
+        refuse_overlaps(all.weights, {&all.new_means, &all.covariances, &all.factors,
+                                      &all.offsets});
+        refuse_overlaps(all.new_means, {&all.covariances, &all.factors, &all.offsets});
+        refuse_overlaps(all.covariances, {&all.factors, &all.offsets});
+        refuse_overlaps(all.factors, {&all.offsets});
+        for (const Argument* out : {&all.weights, &all.new_means, &all.covariances,
+                                    &all.factors, &all.offsets})
+            refuse_overlaps(*out, {&all.mass, &all.first, &all.second, &all.means,
+                                   &all.ridge});
+        return PyBool_FromLong(run_m_step(m_step_called(text_of("type", type)), all));
+    });
+}

@@ -1,0 +1,55 @@
+"""What the compiled M-step takes, and what it must refuse.
+
+Nothing here imports pytest: `sanitized` runs where there is none.
+"""
+
+import numpy as np
+
+from sklearn_keops_gmm._model.covariances import make_covariance
+from tests.backends.arguments import NO_NAMES, NO_NUMBERS, OTHER_COUNTS
+
+N_READ = 6  # the others are written to
+
+
+def m_step_arguments(covariance_type="full", n_components=2, n_features=3):
+    """What `m_step` takes, all as it should be."""
+    covariance = make_covariance(covariance_type)
+    shape = covariance.shape(n_components, n_features)
+    second = (n_components, n_features, n_features)
+    second = {"full": second, "tied": second[1:]}.get(covariance_type, second[:2])
+    if covariance.structure == "spherical":
+        second = (n_components,)
+    return {
+        "type": covariance_type,
+        "mass": np.full(n_components, 9.0),
+        "first": np.zeros((n_components, n_features)),
+        "second": np.zeros(second),
+        "means": np.ones((n_components, n_features)),
+        "ridge": np.ones(n_features),
+        "weights": np.zeros(n_components),
+        "new_means": np.zeros((n_components, n_features)),
+        "covariances": np.zeros(shape),
+        "factors": np.zeros(shape),
+        "offsets": np.zeros(n_components),
+    }
+
+
+def wrong_m_steps():
+    """Yield the name of an argument, and arguments of which that one is wrong."""
+    given = m_step_arguments()
+    for value in NO_NAMES["structure"]:
+        yield "type", given | {"type": value}
+    for name in list(given)[1:]:
+        # These tell how many of all others there have to be.
+        wrong = r"\w+" if name in ("mass", "ridge") else name
+        for make in NO_NUMBERS.values():
+            yield wrong, given | {name: make(given[name])}
+        for make in OTHER_COUNTS.values():
+            # Which of them is wrong, who can tell?
+            yield r"\w+", given | {name: make(given[name])}
+    names = list(given)
+    for i, out in enumerate(names[N_READ:], N_READ):
+        for other in names[1:i]:
+            if given[other].size >= given[out].size:
+                memory = given[other].ravel()[: given[out].size]
+                yield r"\w+", given | {out: memory}
