@@ -9,15 +9,16 @@ from numpy.random import RandomState
 
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._objective import MixtureObjective
+from sklearn_keops_gmm._fit._recombined_start import recombined
 from sklearn_keops_gmm._fit._regularization import n_distinct_rows, pooled_covariances
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import UserStart
 from sklearn_keops_gmm._model import MixtureParameters, Priors
 from sklearn_keops_gmm.solvers import SolverSettings, homotopy
 
-# It starts with so many times as many components, that have so many samples on average
-# for each feature and one more.
-_MORE, _LEAST_SAMPLES = 3, 2
+# It starts with so many times as many components, with fewer where others follow; they
+# have so many samples on average for each feature and one more.
+_MORE, _MORE_OF_SEVERAL, _LEAST_SAMPLES = 3, 2, 2
 # Each mixture on the way has converged when so much is left to gain.
 _TOL, _MAX_ITER = 1e-3, 100
 _NOTHING_GIVEN = UserStart(None, None, None)
@@ -39,17 +40,34 @@ class Problem(Protocol):
         """How many samples of weight 1 say as much as all."""
 
 
-def merged_start(task: Problem, random_state: RandomState) -> MixtureParameters:
+def merged_start(
+    task: Problem, random_state: RandomState, *, thorough: bool = False
+) -> MixtureParameters:
     """Return where mergers lead, from more components that k-means has found.
 
     Those that stay are where they are needed: as a rule that is a better optimum than
     the best of many starts with as many components as are asked for. On the way
     covariances are pooled, so that no component is kept for sitting on few samples.
+    A start that is `thorough` joins the mixture with others, and merges again.
     """
     problem, objective = task.problem, _on_start_data(task)
+    more = _MORE_OF_SEVERAL if thorough else _MORE
+    found = _merged_down(problem, _pooled(objective, task), more, random_state)
+    if not thorough:
+        return found
+    return recombined(problem, objective, found, random_state)
+
+
+def _merged_down(
+    problem: StartData,
+    objective: MixtureObjective,
+    more: int,
+    random_state: RandomState,
+) -> MixtureParameters:
+    """Return where mergers lead from so many times as many components."""
     n_components, (n_samples, n_features) = problem.n_components, problem.points.shape
     most = n_samples // (_LEAST_SAMPLES * (n_features + 1))
-    most = max(n_components, min(_MORE * n_components, most))
+    most = max(n_components, min(more * n_components, most))
     most = max(n_components, n_distinct_rows(problem.points, most))
     larger = replace(problem, n_components=most)
     ridge = objective.ridge
@@ -63,18 +81,20 @@ def merged_start(task: Problem, random_state: RandomState) -> MixtureParameters:
 
 
 def _on_start_data(task: Problem) -> MixtureObjective:
-    """Return the likelihood of the samples that starts see, with pooled covariances."""
+    """Return the cost on the samples that starts see."""
     problem, objective = task.problem, task.objective
     points, weights = problem.points, problem.sample_weight
     reductions = objective.reductions
     if not reductions.in_memory:
         reductions = reductions.factory(problem.covariance.structure)(points, weights)
+    return replace(objective, reductions=reductions, total_weight=problem.total_weight)
+
+
+def _pooled(objective: MixtureObjective, task: Problem) -> MixtureObjective:
+    """Return the likelihood, with pooled covariances."""
+    n_features = task.problem.points.shape[1]
     pooling = pooled_covariances(
-        problem.covariance, "auto", task.sample_size, points.shape[1]
+        objective.covariance, "auto", task.sample_size, n_features
     )
-    return replace(
-        objective,
-        reductions=reductions,
-        total_weight=problem.total_weight,
-        prior=Priors() if pooling is None else Priors(pooling),
-    )
+    prior = Priors() if pooling is None else Priors(pooling)
+    return replace(objective, prior=prior)

@@ -264,7 +264,8 @@ def starting_point(
     )
     init_params = mixture.init_params
     if init_params == "merge":
-        found = merged_start(task, random_state)
+        swaps = makes_moves(mixture) and not task.objective.prior.selects
+        found = merged_start(task, random_state, thorough=swaps)
         user, init_params = user.completed(found, problem.covariance), "kmeans"
     ridge, compiled = task.objective.ridge, task.objective.compiled
     given = (user.weights, user.means, user.precisions)

@@ -41,6 +41,7 @@ from sklearn_keops_gmm._model._linkage import (
 from sklearn_keops_gmm._model._merge_tree import MergeTree
 from sklearn_keops_gmm._model._mixture_edits import (
     add_component,
+    join_mixtures,
     neighbouring_pairs,
     neighbouring_pairs_of,
     select_components,
@@ -136,6 +137,7 @@ __all__ = [
     "components_of",
     "conditionals_of",
     "indicators",
+    "join_mixtures",
     "label_shares",
     "lower_envelope",
     "matched",

@@ -1,4 +1,4 @@
-"""Mixtures made of others by leaving out or splitting components."""
+"""Mixtures made of others by leaving out, splitting or joining components."""
 
 from __future__ import annotations
 
@@ -88,6 +88,28 @@ def add_component(
         more.covariances[-1] = one.covariances[0]
         more.precisions_cholesky[-1] = one.precisions_cholesky[0]
     return more
+
+
+def join_mixtures(
+    covariance: CovarianceStructure, first: MixtureParameters, last: MixtureParameters
+) -> MixtureParameters:
+    """Return the mixture of the components of both, each half as heavy.
+
+    Noise is that of the first. Where all share a covariance they have its, too.
+    """
+    n_first, n_last = len(first.weights), len(last.weights)
+    places = torch.arange(n_first + n_last, device=first.means.device)
+    places[n_first:] = 0
+    both = select_components(covariance, replace(first, targets=None), places)
+    both = replace(
+        both,
+        weights=0.5 * torch.cat((first.weights, last.weights)),
+        means=torch.cat((first.means, last.means)),
+    )
+    if not covariance.shared:
+        both.covariances[n_first:] = last.covariances
+        both.precisions_cholesky[n_first:] = last.precisions_cholesky
+    return both
 
 
 def neighbouring_pairs(means: Tensor) -> Tensor:

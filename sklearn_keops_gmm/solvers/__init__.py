@@ -11,7 +11,7 @@ from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
 from sklearn_keops_gmm.solvers._holding import holding
 from sklearn_keops_gmm.solvers._homotopy import homotopy, refine
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
-from sklearn_keops_gmm.solvers._moves import Search
+from sklearn_keops_gmm.solvers._moves import Search, disjoint_pairs
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
 
 SOLVERS: dict[str, Solver] = {"em": em, "adam": adam, "lbfgs": lbfgs}
@@ -29,6 +29,7 @@ __all__ = [
     "SolverSettings",
     "adam",
     "check_finite",
+    "disjoint_pairs",
     "em",
     "holding",
     "homotopy",

@@ -135,7 +135,7 @@ class Search:
         """
         position, target = WholePosition(self.objective, [state]), self.below(state)
         pairs, changes = ranked_pairs(position)
-        paying = disjoint(pairs[changes < 0])
+        paying = disjoint_pairs(pairs[changes < 0])
         if len(paying) < 2:
             return []
 
@@ -327,7 +327,7 @@ def _next_split(state: State, seen: set[bytes]) -> Move | None:
     return None
 
 
-def disjoint(pairs: Tensor) -> Tensor:
+def disjoint_pairs(pairs: Tensor) -> Tensor:
     """Keep the pairs, (P, 2), that share no component with one before them."""
     taken: set[int] = set()
     kept = []

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model import State
 from sklearn_keops_gmm.solvers._descent import settle_or_stay
-from sklearn_keops_gmm.solvers._moves import disjoint, ranked_pairs
+from sklearn_keops_gmm.solvers._moves import disjoint_pairs, ranked_pairs
 from sklearn_keops_gmm.solvers._positions import WholePosition
 from sklearn_keops_gmm.solvers._protocol import Objective, SolverSettings
 
@@ -73,7 +73,7 @@ def _cheap_pairs(objective: Objective, state: State, worth: float) -> Tensor:
     pairs, changes = ranked_pairs(WholePosition(objective, [state]))
     usual = float(changes[int(_AMONG_THE_BEST * state.n_components)])
     most = max(worth, _TIMES * usual)
-    return disjoint(pairs[changes <= most])
+    return disjoint_pairs(pairs[changes <= most])
 
 
 def _merged(
