@@ -79,7 +79,7 @@ def _crossed(
     random_state: RandomState,
 ) -> State | None:
     """Return what a mixture and another start lead to; None if components collapse."""
-    ridge = objective.ridge.amounts
+    ridge = objective.ridge
     try:
         other = initialize(problem, "kmeans", _NOTHING_GIVEN, ridge, random_state)
         other = replace(other, weights=other.weights / other.weights.sum())

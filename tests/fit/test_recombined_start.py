@@ -32,7 +32,7 @@ def task_of(X, n_components, **given):
     mixture = KeOpsGaussianMixture(n_components, **given)
     task = build_problem(mixture, as_source(X, None).read(mixture, n_components))
     nothing = UserStart(None, None, None)
-    ridge = task.objective.ridge.amounts
+    ridge = task.objective.ridge
     start = initialize(task.problem, "kmeans", nothing, ridge, RandomState(0))
     return task, replace(start, weights=start.weights / start.weights.sum())
 
