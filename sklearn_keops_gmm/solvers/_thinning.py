@@ -54,18 +54,20 @@ def thin_out(
     if state.n_components <= _FEW:
         return state
     state = _after_steps(objective, [state], settings, _N_FIRST_STEPS)
-    part = _PART
+    before = None
     while state.n_components > _FEW:
-        pairs = _cheap_pairs(objective, state, worth)[: int(part * state.n_components)]
+        pairs = _cheap_pairs(objective, state, worth)
+        pairs = pairs[: int(_PART * state.n_components)]
         if len(pairs) < _FEWEST:
             break
         merged = _merged(objective, state, pairs, settings)
         if merged is None or _lost(state, merged) > _PART_LOST * worth * len(pairs):
-            part /= 2
-            continue
-        yield state
-        state = merged
-    return state
+            break
+        if before is not None:
+            yield before
+        before, state = state, merged
+    # The last mergers may hide a few among many that should not have been made.
+    return before or state
 
 
 def _cheap_pairs(objective: Objective, state: State, worth: float) -> Tensor:
