@@ -20,6 +20,12 @@ def variances_of(
     return torch.diagonal(matrices, dim1=-2, dim2=-1)
 
 
+def has_width(covariance: CovarianceStructure, parameters: MixtureParameters) -> Tensor:
+    """Tell, (M,) bool, which components have variances with a finite inverse."""
+    variances = variances_of(covariance, parameters)
+    return (variances > torch.finfo(variances.dtype).tiny).all(1)
+
+
 def has_collapsed(
     covariance: CovarianceStructure,
     parameters: MixtureParameters,

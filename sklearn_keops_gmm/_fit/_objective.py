@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._autograd import LogLikelihood, log_weights_of
 from sklearn_keops_gmm._fit._chart import WhitenedChart
-from sklearn_keops_gmm._fit._collapse import has_collapsed, variances_of
+from sklearn_keops_gmm._fit._collapse import has_collapsed, has_width
 from sklearn_keops_gmm._fit._edits import MixtureEdits
 from sklearn_keops_gmm._fit._local import NOTHING_HELD, Held
 from sklearn_keops_gmm._model import (
@@ -305,7 +305,7 @@ class MixtureObjective:
 
     def _without_collapsed(self, parameters: MixtureParameters) -> MixtureParameters:
         """Leave out components without a width, if others have one."""
-        wide = (variances_of(self.covariance, parameters) > 0).all(1)
+        wide = has_width(self.covariance, parameters)
         if bool(wide.all()) or not bool(wide.any()):
             return parameters
         return self.without(parameters, ~wide)
