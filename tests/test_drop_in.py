@@ -56,6 +56,9 @@ OTHER_START_IN_FLOAT32 = {
     ("china", "spherical", "k-means++", 3),
 }
 
+# The cost falls slowly halfway, by less or more than the usual tol as rounding has it.
+SLOW_HALFWAY = {("cancer", "tied", "kmeans", 3)}
+
 # Components start 1e-3 wide, and one wine is as near to two of them as float32 tells:
 # so many steps in float64 come first.
 STEPS_IN_FLOAT64 = {("wine", "full", "random_from_data", 3): 1}
@@ -139,6 +142,8 @@ def test_float32(cell):
     given = parameters(cell)
     if cell in OTHER_START_IN_FLOAT32:
         given |= start_in_float64(given, X, STEPS_IN_FLOAT64.get(cell, 0))
+    if cell in SLOW_HALFWAY:
+        given["tol"] = 1e-4
     single = KeOpsGaussianMixture(**given).fit(X)
     double = KeOpsGaussianMixture(**given).fit(X.astype(np.float64))
     for name in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
