@@ -1,7 +1,8 @@
 """Loads compiled modules in a newer Python, and holds a log-density to its formula.
 
 They are compiled once, for all Pythons from that which compiled them on. This needs
-no torch, which is not to be had everywhere for each of these.
+no torch, which is not to be had everywhere for each of these. Of modules whose
+instructions the processor does not have it says so.
 
 Usage: python abi.py MODULE.so ...
 """
@@ -12,6 +13,19 @@ from array import array
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+
+# What modules are compiled for, as Linux names it.
+INSTRUCTIONS = {
+    "_baseline": set(),
+    "_avx2": {"avx2", "fma"},
+    "_avx512": {"avx512f", "avx512dq", "avx512vl", "fma"},
+}
+
+
+def lacking(path):
+    """Return the instructions of a module that this processor does not have."""
+    words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    return INSTRUCTIONS[path.name.partition(".")[0]] - words
 
 
 def load(path):
@@ -47,5 +61,8 @@ if __name__ == "__main__":
     paths = [Path(name) for name in sys.argv[1:]]
     assert paths, "no compiled module was given"
     for path in paths:
+        if lacking(path):
+            print(f"{path.name}: this processor lacks {', '.join(lacking(path))}")
+            continue
         check(load(path))
         print(f"{path.name}: right in Python {sys.version.split()[0]}")
