@@ -62,7 +62,8 @@ if __name__ == "__main__":
     assert paths, "no compiled module was given"
     for path in paths:
         if lacking(path):
-            print(f"{path.name}: this processor lacks {', '.join(lacking(path))}")
+            missing = ", ".join(sorted(lacking(path)))
+            print(f"{path.name}: this processor lacks {missing}")
             continue
         check(load(path))
         print(f"{path.name}: right in Python {sys.version.split()[0]}")

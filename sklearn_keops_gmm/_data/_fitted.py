@@ -10,7 +10,7 @@ import torch
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, check_same_namespace, to_numpy
 from sklearn_keops_gmm._data._checks import check_representable, resolve_device
-from sklearn_keops_gmm._data._input import PLAIN_DTYPES, checked_samples, is_plain
+from sklearn_keops_gmm._data._input import are_plain_samples, checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 from sklearn_keops_gmm._model.covariances import make_covariance
 
@@ -179,14 +179,9 @@ class FittedChecks:
             Whether its numbers are known to be.
         """
         return (
-            type(X) is np.ndarray
-            and X.dtype in PLAIN_DTYPES
-            and X.ndim == 2
-            and len(X) > 0
+            "feature_names_in_" not in self.seen
+            and are_plain_samples(X, finite=finite)
             and X.shape[1] == self.seen.get("n_features_in_")
-            and X.flags.c_contiguous
-            and "feature_names_in_" not in self.seen
-            and (finite or is_plain(X))
         )
 
     def check_namespace(self, X: Any, method: str) -> None:

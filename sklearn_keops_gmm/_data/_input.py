@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-PLAIN_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
+_PLAIN_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 _ACCEPTED = (
     "Accepted are an array-like of shape (n_samples, n_features), a sequence of such "
     "arrays, or a dask array or data frame"
@@ -29,7 +29,7 @@ def checked_samples(estimator: Any, X: Any, **how: Any) -> Any:
     ValueError
         If its values are no numbers, or infinite, or unusable otherwise.
     """
-    if how.get("reset", True) and _are_plain_samples(X, **how):
+    if how.get("reset", True) and _are_usable_as_given(X, **how):
         # What scikit-learn would make of them, which takes it as long as a few steps.
         estimator.n_features_in_ = X.shape[1]
         vars(estimator).pop("feature_names_in_", None)
@@ -42,23 +42,39 @@ def checked_samples(estimator: Any, X: Any, **how: Any) -> Any:
 
 def is_plain(array: Any) -> bool:
     """Tell whether scikit-learn takes an array as it is: of finite numbers."""
-    if type(array) is not np.ndarray or array.dtype not in PLAIN_DTYPES:
-        return False
+    return _has_plain_dtype(array) and array.ndim > 0 and _is_finite(array)
+
+
+def are_plain_samples(X: Any, *, finite: bool = False) -> bool:
+    """Tell whether it takes samples as they are; `finite` says that numbers are."""
+    return (
+        _has_plain_dtype(X)
+        and X.ndim == 2
+        and X.flags.c_contiguous
+        and (finite or _is_finite(X))
+    )
+
+
+def _has_plain_dtype(array: Any) -> bool:
+    plain = type(array) is np.ndarray and array.dtype in _PLAIN_DTYPES
+    return plain and array.size > 0
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Tell whether all numbers are, and none so large that their sum is not."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return array.ndim > 0 and array.size > 0 and math.isfinite(array.sum())
+        return math.isfinite(array.sum())
 
 
-def _are_plain_samples(
+def _are_usable_as_given(
     X: Any, *, dtype: Any = None, ensure_min_samples: int = 1, **how: Any
 ) -> bool:
     return (
-        is_plain(X)
-        and dtype is not None
-        and X.dtype in dtype
-        and X.ndim == 2
-        and len(X) >= ensure_min_samples
-        and X.flags.c_contiguous
+        dtype is not None
         and how.keys() <= {"reset", "order"}
+        and are_plain_samples(X)
+        and X.dtype in dtype
+        and len(X) >= ensure_min_samples
     )
 
 

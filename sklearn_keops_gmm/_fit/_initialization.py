@@ -109,10 +109,9 @@ def _estimated(
     compiled: MStep | None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return means and covariances, and factors where they come with them."""
-    if compiled is not None and ridge.size > 0.0:
-        found = compiled(moments, about, ridge)
-        if found is not None:
-            return found.means, found.covariances, found.precisions_cholesky
+    found = None if compiled is None else compiled(moments, about, ridge)
+    if found is not None:
+        return found.means, found.covariances, found.precisions_cholesky
     return *covariance.m_step(moments, about, ridge.amounts), None
 
 

@@ -72,7 +72,7 @@ def _merged_down(
     larger = replace(problem, n_components=most)
     ridge = objective.ridge
     start = initialize(larger, "kmeans", _NOTHING_GIVEN, ridge, random_state)
-    start = replace(start, weights=start.weights / start.weights.sum())
+    start = start.normalised()
     settings = SolverSettings(_TOL, _MAX_ITER, learning_rate=0.0)
     for state in homotopy(replace(objective, n_components=most), start, settings):
         if state.n_components <= n_components:

@@ -226,9 +226,9 @@ class MixtureObjective:
 
     @cached_property
     def _plain(self) -> MStep | None:
-        """The compiled M-step, where it is that of maximum likelihood with a ridge."""
-        plain = self.prior.plain and self.ridge.size > 0.0
-        return self.compiled if plain and self.held is NOTHING_HELD else None
+        """The compiled M-step, where maximum likelihood is all there is."""
+        alone = self.prior.plain and self.held is NOTHING_HELD
+        return self.compiled if alone else None
 
     @cached_property
     def _mean_weight(self) -> float:

@@ -82,8 +82,7 @@ def _crossed(
     ridge = objective.ridge
     try:
         other = initialize(problem, "kmeans", _NOTHING_GIVEN, ridge, random_state)
-        other = replace(other, weights=other.weights / other.weights.sum())
-        both = join_mixtures(objective.covariance, best.parameters, other)
+        both = join_mixtures(objective.covariance, best.parameters, other.normalised())
         larger = replace(objective, n_components=len(both.weights))
         fewer = _without_twins(larger, both, int(_AT_ONCE * best.n_components))
         for state in homotopy(larger, fewer, _WAY):

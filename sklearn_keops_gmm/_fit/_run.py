@@ -278,7 +278,7 @@ def starting_point(
     if mixture.sparsity == 0:
         return start
     # A prior on weights that do not sum to 1, as scikit-learn's can, would mislead.
-    return replace(start, weights=start.weights / start.weights.sum())
+    return start.normalised()
 
 
 def solve(

@@ -38,8 +38,7 @@ def without_components(
     covariance: CovarianceStructure, parameters: MixtureParameters, dropped: Tensor
 ) -> MixtureParameters:
     """Return the mixture of all components but those `dropped`, (M,) bool."""
-    kept = select_components(covariance, parameters, ~dropped)
-    return replace(kept, weights=kept.weights / kept.weights.sum())
+    return select_components(covariance, parameters, ~dropped).normalised()
 
 
 def split_component(

@@ -343,6 +343,10 @@ class MixtureParameters:
         object.__setattr__(found, "components", components)
         return found
 
+    def normalised(self) -> MixtureParameters:
+        """Return the mixture with weights that sum to 1."""
+        return replace(self, weights=self.weights / self.weights.sum())
+
     @property
     def proportions(self) -> Tensor:
         """What part of all that is drawn each component makes, (M,)."""

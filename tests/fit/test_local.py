@@ -33,7 +33,7 @@ def problem(rng, backend="native", structure="full", weighted=False, **given):
     data = as_source(X, weights).read(mixture, N_COMPONENTS)
     task = build_problem(mixture, data)
     start = starting_point(mixture, task, check_random_state(0))
-    start = replace(start, weights=start.weights / start.weights.sum())
+    start = start.normalised()
     objective = task.objective
     return objective, objective.evaluate(objective.hold(start) or start)
 

@@ -34,7 +34,7 @@ def task_of(X, n_components, **given):
     nothing = UserStart(None, None, None)
     ridge = task.objective.ridge
     start = initialize(task.problem, "kmeans", nothing, ridge, RandomState(0))
-    return task, replace(start, weights=start.weights / start.weights.sum())
+    return task, start.normalised()
 
 
 def grid(seed):

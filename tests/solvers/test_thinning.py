@@ -1,6 +1,5 @@
 """Many components are merged at once only while few of them are needed."""
 
-from dataclasses import replace
 from itertools import islice, pairwise
 
 import numpy as np
@@ -36,7 +35,7 @@ def problem(X, n_components, structure="full"):
     )
     task = build_problem(mixture, as_source(X, None).read(mixture, n_components))
     start = starting_point(mixture, task, check_random_state(0))
-    start = replace(start, weights=start.weights / start.weights.sum())
+    start = start.normalised()
     return task.objective, task.objective.hold(start) or start
 
 

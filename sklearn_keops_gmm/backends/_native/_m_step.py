@@ -38,7 +38,8 @@ def _m_step(
 ) -> MixtureParameters | None:
     """Return the mixture that `moments` about `means` define, if it is a plain one."""
     n_components, n_features = means.shape
-    if n_features > _MOST_FEATURES:
+    # Without a ridge components may collapse, which torch's M-step tells of.
+    if n_features > _MOST_FEATURES or ridge.size == 0.0:
         return None
     given = (moments.mass, moments.first, moments.second, means)
     shape = covariance.shape(n_components, n_features)
