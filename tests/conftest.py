@@ -1,11 +1,7 @@
 """Fixtures shared by the whole test-suite."""
 
-import os
 import zlib
 from collections import defaultdict
-
-# scikit-learn dispatches on arrays only if scipy was told so before its import.
-os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import numpy as np
 import pytest
@@ -22,9 +18,15 @@ settings.register_profile(
 )
 settings.load_profile("reproducible")
 
-# Several test processes share the cores: threads that wait for each other at every
-# small operation would cost more than they give. `many_threads` undoes this.
+# As tests/__init__.py does for other libraries; `many_threads` undoes this.
 torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    """Let fits end before they converge, as most tests do on purpose."""
+    config.addinivalue_line(
+        "filterwarnings", "ignore::sklearn.exceptions.ConvergenceWarning"
+    )
 
 
 def seed_of(node):

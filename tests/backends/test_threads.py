@@ -255,8 +255,11 @@ def test_where_the_libraries_of_torch_are_not_found(many_threads, monkeypatch):
 
 
 @pytest.mark.slow
-def test_processes_of_joblib_divide_the_cores():
+def test_processes_of_joblib_divide_the_cores(monkeypatch):
     """Each worker has its share of the cores, and tiles take no more."""
+    # joblib divides where the environment does not say how many.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     n_jobs = 2
     share = max(1, joblib.cpu_count() // n_jobs)
     found = joblib.Parallel(n_jobs=n_jobs, backend="loky")(

@@ -7,8 +7,3 @@
 `check` takes words: only cases whose names contain all of them are compared. The file
 holds for one thread, one kind of machine and one set of versions, which it names.
 """
-
-import os
-
-# As in conftest.py: scikit-learn asks for it before its import.
-os.environ.setdefault("SCIPY_ARRAY_API", "1")

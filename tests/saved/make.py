@@ -7,11 +7,6 @@ pickle and skops: a pair of the model, and the log-likelihoods that it gives to 
 of iris.
 """
 
-import os
-
-# As in conftest.py: scikit-learn asks for it before its import.
-os.environ.setdefault("SCIPY_ARRAY_API", "1")
-
 import pickle
 from pathlib import Path
 from zipfile import ZIP_DEFLATED
