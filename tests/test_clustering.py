@@ -34,6 +34,12 @@ def moons(n_samples=600, seed=0):
     return make_moons(n_samples, noise=0.07, random_state=seed)
 
 
+@pytest.fixture(scope="module")
+def of_moons():
+    """Clusters of `moons()`, for tests that ask and change nothing."""
+    return MixtureClustering(random_state=0).fit(moons()[0])
+
+
 def core_with_halo(seed=0):
     """Two clusters, each of a narrow and a wide component with one mean."""
     rng = np.random.default_rng(seed)
@@ -50,7 +56,7 @@ def core_with_halo(seed=0):
         MixtureClustering(contamination=0.1, backend="torch"),
     ]
 )
-@pytest.mark.fast(54)
+@pytest.mark.fast(27)
 def test_conformance(estimator, check):
     check(estimator)
 
@@ -120,9 +126,9 @@ def test_one_cluster(rng):
 
 
 @pytest.mark.slow
-def test_the_mixture_is_that_of_the_choice():
+def test_the_mixture_is_that_of_the_choice(of_moons):
     X, _ = moons()
-    clustering = MixtureClustering(random_state=0).fit(X)
+    clustering = of_moons
     mixture = KeOpsGaussianMixtureCV(random_state=0).fit(X)
     assert_array_equal(clustering.mixture_.means_, mixture.means_)
     assert_array_equal(clustering.score_samples(X), mixture.score_samples(X))
@@ -237,9 +243,9 @@ def test_scipy_draws_the_tree(linkage):
     assert sorted(dendrogram(tree, no_plot=True)["leaves"]) == list(range(n))
 
 
-def test_cuts_of_the_tree():
+def test_cuts_of_the_tree(of_moons):
     X, _ = moons()
-    clustering = MixtureClustering(random_state=0).fit(X)
+    clustering = of_moons
     n = clustering.mixture_.n_components_
     assert_array_equal(clustering.cut_tree(), clustering.component_labels_)
     assert_array_equal(clustering.cut_tree(n_clusters=n), np.arange(n))
@@ -256,12 +262,10 @@ def test_cuts_of_the_tree():
     assert_array_equal(again.component_labels_, by_distance)
 
 
-def test_the_number_found_does_not_depend_on_what_was_asked_for():
-    X, _ = moons()
-    found = MixtureClustering(random_state=0).fit(X)
-    asked = MixtureClustering(5, random_state=0).fit(X)
+def test_the_number_found_does_not_depend_on_what_was_asked_for(of_moons):
+    asked = MixtureClustering(5, random_state=0).fit(moons()[0])
     assert asked.n_clusters_ == 5
-    assert_array_equal(asked.cut_tree(), found.component_labels_)
+    assert_array_equal(asked.cut_tree(), of_moons.component_labels_)
     del asked._n_found  # as in files of older versions
     assert_array_equal(asked.cut_tree(), asked.component_labels_)
 
@@ -274,11 +278,9 @@ def test_the_number_found_does_not_depend_on_what_was_asked_for():
         ({"n_clusters": 2, "distance_threshold": 1.0}, "n_clusters or distance_thr"),
     ],
 )
-@pytest.mark.fast(1)
-def test_cuts_that_there_are_not(arguments, message):
-    clustering = MixtureClustering(random_state=0).fit(moons()[0])
+def test_cuts_that_there_are_not(arguments, message, of_moons):
     with pytest.raises(ValueError, match=message):
-        clustering.cut_tree(**arguments)
+        of_moons.cut_tree(**arguments)
 
 
 def test_two_numbers_of_clusters_are_refused():
@@ -290,9 +292,9 @@ def test_two_numbers_of_clusters_are_refused():
 # -- answers --------------------------------------------------------------------------
 
 
-def test_probabilities_are_sums_of_those_of_components():
+def test_probabilities_are_sums_of_those_of_components(of_moons):
     X, _ = moons()
-    clustering = MixtureClustering(random_state=0).fit(X)
+    clustering = of_moons
     components = clustering.mixture_.predict_proba(X)
     probabilities = clustering.predict_proba(X)
     assert probabilities.shape == (len(X), clustering.n_clusters_)
@@ -304,18 +306,17 @@ def test_probabilities_are_sums_of_those_of_components():
     assert clustering.labels_.dtype == np.int64
 
 
-def test_a_cluster_can_be_where_its_largest_component_is_not():
+def test_a_cluster_can_be_where_its_largest_component_is_not(of_moons):
     """The most probable component is not of the most probable cluster."""
-    X, _ = moons()
-    clustering = MixtureClustering(random_state=0).fit(X)
+    clustering = of_moons
     grid = np.random.default_rng(0).uniform(-2, 3, size=(50_000, 2))
     of_component = clustering.component_labels_[clustering.mixture_.predict(grid)]
     assert (of_component != clustering.predict(grid)).any()
 
 
-def test_samples_have_the_labels_of_clusters():
+def test_samples_have_the_labels_of_clusters(of_moons):
     X, _ = moons()
-    clustering = MixtureClustering(random_state=0).fit(X)
+    clustering = of_moons
     points, labels = clustering.sample(2000, random_state=1)
     assert points.shape == (2000, 2)
     assert (clustering.predict(points) == labels).mean() > 0.98
@@ -326,7 +327,7 @@ def test_samples_have_the_labels_of_clusters():
 
 @pytest.mark.parametrize("contamination", [0.05, 0.3])
 @pytest.mark.fast(1)
-def test_contamination(contamination):
+def test_contamination(contamination, of_moons):
     X, _ = moons()
     clustering = MixtureClustering(contamination=contamination, random_state=0).fit(X)
     out = clustering.labels_ == -1
@@ -334,7 +335,7 @@ def test_contamination(contamination):
     scores = clustering.score_samples(X)
     assert scores[out].max() < clustering.offset_ <= scores[~out].min()
     assert_array_equal(clustering.predict(X), clustering.labels_)
-    plain = MixtureClustering(random_state=0).fit(X)
+    plain = of_moons
     assert plain.offset_ == -np.inf
     assert_array_equal(clustering.labels_[~out], plain.labels_[~out])
     assert_array_equal(clustering.predict_proba(X), plain.predict_proba(X))

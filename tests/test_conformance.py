@@ -28,7 +28,7 @@ def estimators(backend):
 
 
 @parametrize_with_checks(estimators("torch"))
-@pytest.mark.fast(50)
+@pytest.mark.fast(25)
 def test_checks_torch(estimator, check):
     check(estimator)
 

@@ -119,6 +119,7 @@ def assert_same_mixture(found, expected, rtol):
 
 
 @every_cell
+@pytest.mark.fast(24)
 def test_same_seed_same_answer(cell):
     X = data(cell[0])[0]
     peer = GaussianMixture(**parameters(cell)).fit(X)
@@ -137,6 +138,7 @@ def test_same_seed_same_answer(cell):
 
 
 @every_cell
+@pytest.mark.fast(16)
 def test_float32(cell):
     X = data(cell[0])[0].astype(np.float32)
     given = parameters(cell)

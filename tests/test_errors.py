@@ -197,6 +197,7 @@ def test_bootstrap_is_near_the_information():
     assert_allclose(high - low, 3.92 * errors.means, rtol=0.3)
 
 
+@pytest.mark.slow
 def test_jobs_do_not_matter():
     model = fitted(blobs())
     one, two = (model.bootstrap(blobs(), 9, random_state=0, n_jobs=n) for n in (1, 2))

@@ -51,6 +51,7 @@ def reference_em(X, covariance_type, given, n_steps):
 
 @every_type
 @pytest.mark.parametrize("backend", DENSE_BACKENDS)
+@pytest.mark.fast(4)
 def test_em_is_that_of_dense_formulas(covariance_type, backend, gaps):
     given = start(blobs(), covariance_type, 3)
     expected, costs = reference_em(gaps, covariance_type, given, 6)
@@ -63,6 +64,7 @@ def test_em_is_that_of_dense_formulas(covariance_type, backend, gaps):
 
 
 @every_type
+@pytest.mark.fast(2)
 def test_solvers_end_alike(covariance_type, gaps):
     given = start(blobs(), covariance_type, 3) | {"tol": 1e-9, "max_iter": 2000}
     costs = {
@@ -74,6 +76,7 @@ def test_solvers_end_alike(covariance_type, gaps):
 
 
 @every_type
+@pytest.mark.fast(2)
 def test_costs_fall(covariance_type, gaps):
     given = start(blobs(), covariance_type, 3) | {"tol": 1e-8, "max_iter": 2000}
     for sparsity in (0.0, 1.0):
@@ -282,7 +285,9 @@ def test_infinity_is_no_missing_value(gaps):
 # -- the number of components, and clusters --------------------------------------------
 
 
-@pytest.mark.parametrize("criterion", ["lic", "bic", "icl", "cv"])
+@pytest.mark.parametrize(
+    "criterion", ["lic", "bic", "icl", pytest.param("cv", marks=pytest.mark.slow)]
+)
 def test_the_number_of_components(criterion, rng):
     X = rng.normal(size=(900, 4)) + 7 * np.eye(4)[rng.integers(3, size=900)]
     X = missing.with_gaps(rng, X, 0.2)

@@ -79,6 +79,7 @@ def test_parity_on_keops(structure):
 @every_structure
 @pytest.mark.parametrize(("data", "n_init"), [(iris, 1), (wine, 1), (iris, 3)])
 @pytest.mark.parametrize("init_params", STARTS)
+@pytest.mark.fast(24)
 def test_parity_from_a_seed(structure, data, init_params, n_init):
     X = data()
     given = {
@@ -140,6 +141,7 @@ def test_max_iter_zero_keeps_a_given_start(solver, structure):
 @every_solver
 @every_covariance_type
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.fast(18)
 def test_attributes(backend, solver, structure, dtype):
     """Every fitted attribute is numpy, of the shape of what is alive."""
     X = blobs().astype(dtype)
@@ -185,6 +187,7 @@ def test_attributes(backend, solver, structure, dtype):
 
 @every_solver
 @every_covariance_type
+@pytest.mark.fast(6)
 def test_attributes_agree_with_each_other(solver, structure):
     X = iris()
     given = {"covariance_type": structure, "solver": solver, "random_state": 0}
@@ -207,6 +210,7 @@ def test_attributes_agree_with_each_other(solver, structure):
 @every_solver
 @every_covariance_type
 @pytest.mark.parametrize("sparsity", [0.0, 20.0])
+@pytest.mark.fast(18)
 def test_cost_is_the_penalised_cost(backend, solver, structure, sparsity):
     """M in s / M stays `n_components` as given, however few are alive."""
     X = spiral(200)

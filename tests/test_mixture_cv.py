@@ -30,6 +30,7 @@ def clusters(rng, n_components=4, n_samples=600):
         KeOpsGaussianMixtureCV(criterion="cv", n_components=3, cv=2),
     ]
 )
+@pytest.mark.fast(34)
 def test_conformance(estimator, check):
     check(estimator)
 
@@ -37,7 +38,8 @@ def test_conformance(estimator, check):
 @pytest.mark.parametrize(
     ("structure", "criterion"),
     [(structure, "lic") for structure in COVARIANCE_TYPES]
-    + [("full", criterion) for criterion in ("bic", "icl", "cv")],
+    + [("full", "bic"), ("full", "icl")]
+    + [pytest.param("full", "cv", marks=pytest.mark.slow)],
 )
 def test_the_number_is_found(structure, criterion, rng):
     X = clusters(rng)
@@ -134,6 +136,7 @@ def test_folds_that_cannot_be(cv, message):
         model.fit(iris(), sample_weight=weights)
 
 
+@pytest.mark.slow
 def test_jobs_do_not_matter(rng):
     X = clusters(rng)
     one, two = (

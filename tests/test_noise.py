@@ -110,6 +110,7 @@ def test_em_is_that_of_dense_formulas(covariance_type, weighted, backend, X, rng
 
 
 @every_type
+@pytest.mark.fast(2)
 def test_solvers_end_alike_and_costs_fall(covariance_type, X):
     given = start(blobs(), covariance_type, 3) | {"tol": 1e-8, "max_iter": 1000}
     for sparsity in (0.0, 0.5):

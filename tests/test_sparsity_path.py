@@ -29,6 +29,7 @@ def cost_at(path, sparsity):
 
 @every_backend
 @every_structure
+@pytest.mark.fast(4)
 def test_path_has_every_size_once(backend, structure):
     X = blobs()
     path = sparsity_path(

@@ -301,6 +301,7 @@ def test_conditional_means(dtype, covariance_type, rng):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 @pytest.mark.parametrize("n_features", [1, 2, 5])
 @pytest.mark.parametrize("distance", [1e3, 1e7, 1e20])
+@pytest.mark.fast(12)
 def test_fits_of_two_backends(covariance_type, n_features, distance, rng):
     """The far row has its say in a fit, and it is the same one."""
     X, _ = two_blobs(rng, np.float32, n_features)

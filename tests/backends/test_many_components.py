@@ -47,7 +47,7 @@ def bind(points, weights=None):
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("width", [0.5, 5.0, 100.0])
-@pytest.mark.fast(6)
+@pytest.mark.fast(2)
 def test_reference(structure, dtype, width):
     points, weights, mixture = case(structure, width, dtype)
     reductions, components = bind(points, weights), components_of(mixture)

@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("n_features", [*range(1, 18), 21, 24, 33])
-@pytest.mark.fast(160)
+@pytest.mark.fast(40)
 def test_every_number_of_features(module, structure, dtype, n_features, rng):
     case = make_case(rng, structure, dtype, n_features=n_features, n_samples=83)
     rtol = 10 * tolerance(dtype)
@@ -55,7 +55,7 @@ def test_every_length_of_tiles(module, dtype, n_samples, rng):
 @every_dtype
 @pytest.mark.parametrize("n_samples", [1, 7, 8, 9, 16, 17, 65, 1000])
 @pytest.mark.parametrize("n_features", [4, 8, 15, 16, 19])
-@pytest.mark.fast(80)
+@pytest.mark.fast(20)
 def test_every_sample_is_read(module, dtype, n_samples, n_features, rng):
     sizes = {"n_samples": n_samples, "n_features": n_features}
     case = make_case(rng, "diag", dtype, weighted=False, **sizes)

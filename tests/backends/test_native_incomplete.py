@@ -29,7 +29,7 @@ def module(request, monkeypatch):
 @pytest.mark.parametrize("structure", ["full", "tied"])
 @pytest.mark.parametrize("n_components", [1, 3, 8, 17])
 @pytest.mark.parametrize("n_features", [1, 2, 5, 33])
-@pytest.mark.fast(16)
+@pytest.mark.fast(6)
 def test_sizes(structure, n_components, n_features, rng):
     """Few rows for each pattern, and many, whatever lanes are left over."""
     observed = some_patterns(rng, 12, n_features)

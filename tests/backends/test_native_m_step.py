@@ -66,6 +66,7 @@ def assert_close(found, expected, rtol, before=0.0):
 @every_type
 @pytest.mark.parametrize("n_features", [1, 2, 3, 8, 32])
 @pytest.mark.parametrize("n_components", [1, 2, 7])
+@pytest.mark.fast(90)
 def test_same_as_the_reference(module, covariance_type, n_components, n_features, rng):
     means, sums = draw_sums(rng, n_components, n_features)
     covariance = make_covariance(covariance_type)
@@ -206,6 +207,7 @@ numbers = st.floats(-1e3, 1e3) | st.floats()
 
 @given(st.data())
 @every_type
+@pytest.mark.fast(2)
 def test_ugly_numbers(covariance_type, data):
     """Where it answers, that is what torch answers, which raises nothing."""
     covariance = make_covariance(covariance_type)

@@ -71,6 +71,7 @@ def test_far_clusters_of_one_covariance(rng):
 
 
 @every_structure
+@pytest.mark.fast(3)
 def test_pruned(structure, monkeypatch, rng):
     for name in ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", "_GRAIN"):
         monkeypatch.setattr(_reductions, name, 1)

@@ -64,6 +64,7 @@ def test_tight_clusters_far_apart(module, n_features, in_each, rng):
 @every_dtype
 @pytest.mark.parametrize("distance", [1.0, 10.0, 100.0])
 @pytest.mark.parametrize("n_features", [5, 16, 33])
+@pytest.mark.fast(18)
 def test_all_distances(module, dtype, distance, n_features, rng):
     """From one anchor for all components to one for each."""
     means = clusters(rng, distance, 7, 3, n_features)

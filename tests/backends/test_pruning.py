@@ -51,7 +51,7 @@ def bind(points, weights=None):
 @every_dtype
 @pytest.mark.parametrize("n_features", [1, 2, 3, 4])
 @pytest.mark.parametrize("width", [0.3, 3.0, 100.0])
-@pytest.mark.fast(24)
+@pytest.mark.fast(8)
 def test_reference(structure, dtype, n_features, width):
     points, weights, mixture = case(structure, n_features, width, dtype)
     components = components_of(mixture)

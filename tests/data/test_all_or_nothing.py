@@ -32,7 +32,7 @@ def fit_or_error(model, X):
     [(1e20, np.float32), (1e30, np.float32), (1e155, float), (1e300, float)],
 )
 @every_structure
-@pytest.mark.fast(24)
+@pytest.mark.fast(8)
 def test_one_far_sample(structure, far, dtype, solver, backend):
     X = np.random.default_rng(0).normal(size=(26, 10))
     X[5, 1] = far

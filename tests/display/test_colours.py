@@ -1,6 +1,7 @@
 """What colours pictures of mixtures, and how what is drawn is named."""
 
 import itertools
+from functools import cache
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -33,9 +34,10 @@ def pictures():
         plt.close("all")
 
 
-def fitted(X=None, **parameters):
-    given = {"n_components": 3, "random_state": 0} | parameters
-    return KeOpsGaussianMixture(**given).fit(iris() if X is None else X)
+@cache
+def fitted(n_components=3):
+    """A mixture that a test may draw, but not change."""
+    return KeOpsGaussianMixture(n_components, random_state=0).fit(iris())
 
 
 def said(display):
@@ -134,7 +136,7 @@ def test_the_last_step_of_a_pipeline():
     scaled = pipeline[:-1].transform(frame)
     assert_array_equal(display.samples_.get_offsets(), scaled[["d", "b"]])
     assert display.ax_.get_xlabel() == "d, transformed"
-    alone = make_pipeline(fitted()).fit(iris())
+    alone = make_pipeline(KeOpsGaussianMixture()).fit(iris())
     display = MixtureDisplay.from_estimator(alone, iris(), **SMALL)
     assert display.ax_.get_xlabel() == "feature 0"
 
@@ -160,7 +162,7 @@ def test_pairs():
 
 def test_pairs_of_many_features():
     X = np.random.default_rng(0).normal(size=(60, 9))
-    model = fitted(X, n_components=1)
+    model = KeOpsGaussianMixture().fit(X)
     assert PairsDisplay.from_estimator(model, X, **SMALL).axes_.shape == (6, 6)
     with pytest.raises(ValueError, match="six features at most; got 7"):
         PairsDisplay.from_estimator(model, X, features=list(range(7)))

@@ -1,6 +1,7 @@
 """Displays: what they draw is what the mixture is."""
 
 import sys
+from functools import cache
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -35,7 +36,9 @@ def pictures():
         plt.close("all")
 
 
+@cache
 def fitted(**parameters):
+    """A mixture that a test may draw, but not change."""
     given = {"n_components": 3, "random_state": 0} | parameters
     return KeOpsGaussianMixture(**given).fit(iris())
 

@@ -1,5 +1,7 @@
 """Trees as they are drawn, and mixtures in the colours of clusters."""
 
+from functools import cache
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,11 +29,14 @@ def pictures():
         plt.close("all")
 
 
+@cache
 def moons():
     return make_moons(500, noise=0.07, random_state=0)[0]
 
 
+@cache
 def fitted(**parameters):
+    """Clusters that a test may draw, but not change."""
     return MixtureClustering(random_state=0, **parameters).fit(moons())
 
 
@@ -128,7 +133,7 @@ def test_what_is_no_clustering_is_refused():
 
 @pytest.mark.slow
 def test_a_mixture_in_the_colours_of_its_clusters():
-    clustering = fitted(contamination=0.1)
+    clustering = MixtureClustering(contamination=0.1, random_state=0)
     table = pd.DataFrame(moons(), columns=["a", "b"])
     clustering.fit(table)
     display = MixtureDisplay.from_estimator(clustering, table, subsample=50)

@@ -65,6 +65,7 @@ def test_initial_arrays_of_dead_components_are_dropped():
     model.to_sklearn().fit(iris())
 
 
+@pytest.mark.slow
 def test_deployed_without_torch(tmp_path):
     model = fitted("full")
     path = tmp_path / "mixture.pkl"

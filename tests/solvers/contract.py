@@ -117,7 +117,7 @@ class SolverContract:
     """What holds for every solver."""
 
     @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
-    @pytest.mark.fast(12)
+    @pytest.mark.fast(6)
     def test_a_mixture_is_returned(self, kind, structure):
         problem = Problem(kind, structure)
         result = problem.solve(5)
@@ -163,7 +163,7 @@ class SolverContract:
             assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
     @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
-    @pytest.mark.fast(12)
+    @pytest.mark.fast(6)
     def test_costs(self, kind, structure):
         """They never rise, if the solver says so, and fall in any case."""
         problem = Problem(kind, structure)
