@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
-from tests.common import DENSE_BACKENDS, blobs
+from tests.common import blobs, needs_compiled
 from tests.reference import COVARIANCE_TYPES
 from tests.solvers.test_em import error_of_fit
 
@@ -54,10 +54,13 @@ def rises(model, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", DENSE_BACKENDS)
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize(
+    ("backend", "part"),
+    [pytest.param("native", part, marks=needs_compiled) for part in range(4)]
+    + [("torch", 0)],
+)
 def test_cost_never_rises(backend, part):
-    """Not in a thousand draws, whatever becomes of their components."""
+    """Not in hundreds of draws, whatever becomes of their components."""
     rng = np.random.default_rng([part, len(backend)])
     n_errors = 0
     for _ in range(N_DRAWS):
