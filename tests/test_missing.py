@@ -51,7 +51,7 @@ def reference_em(X, covariance_type, given, n_steps):
 
 @every_type
 @pytest.mark.parametrize("backend", DENSE_BACKENDS)
-@pytest.mark.fast(4)
+@pytest.mark.fast(2)
 def test_em_is_that_of_dense_formulas(covariance_type, backend, gaps):
     given = start(blobs(), covariance_type, 3)
     expected, costs = reference_em(gaps, covariance_type, given, 6)
@@ -161,6 +161,7 @@ def test_a_weight_is_a_number_of_rows(covariance_type, gaps, rng):
 
 @pytest.mark.parametrize("init_params", INITS)
 @every_type
+@pytest.mark.fast(8)
 def test_every_start(init_params, covariance_type, gaps):
     given = {
         "covariance_type": covariance_type,
@@ -343,6 +344,7 @@ def test_clusters(gaps):
 
 
 @every_type
+@pytest.mark.fast(2)
 def test_conditional_means(covariance_type, gaps):
     model = KeOpsGaussianMixture(3, covariance_type=covariance_type, random_state=0)
     model.fit(gaps)

@@ -85,6 +85,7 @@ class Dense:
 @every_type
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.fast(18)
 def test_em_is_that_of_dense_formulas(covariance_type, weighted, backend, X, rng):
     counts = rng.uniform(0.5, 2.0, size=len(X)) if weighted else None
     given = start(blobs(), covariance_type, 3)

@@ -35,6 +35,7 @@ def mixture(n_components=80, **given):
 
 
 @parametrize_with_checks([mixture(1, max_iter=20, tol=1e-3)])
+@pytest.mark.fast(30)
 def test_checks(estimator, check):
     check(estimator)
 

@@ -37,7 +37,7 @@ def test_keops_smoke(rng):
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
-@pytest.mark.fast(72)
+@pytest.mark.fast(36)
 def test_reference(name, structure, dtype, weighted, device, rng):
     case = make_case(rng, structure, dtype, weighted=weighted)
     assert_same_answers(case, name, tolerance(dtype), device=device)
@@ -67,6 +67,7 @@ def test_other_dimensions(name, structure, dtype, n_features, rng):
     ("n_samples", "n_components"),
     [(1, 1), (1, 4), (300, 1), (2, 7), (5003, 3), (40, 131)],
 )
+@pytest.mark.fast(24)
 def test_sizes(name, structure, n_samples, n_components, rng):
     sizes = {"n_samples": n_samples, "n_components": n_components}
     case = make_case(rng, structure, np.float64, weighted=False, **sizes)
@@ -77,6 +78,7 @@ def test_sizes(name, structure, n_samples, n_components, rng):
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("dead", [[0], [2], [0, 1, 3, 4]])
+@pytest.mark.fast(24)
 def test_dead_components(name, structure, dtype, dead, rng):
     """A log-weight of -inf takes a component out, and poisons nothing."""
     case = make_case(rng, structure, dtype)
@@ -176,6 +178,7 @@ def test_many_samples(name, structure, dtype, device, rng):
 @every_structure
 @every_dtype
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.fast(32)
 def test_some_rows(name, structure, dtype, weighted, device, rng):
     """Reductions of any rows, in any order, in the frame and coordinates of all."""
     case = make_case(rng, structure, dtype, weighted=weighted)
@@ -196,6 +199,7 @@ def test_some_rows(name, structure, dtype, weighted, device, rng):
 @every_backend
 @every_structure
 @every_dtype
+@pytest.mark.fast(16)
 def test_factories(name, structure, dtype, device, rng):
     """Other points, weighted or not, in another process: none of these are sent."""
     case = make_case(rng, structure, dtype, n_samples=5000, centre=3.0)

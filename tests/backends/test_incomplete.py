@@ -284,6 +284,7 @@ def test_a_structure_that_is_not_known(rng):
 
 @every_backend
 @every_structure
+@pytest.mark.fast(8)
 def test_other_weights(name, structure, device, rng):
     observed = some_patterns(rng, 60, 2)
     case = make_case(rng, structure, np.float64, observed, weighted=True)

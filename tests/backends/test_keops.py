@@ -12,11 +12,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
 from sklearn_keops_gmm.backends._keops import _runtime as runtime
-from tests import reference
-from tests.backends.cases import make_case
+from tests.backends.cases import assert_same_moments, make_case
 from tests.backends.test_keops_reductions import answer
 
 pytestmark = pytest.mark.filterwarnings("ignore:KeOps compiles:UserWarning")
@@ -142,29 +141,23 @@ def test_silence_is_lifted_after_a_failure():
     assert pykeops.keopscore.verbose
 
 
-@pytest.mark.slow
-def test_first_and_later_uses(tmp_path):
-    """Only the first process to use a formula compiles and warns; none prints."""
-    code = "log_density(); log_density()"
-    status, stdout, stderr = run(code, "-W", "always", folder=tmp_path)
-    assert (status, stdout) == (0, "")
-    assert stderr.count("UserWarning: KeOps compiles") == 1
-    assert str(tmp_path) in stderr
-    assert "backend='torch' needs no compilation" in stderr
-    assert run(code, "-W", "error", folder=tmp_path) == (0, "", "")
-
-
 # --- several at once --------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_processes_share_an_empty_cache(tmp_path):
-    racers = [start("log_density()", folder=tmp_path) for _ in range(8)]
+    """Only the first process to use a formula compiles and warns; none prints."""
+    code = "log_density(); log_density()"
+    racers = [start(code, "-W", "always", folder=tmp_path) for _ in range(4)]
     results = [outcome(racer) for racer in racers]
-    assert [(status, stdout) for status, stdout, _ in results] == [(0, "")] * 8
+    assert [(status, stdout) for status, stdout, _ in results] == [(0, "")] * 4
     # The others waited for the one that compiled, and found its library.
-    assert sum("KeOps compiles" in stderr for _, _, stderr in results) == 1
+    warned = "".join(stderr for _, _, stderr in results)
+    assert warned.count("UserWarning: KeOps compiles") == 1
+    assert str(tmp_path) in warned
+    assert "backend='torch' needs no compilation" in warned
     assert len(list(tmp_path.glob("*/*.so"))) == 1
+    assert run(code, "-W", "error", folder=tmp_path) == (0, "", "")
 
 
 @pytest.mark.slow
@@ -186,13 +179,10 @@ def test_threads_take_turns(rng):
     failures = []
 
     def work(case):
-        # The formula that test_keops_smoke compiles, too.
-        reductions, components = case.reductions("keops"), case.components()
-        expected = reference.log_density(case.points, *case.mixture).astype(float)
+        expected = case.expected()
         try:
-            for _ in range(200):
-                found = reductions.log_density(components)
-                assert_allclose(found, expected, rtol=0, atol=1e-10)
+            for _ in range(20):
+                assert_same_moments(answer(case), expected, 1e-11)
         except AssertionError as error:
             failures.append(error)
 

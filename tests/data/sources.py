@@ -163,7 +163,7 @@ class SourceContract:
         ids=str,
     )
     @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-    @pytest.mark.fast(6)
+    @pytest.mark.fast(4)
     def test_solvers(self, kind, parameters):
         X = blobs()
         given = start(X, "full", parameters.get("n_components", 3))
@@ -173,6 +173,7 @@ class SourceContract:
     @pytest.mark.parametrize(
         "init", ["kmeans", "k-means++", "random", "random_from_data"]
     )
+    @pytest.mark.fast(8)
     def test_starts_of_few_samples_are_those_of_the_array(self, kind, init):
         whole, model = twins(
             n_components=3, init_params=init, random_state=0, max_iter=300
@@ -242,6 +243,7 @@ class SourceContract:
         expected = whole.score(X[weights > 0], sample_weight=weights[weights > 0])
         assert found == pytest.approx(expected, rel=1e-9)
 
+    @pytest.mark.fast(2)
     def test_missing_values(self, kind, rng):
         """NaN is what was not observed; of some rows nothing was."""
         X = missing.with_gaps(rng, blobs(), 0.3, empty=True)
@@ -336,6 +338,7 @@ class SourceContract:
             (np.zeros(400), r"none of positive|weights? (are|is|cannot|must)|les = 0"),
         ],
     )
+    @pytest.mark.fast(8)
     def test_bad_weights(self, kind, weights, text):
         held, model = kind.hold(blobs()), KeOpsGaussianMixture(3, random_state=0)
         with pytest.raises(ValueError, match=text):
