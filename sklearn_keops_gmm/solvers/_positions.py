@@ -267,7 +267,8 @@ class LocalPosition:
         pairs, losses, _ = self.merger_estimates()
         weights = self.state.parameters.weights
         ends = torch.tensor(touched, device=pairs.device)
-        touching = (pairs[:, :, None] == ends).any(2).any(1)
+        first, second = pairs.T
+        touching = torch.isin(first, ends) | torch.isin(second, ends)
         near = pairs[touching]
         losses = losses[touching] / weights[near].sum(1)
         values, order = losses.topk(min(2 * _N_NEIGHBOURS, len(near)), largest=False)
