@@ -292,8 +292,8 @@ class SparsityPrior(Prior):
         if self.sparsity == 0:
             return super().alive(weights)
         alive = weights > torch.finfo(weights.dtype).eps
-        # One is left, however strong the prior.
-        alive[weights.argmax()] = True
+        if not bool(alive.any()):  # one is left, however strong the prior
+            alive[weights.argmax()] = True
         return alive
 
     def decreases(self, weights: Tensor, pairs: Tensor) -> Tensor:

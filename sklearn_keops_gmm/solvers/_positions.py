@@ -264,7 +264,7 @@ class LocalPosition:
 
     def _with_neighbours(self, touched: tuple[int, ...]) -> Tensor:
         """Return components and those that overlap them: (K,)."""
-        pairs, losses, _ = self.merger_estimates()
+        pairs, losses = self.field.pairs, self.field.losses
         weights = self.state.parameters.weights
         ends = torch.tensor(touched, device=pairs.device)
         first, second = pairs.T
