@@ -15,7 +15,6 @@ from sklearn_keops_gmm._model import (
     Moments,
     State,
     add_component,
-    neighbouring_pairs,
     on_few_samples,
     select_components,
     split_component,
@@ -99,7 +98,7 @@ class MixtureEdits:
             Of the prior's term of the cost.
         """
         weights = state.parameters.weights
-        pairs = neighbouring_pairs(state.parameters.means)
+        pairs = state.neighbours
         losses = self.merge_losses(state, pairs)
         return pairs, losses, self.objective.prior.decreases(weights, pairs)
 

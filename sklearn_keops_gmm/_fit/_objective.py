@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
 
@@ -84,6 +84,8 @@ class MixtureObjective:
     rounding: Rounding | None = None
     held: Held = NOTHING_HELD
     compiled: MStep | None = None
+    # What the last M-step has found, if an E-step was part of it.
+    _known: list[State] = field(default_factory=list, init=False, compare=False)
 
     # -- values ------------------------------------------------------------------
 
@@ -99,12 +101,8 @@ class MixtureObjective:
         """Return the term of the cost that does not depend on the data."""
         if self.prior.plain:
             return self.held.penalty
-        unknowns = Unknowns(
-            parameters.weights,
-            parameters.means,
-            parameters.precisions_cholesky,
-            parameters.targets,
-        )
+        p = parameters
+        unknowns = Unknowns(p.weights, p.means, p.precisions_cholesky, p.targets)
         return float(self.prior.value(unknowns)) + self.held.penalty
 
     def log_likelihood(self, moments: Moments) -> float:
@@ -142,11 +140,17 @@ class MixtureObjective:
         ValueError
             If the cost is not finite.
         """
-        moments = self.moments(parameters)
-        log_likelihood = self.log_likelihood(moments)
-        state = State(parameters, moments, log_likelihood, self.penalty(parameters))
+        state = self._state(parameters)
         check_finite(state.cost)
         return state
+
+    def _state(self, parameters: MixtureParameters) -> State:
+        """Make the E-step, unless it is known."""
+        if self._known and (known := self._known.pop()).parameters is parameters:
+            return known
+        moments = self.moments(parameters)
+        log_likelihood = self.log_likelihood(moments)
+        return State(parameters, moments, log_likelihood, self.penalty(parameters))
 
     def maximize(self, state: State) -> MixtureParameters:
         """Make the M-step.
@@ -158,11 +162,13 @@ class MixtureObjective:
         found = self.m_step(moments, parameters)
         if len(found.weights) == state.n_components:
             return found
-        cost = self.cost(found)
-        if cost <= state.cost:
-            return found
-        kept = self.m_step(moments, parameters, extinguish=False)
-        return found if cost <= self.cost(kept) else kept
+        after = self._state(found)
+        if not after.cost <= state.cost:  # also NaN
+            kept = self._state(self.m_step(moments, parameters, extinguish=False))
+            after = after if after.cost <= kept.cost else kept
+        # Most ask for the E-step next.
+        self._known.append(after)
+        return after.parameters
 
     def m_step(
         self,

@@ -13,6 +13,8 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 # All pairs of so many components are looked at, of more those of near means.
 _ALL_PAIRS = 64
 _NEAR = 16
+# Distances from so many means are there at once: of all they would fill the memory.
+_AT_A_TIME = 256
 # So many standard deviations a half lies from the mean of the whole.
 _SHIFT = 0.85
 
@@ -123,9 +125,12 @@ def neighbouring_pairs_of(chosen: Tensor, means: Tensor) -> Tensor:
     """Return pairs of some components, (K,), and the means close to them, (P, 2)."""
     spread = means.std(0).clamp_min(torch.finfo(means.dtype).tiny)
     scaled = means / spread
-    distances = torch.cdist(scaled[chosen], scaled)
     n_near = min(_NEAR + 1, len(means))
-    near = distances.topk(n_near, largest=False).indices[:, 1:]  # (K, near)
+    found = [
+        torch.cdist(some, scaled).topk(n_near, largest=False).indices[:, 1:]
+        for some in scaled[chosen].split(_AT_A_TIME)
+    ]
+    near = torch.cat(found)  # (K, near)
     pairs = torch.stack((chosen[:, None].expand_as(near), near), -1)
     pairs = pairs.reshape(-1, 2).sort(1).values
     # Where means coincide the nearest need not be the component itself.

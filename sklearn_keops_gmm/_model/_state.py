@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from torch import Tensor
+
+from sklearn_keops_gmm._model._mixture_edits import neighbouring_pairs
 from sklearn_keops_gmm._model._parameters import MixtureParameters, Moments
 
 
@@ -31,6 +35,11 @@ class State:
     def n_components(self) -> int:
         """The number of components alive."""
         return len(self.parameters.weights)
+
+    @cached_property
+    def neighbours(self) -> Tensor:
+        """Pairs of components whose means are close to each other, (P, 2)."""
+        return neighbouring_pairs(self.parameters.means)
 
     @property
     def cost(self) -> float:

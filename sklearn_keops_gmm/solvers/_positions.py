@@ -264,10 +264,11 @@ class LocalPosition:
 
     def _with_neighbours(self, touched: tuple[int, ...]) -> Tensor:
         """Return components and those that overlap them: (K,)."""
-        pairs, losses, _ = self.merger_estimates()
+        pairs, losses = self.field.pairs, self.field.losses
         weights = self.state.parameters.weights
         ends = torch.tensor(touched, device=pairs.device)
-        touching = (pairs[:, :, None] == ends).any(2).any(1)
+        first, second = pairs.T
+        touching = torch.isin(first, ends) | torch.isin(second, ends)
         near = pairs[touching]
         losses = losses[touching] / weights[near].sum(1)
         values, order = losses.topk(min(2 * _N_NEIGHBOURS, len(near)), largest=False)

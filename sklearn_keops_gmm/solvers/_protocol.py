@@ -90,6 +90,14 @@ class Field(Protocol):
     def state(self) -> State:
         """The whole mixture."""
 
+    @property
+    def pairs(self) -> Tensor:
+        """Pairs of neighbours, (P, 2)."""
+
+    @property
+    def losses(self) -> Tensor:
+        """What mergers lose at most, (P,), of mean log-likelihood."""
+
     def merger_estimates(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return pairs of components, and what their mergers change, as `Edits` do."""
 

@@ -185,7 +185,8 @@ def check_ugly_numbers(rng):
 
 def check_pruned(rng):
     """Answers and ugly numbers once more, where pairs are left out."""
-    settings = ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", "_WORTH_AN_ORDER")
+    orders = "_WORTH_AN_ORDER_AT_ONCE", "_WORTH_AN_ORDER"
+    settings = ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", *orders)
     usual = {name: getattr(_reductions, name) for name in settings}
     for name in settings:
         setattr(_reductions, name, 1)

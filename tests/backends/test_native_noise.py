@@ -73,7 +73,8 @@ def test_far_clusters_of_one_covariance(rng):
 @every_structure
 @pytest.mark.fast(3)
 def test_pruned(structure, monkeypatch, rng):
-    for name in ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", "_GRAIN"):
+    order = "_WORTH_AN_ORDER_AT_ONCE"
+    for name in ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", order, "_GRAIN"):
         monkeypatch.setattr(_reductions, name, 1)
     case = make_case(
         rng, structure, np.float64, n_samples=1500, n_components=60, weighted=False

@@ -21,12 +21,13 @@ from tests.common import needs_compiled
 pytestmark = needs_compiled
 
 N_COMPONENTS = 60
+ORDERS = "_WORTH_AN_ORDER_AT_ONCE", "_WORTH_AN_ORDER"
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Prune, and order rows, however few they are; in several chunks."""
-    for name in ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", "_WORTH_AN_ORDER"):
+    for name in ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", *ORDERS):
         monkeypatch.setattr(_reductions, name, 1)
     monkeypatch.setattr(_reductions, "_GRAIN", 1)
 
@@ -78,6 +79,19 @@ def test_no_pair_is_missed(structure, monkeypatch):
     again = bind(points, weights)
     monkeypatch.undo()
     assert_array_equal(again.log_density(components), dense[1])
+
+
+def test_rows_that_are_summed_again_are_ordered(monkeypatch):
+    """For one sum of few components an order takes longer than it saves."""
+    monkeypatch.setattr(_reductions, "_WORTH_AN_ORDER_AT_ONCE", N_COMPONENTS + 1)
+    points, weights, mixture = case("full", 2, 0.3)
+    components, reductions = components_of(mixture), bind(points, weights)
+    ordered = []
+    for _ in range(2):
+        found = reductions.moments(components)
+        assert_same_moments(found, reference.moments(points, weights, *mixture), 1e-10)
+        ordered.append("_sorted" in vars(reductions))
+    assert ordered == [False, True]
 
 
 def test_components_that_are_no_numbers():

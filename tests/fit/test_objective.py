@@ -230,3 +230,37 @@ def test_compiled_m_step(structure, scale, rng):
     assert again.cost == pytest.approx(objective.cost(replace(found)), rel=1e-14)
     sparse = replace(objective, prior=Priors(SparsityPrior(0.1, 3)))
     assert sparse.maximize(sparse.evaluate(start)).components is None
+
+
+SPARSE = {"sparsity": 10.0, "reg_covar": 0.1}
+
+
+class Counted:
+    """Reductions that count how often moments are asked for."""
+
+    def __init__(self, reductions):
+        self.reductions, self.count = reductions, 0
+
+    @property
+    def n_samples(self):
+        return self.reductions.n_samples
+
+    def moments(self, components):
+        self.count += 1
+        return self.reductions.moments(components)
+
+
+def test_mixtures_that_lose_components_take_one_e_step(rng):
+    """An M-step looks whether the cost rises then, and an E-step follows."""
+    objective, unknowns = make_objective(rng, "torch", "full", **SPARSE)
+    objective = replace(objective, reductions=Counted(objective.reductions))
+    state = objective.evaluate(objective.parameters(*unknowns))
+    lost, count = [], objective.reductions.count
+    for _ in range(30):
+        after = objective.evaluate(objective.maximize(state))
+        assert after.cost == objective.cost(after.parameters)
+        lost.append(state.n_components - after.n_components)
+        state = after
+    assert any(lost)
+    # One is for the cost that is compared.
+    assert objective.reductions.count - count == 2 * len(lost)

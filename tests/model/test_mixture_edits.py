@@ -7,7 +7,7 @@ import torch
 from sklearn_keops_gmm._model import neighbouring_pairs
 
 
-@pytest.mark.parametrize("n_components", [2, 64, 65, 90])
+@pytest.mark.parametrize("n_components", [2, 64, 65, 90, 600])
 def test_neighbours_are_the_nearest_means(n_components, rng):
     """All of few, of many the sixteen nearest, each pair once and in order."""
     means = rng.normal(size=(n_components, 3)) * [1.0, 100.0, 0.01]

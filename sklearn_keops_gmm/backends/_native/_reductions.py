@@ -42,9 +42,10 @@ from sklearn_keops_gmm.backends._workspace import memory_budget
 _GRAIN, _ROWS = 2**20, 384
 # Pairs are pruned where components are many, and features so few that boxes around
 # samples that are near each other are small.
-_PRUNED_FEATURES, _PRUNED_COMPONENTS, _PRUNED_ROWS = 4, 1000, 2**12
-# Components for which it is worth to order rows for one log-density.
-_WORTH_AN_ORDER = 3000
+_PRUNED_FEATURES, _PRUNED_COMPONENTS, _PRUNED_ROWS = 4, 100, 2**12
+# Components for which it is worth to order rows for one sum of moments, or for one
+# log-density. Of rows that are summed again it is worth it for fewer.
+_WORTH_AN_ORDER_AT_ONCE, _WORTH_AN_ORDER = 300, 3000
 # What the compiled module calls the dtypes of points.
 _CHARS = {torch.float32: "f", torch.float64: "d"}
 
@@ -89,6 +90,7 @@ class NativeReductions:
             None if sample_weight is None else _side_by_side(sample_weight)
         )
         self._frame = frame
+        self._summed = False
 
     @property
     def n_samples(self) -> int:
@@ -121,8 +123,7 @@ class NativeReductions:
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
-        many = len(components.offsets) >= _WORTH_AN_ORDER
-        if not (self._is_pruned(components) and (many or "_sorted" in vars(self))):
+        if not self._is_pruned(components, _WORTH_AN_ORDER):
             self._write("log_density", components, out)
             return out
         order, sorted_rows = self._sorted
@@ -163,7 +164,9 @@ class NativeReductions:
         moments : Moments
             With the log-likelihood of both together, and what the other has as noise.
         """
-        if self._is_pruned(components):
+        at_once = _PRUNED_COMPONENTS if self._summed else _WORTH_AN_ORDER_AT_ONCE
+        self._summed = True
+        if self._is_pruned(components, at_once):
             return self._sorted[1]._moments("pruned_moments", components, rest)
         return self._moments("moments", components, rest)
 
@@ -202,13 +205,17 @@ class NativeReductions:
             noise_log_density=others * rest if others else 0.0,
         )
 
-    def _is_pruned(self, components: Components) -> bool:
-        """Tell whether pairs of no consequence are left out, which takes an order."""
+    def _is_pruned(self, components: Components, at_once: int) -> bool:
+        """Tell whether pairs of no consequence are left out, which takes an order.
+
+        If there is none yet, it is made for so many components.
+        """
         n_components, n_features = components.means.shape
         n_rows, points = len(self._points), self._points
         return (
             n_features <= _PRUNED_FEATURES
             and n_components >= _PRUNED_COMPONENTS
+            and (n_components >= at_once or "_sorted" in vars(self))
             and n_rows >= _PRUNED_ROWS
             and points.element_size() * points.numel() + 8 * n_rows <= memory_budget()
         )

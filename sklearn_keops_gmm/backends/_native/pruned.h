@@ -89,9 +89,13 @@ class Tree {
         const std::vector<int64_t> all = components();
         const int64_t n = std::min<int64_t>(n_leaves, SOME);
         int64_t left = 0;
-        for (int64_t k = 0; k < n; k++) {
-            const int64_t leaf = (2 * k + 1) * n_leaves / (2 * n);
-            left += select({{leaf, leaf + 1}}, all)[0].size();
+        for (int64_t first = 0; first < n; first += BOXES) {
+            std::vector<Leaves> parts;
+            for (int64_t k = first; k < std::min<int64_t>(n, first + BOXES); k++) {
+                const int64_t leaf = (2 * k + 1) * n_leaves / (2 * n);
+                parts.push_back({leaf, leaf + 1});
+            }
+            for (const auto& kept : select(parts, all)) left += kept.size();
         }
         return n ? double(left) / (n * mixture.M) : 1;
     }
@@ -158,10 +162,14 @@ class Tree {
         const double inexact = 64 * std::numeric_limits<T>::epsilon();
         const OfBoxes least = best - cut - inexact * largest(best, -best);
         std::vector<std::vector<int64_t>> kept(parts.size());
-        for (size_t c = 0; c < candidates.size(); c++) {
-            const auto below = upper[c] < least;  // as NaN is not
-            for (size_t k = 0; k < parts.size(); k++)
-                if (!below[k]) kept[k].push_back(candidates[c]);
+        for (size_t k = 0; k < parts.size(); k++) {
+            kept[k].resize(candidates.size());
+            size_t count = 0;
+            for (size_t c = 0; c < candidates.size(); c++) {
+                kept[k][count] = candidates[c];
+                count += !(upper[c][k] < least[k]);  // as NaN is not
+            }
+            kept[k].resize(count);
         }
         return kept;
     }
