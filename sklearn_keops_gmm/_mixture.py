@@ -135,8 +135,9 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
 default='kmeans'
         How to start, as in scikit-learn. 'merge' starts from three times as many
         components, and merges them down. With `moves` but without `sparsity` it starts
-        from twice as many, and then joins what it has found with the components of
-        other starts up to six times, merges again, and keeps what costs less.
+        from twice as many, or at most 16 components by k-means; it then joins what it
+        has found with the components of other starts up to six times, merges again,
+        and keeps what costs less.
     init_size : 'auto', int or None, default='auto'
         The number of samples, drawn at random, that 'kmeans' and 'k-means++' see if
         there are more; the clusters of 'kmeans' then take in all samples. 'auto' is

@@ -19,6 +19,8 @@ from sklearn_keops_gmm.solvers import SolverSettings, homotopy
 # It starts with so many times as many components, with fewer where others follow; they
 # have so many samples on average for each feature and one more.
 _MORE, _MORE_OF_SEVERAL, _LEAST_SAMPLES = 3, 2, 2
+# Up to so many components a thorough start begins by k-means.
+_FEW = 16
 # Each mixture on the way has converged when so much is left to gain.
 _TOL, _MAX_ITER = 1e-3, 100
 _NOTHING_GIVEN = UserStart(None, None, None)
@@ -48,11 +50,17 @@ def merged_start(
     Those that stay are where they are needed: as a rule that is a better optimum than
     the best of many starts with as many components as are asked for. On the way
     covariances are pooled, so that no component is kept for sitting on few samples.
-    A start that is `thorough` joins the mixture with others, and merges again.
+    A start that is `thorough` joins the mixture with others, and merges again; of few
+    components the first is one by k-means.
     """
     problem, objective = task.problem, _on_start_data(task)
     more = _MORE_OF_SEVERAL if thorough else _MORE
-    found = _merged_down(problem, _pooled(objective, task), more, random_state)
+    if thorough and _begins_by_kmeans(problem):
+        ridge = objective.ridge
+        found = initialize(problem, "kmeans", _NOTHING_GIVEN, ridge, random_state)
+        found = found.normalised()
+    else:
+        found = _merged_down(problem, _pooled(objective, task), more, random_state)
     if not thorough:
         return found
     return recombined(problem, objective, found, random_state)
@@ -65,9 +73,8 @@ def _merged_down(
     random_state: RandomState,
 ) -> MixtureParameters:
     """Return where mergers lead from so many times as many components."""
-    n_components, (n_samples, n_features) = problem.n_components, problem.points.shape
-    most = n_samples // (_LEAST_SAMPLES * (n_features + 1))
-    most = max(n_components, min(more * n_components, most))
+    n_components = problem.n_components
+    most = max(n_components, min(more * n_components, _most(problem)))
     most = max(n_components, n_distinct_rows(problem.points, most))
     larger = replace(problem, n_components=most)
     ridge = objective.ridge
@@ -78,6 +85,22 @@ def _merged_down(
         if state.n_components <= n_components:
             return replace(state.parameters, targets=None)
     return initialize(problem, "kmeans", _NOTHING_GIVEN, ridge, random_state)
+
+
+def _begins_by_kmeans(problem: StartData) -> bool:
+    """Tell whether others are joined with a start by k-means.
+
+    Of few components what mergers find is as good after the first of these, at twice
+    the price; on few samples each they leave fewer that are singular.
+    """
+    n_components = problem.n_components
+    return n_components <= _FEW and _MORE_OF_SEVERAL * n_components <= _most(problem)
+
+
+def _most(problem: StartData) -> int:
+    """Return how many components have enough samples each, on average."""
+    n_samples, n_features = problem.points.shape
+    return n_samples // (_LEAST_SAMPLES * (n_features + 1))
 
 
 def _on_start_data(task: Problem) -> MixtureObjective:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from numpy.random import RandomState
@@ -87,7 +88,8 @@ def _crossed(
         fewer = _without_twins(larger, both, int(_AT_ONCE * best.n_components))
         for state in homotopy(larger, fewer, _WAY):
             if state.n_components <= best.n_components:
-                return refine(objective, state, _END, best.cost)
+                target = math.inf if _n_singular(objective, best) else best.cost
+                return refine(objective, state, _END, target)
     except ValueError:
         pass
     return None
@@ -106,9 +108,12 @@ def _without_twins(
 
 
 def _is_better(objective: MixtureObjective, found: State, best: State) -> bool:
-    """Tell whether a mixture costs less, and not for having singular components."""
-    if found.cost >= best.cost:
-        return False
+    """Tell whether a mixture costs less, or has fewer singular components."""
+    n_found, n_best = _n_singular(objective, found), _n_singular(objective, best)
+    return (n_found, found.cost) < (n_best, best.cost)
+
+
+def _n_singular(objective: MixtureObjective, state: State) -> int:
+    """Count the components on too few samples, where that leaves no maximum."""
     # Pooled covariances are bounded, however few samples there are.
-    n_weak = objective.edits.n_weak
-    return objective.prior.pools or n_weak(found) <= n_weak(best)
+    return 0 if objective.prior.pools else objective.edits.n_weak(state)

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._data import as_source
-from sklearn_keops_gmm._fit import _recombined_start
+from sklearn_keops_gmm._fit import _merged_start, _recombined_start
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._recombined_start import recombined
 from sklearn_keops_gmm._fit._run import build_problem
@@ -84,6 +84,32 @@ def test_a_worse_mixture_is_not_taken(monkeypatch):
     found = recombined(task.problem, task.objective, start, RandomState(0))
     assert torch.equal(found.means, best.parameters.means)
     assert len(asked) == _recombined_start._PATIENCE
+
+
+def test_fewer_singular_components_are_better_at_any_cost():
+    """Few samples that are all but equal are worth any number of nats."""
+    task, start = task_of(grid(0), 16)
+    sound = _recombined_start._refined(task.objective, start)
+    masses = sound.moments.mass.clone()
+    masses[0] = 2.0
+    moments = replace(sound.moments, mass=masses)
+    gain = sound.log_likelihood + 1.0
+    spike = replace(sound, moments=moments, log_likelihood=gain)
+    assert _recombined_start._is_better(task.objective, sound, spike)
+    assert not _recombined_start._is_better(task.objective, spike, sound)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_components", "merges"),
+    [(400, 16, False), (40, 4, True), (400, 17, True)],
+)
+def test_few_components_begin_by_kmeans(monkeypatch, n_samples, n_components, merges):
+    """What mergers find of them is as good after the first crossing."""
+    X = np.random.default_rng(0).normal(size=(n_samples, 2))
+    task, start = task_of(X, n_components)
+    monkeypatch.setattr(_merged_start, "recombined", lambda *given: given[2])
+    found = _merged_start.merged_start(task, RandomState(0), thorough=True)
+    assert torch.equal(found.means, start.means) != merges
 
 
 @pytest.mark.parametrize("seed", range(4))
