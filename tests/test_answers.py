@@ -58,6 +58,18 @@ def test_wine_in_its_own_units():
     assert adjusted_rand_score(y, model.predict(X)) >= 0.9
 
 
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_units_of_features_do_not_matter(structure):
+    X = load_wine().data[:, :6]
+    units = 2.0 ** np.array([-9, 7, 0, 12, -3, 5])
+    first, second = (
+        KeOpsGaussianMixtureCV(5, covariance_type=structure, random_state=0).fit(Z)
+        for Z in (X, X * units)
+    )
+    scaled = second.criterion_ - 2 * len(X) * np.log(units).sum()
+    np.testing.assert_allclose(scaled, first.criterion_, rtol=1e-6)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.fast(1)
 def test_narrow_clusters_beside_wide_ones(seed, rng):
