@@ -200,6 +200,14 @@ def test_warns_where_the_bound_is_reached(rng):
     assert [warning.filename for warning in record] == [__file__]
 
 
+@pytest.mark.parametrize("value", [0.0, 7.0, 1e6])
+def test_a_constant_feature_is_no_spike(rng, value):
+    X = np.column_stack([three(rng), np.full(450, value)])
+    model = KeOpsGaussianMixtureCV(5, random_state=0).fit(X)  # no warning
+    assert model.n_components_ == 3
+    assert "samples rather" not in str(model.summary(X))
+
+
 def test_a_sparse_fit_warns_of_spikes():
     with pytest.warns(UserWarning, match="covariance_pooling") as record:
         KeOpsGaussianMixture(10, sparsity=0.1, random_state=0).fit(iris())
