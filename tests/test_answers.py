@@ -164,6 +164,17 @@ def test_values_on_a_lattice_stand_for_what_rounds_to_them(rng):
     np.testing.assert_allclose(model.covariances_[0], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["log", "precise"])
+def test_values_of_which_most_were_rounded(rng, kind):
+    """Logarithms of whole minutes, and minutes of which a tenth is more precise."""
+    exact = np.r_[rng.normal(54, 6, 97), rng.normal(80, 6, 175)]
+    minutes = exact.round()
+    few = np.arange(272) % 10 == 0
+    X = np.log(minutes) if kind == "log" else np.where(few, exact, minutes)
+    orders = (np.arange(272), rng.permutation(272))
+    assert [found(X[order, None], n_components=20) for order in orders] == [2, 2]
+
+
 @pytest.mark.slow
 def test_the_best_covariance_type(rng):
     X = three(rng)
