@@ -123,8 +123,8 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         component: it keeps components off single samples. 'auto' is the number of free
         parameters of a covariance divided by that of features, (D + 1) / 2 for 'full',
         1 for 'diag', 1 / D for 'spherical'; covariances that components share are not
-        pulled. Values on a lattice, as whole minutes, then also stand for all that
-        round to them.
+        pulled. Values that were rounded, as to whole minutes, then also stand for all
+        that round to them.
     max_iter : int, default=100
         The largest number of iterations; for 'adam' passes through the data. With
         `moves`, 'em' may take as many each time that it runs, and `n_iter_` is their

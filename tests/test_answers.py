@@ -58,6 +58,18 @@ def test_wine_in_its_own_units():
     assert adjusted_rand_score(y, model.predict(X)) >= 0.9
 
 
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_units_of_features_do_not_matter(structure):
+    X = load_wine().data[:, :6]
+    units = 2.0 ** np.array([-9, 7, 0, 12, -3, 5])
+    first, second = (
+        KeOpsGaussianMixtureCV(5, covariance_type=structure, random_state=0).fit(Z)
+        for Z in (X, X * units)
+    )
+    scaled = second.criterion_ - 2 * len(X) * np.log(units).sum()
+    np.testing.assert_allclose(scaled, first.criterion_, rtol=1e-6)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.fast(1)
 def test_narrow_clusters_beside_wide_ones(seed, rng):
@@ -152,6 +164,17 @@ def test_values_on_a_lattice_stand_for_what_rounds_to_them(rng):
     np.testing.assert_allclose(model.covariances_[0], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["log", "precise"])
+def test_values_of_which_most_were_rounded(rng, kind):
+    """Logarithms of whole minutes, and minutes of which a tenth is more precise."""
+    exact = np.r_[rng.normal(54, 6, 97), rng.normal(80, 6, 175)]
+    minutes = exact.round()
+    few = np.arange(272) % 10 == 0
+    X = np.log(minutes) if kind == "log" else np.where(few, exact, minutes)
+    orders = (np.arange(272), rng.permutation(272))
+    assert [found(X[order, None], n_components=20) for order in orders] == [2, 2]
+
+
 @pytest.mark.slow
 def test_the_best_covariance_type(rng):
     X = three(rng)
@@ -186,6 +209,14 @@ def test_warns_where_the_bound_is_reached(rng):
     with pytest.warns(UserWarning, match="increase n_components") as record:
         KeOpsGaussianMixtureCV(2, random_state=0).fit(three(rng))
     assert [warning.filename for warning in record] == [__file__]
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, 1e6])
+def test_a_constant_feature_is_no_spike(rng, value):
+    X = np.column_stack([three(rng), np.full(450, value)])
+    model = KeOpsGaussianMixtureCV(5, random_state=0).fit(X)  # no warning
+    assert model.n_components_ == 3
+    assert "samples rather" not in str(model.summary(X))
 
 
 def test_a_sparse_fit_warns_of_spikes():

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._fit._lattice import rounding_step
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._warnings import warn_user
 from sklearn_keops_gmm._model import PooledCovariances, Ridge, say_weak
@@ -18,11 +19,6 @@ _SAMPLE, _SMALL_SAMPLE = 20_000, 1000
 _RELATIVE = 1e-6
 # A ridge above this part of a variance is not negligible any more.
 _LARGE = 1e-2
-# Values are on a lattice if so few of them are distinct.
-_DISTINCT = 0.7
-# Distances on a lattice are integers but for this, in steps; no step is below this
-# part of the range.
-_UNEVEN, _FINEST = 1e-3, 1e-9
 
 
 def pooled_covariances(
@@ -48,8 +44,8 @@ def find_ridge(reg_covar: float | str, problem: StartData, lattice: bool) -> Rid
         A number is added as it is; "auto" is a millionth of each feature's variance.
     problem : StartData
     lattice : bool
-        Whether values on a lattice of step h stand for all within h / 2 of them, whose
-        variance h**2 / 12 is then added.
+        Whether values that were rounded to a step h stand for all within h / 2 of them,
+        whose variance h**2 / 12 is then added.
     """
     relative = reg_covar == "auto"
     if not relative and not lattice:
@@ -61,7 +57,7 @@ def find_ridge(reg_covar: float | str, problem: StartData, lattice: bool) -> Rid
         amounts += _RELATIVE * sample.positive_variances()
     if lattice:
         per_row = problem.mean_weight if problem.counted else 1.0
-        amounts += sample.lattice_steps(max(1.0, per_row)) ** 2 / 12
+        amounts += sample.rounding_steps(max(1.0, per_row)) ** 2 / 12
     size = float(amounts.max())
     if (amounts == size).all():
         return Ridge(size)
@@ -146,8 +142,8 @@ class Sample:
         varying = variances[variances > 0]
         return np.where(variances > 0, variances, varying.min() if len(varying) else 1)
 
-    def lattice_steps(self, per_row: float) -> np.ndarray:
-        """Return the steps, (D,), of the lattices that values lie on; 0 for none.
+    def rounding_steps(self, per_row: float) -> np.ndarray:
+        """Return the steps, (D,), to which values were rounded; 0 for none.
 
         Parameters
         ----------
@@ -156,10 +152,9 @@ class Sample:
         """
         steps = np.zeros(self._points.shape[1])
         for d, column in enumerate(self._points.T):
-            observed = column[~np.isnan(column)]
-            values = np.unique(observed)
-            if 1 < len(values) <= _DISTINCT * per_row * len(observed):
-                steps[d] = _step(values)
+            observed = ~np.isnan(column)
+            weights = None if self._weights is None else self._weights[observed]
+            steps[d] = rounding_step(column[observed], weights, per_row)
         return steps
 
 
@@ -175,13 +170,3 @@ def _average(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     total = ~missing.T @ weights
     sums = np.where(missing, 0.0, values).T @ weights
     return np.where(total > 0, sums / np.where(total > 0, total, 1.0), 0.0)
-
-
-def _step(values: np.ndarray) -> float:
-    """Return the step of the lattice that sorted `values` lie on; 0 if none."""
-    gaps = np.diff(values)
-    step = gaps.min()
-    if step <= _FINEST * (values[-1] - values[0]):
-        return 0.0
-    uneven = np.abs(gaps / step - np.round(gaps / step)).max()
-    return float(step) if uneven < _UNEVEN else 0.0

@@ -248,22 +248,28 @@ class Targets:
     Attributes
     ----------
     shape : Tensor
-        One covariance of trace 1, without the axis of the components.
+        One covariance of size 1, without the axis of the components.
     scales : Tensor of shape (M,)
-        The trace of each target.
+        The size of each target.
     typical : Tensor of shape ()
-        The logarithm of a typical trace, to which those of components with few samples
+        The logarithm of a typical size, to which those of components with few samples
         are shrunk.
+    units : Tensor of shape (D,) or (1,)
+        The variance of each feature that is of size 1.
     """
 
     shape: Tensor
     scales: Tensor
     typical: Tensor
+    units: Tensor
 
     def to(self, device: torch.device) -> Targets:
         """Return the same targets on another device."""
         return Targets(
-            self.shape.to(device), self.scales.to(device), self.typical.to(device)
+            self.shape.to(device),
+            self.scales.to(device),
+            self.typical.to(device),
+            self.units.to(device),
         )
 
     @cached_property
@@ -283,7 +289,7 @@ class Targets:
         return []
 
     def of_scales(self, scales: Tensor) -> Tensor:
-        """Return the covariances (M, ...) of this shape with some traces, (M,)."""
+        """Return the covariances (M, ...) of this shape with some sizes, (M,)."""
         return scales.reshape(-1, *[1] * self.shape.ndim) * self.shape
 
     def select(self, chosen: Tensor) -> Targets:
@@ -295,7 +301,10 @@ class Targets:
         if self.scales.shape != other.scales.shape:
             return float("inf")
         scales = (self.scales.log() - other.scales.log()).abs().max()
-        shape = (self.shape - other.shape).abs().max() / self.shape.abs().max()
+        roots = self.units.sqrt()
+        units = roots[:, None] * roots if self.shape.ndim == 2 else self.units
+        moved, own = (self.shape - other.shape) / units, self.shape / units
+        shape = moved.abs().max() / own.abs().max()
         return float(torch.maximum(scales, shape))
 
 

@@ -382,7 +382,7 @@ class PooledCovariances(Prior):
     ) -> Targets:
         mass = self.n_samples * fractions
         found = self.covariance.scales(
-            covariances, mass, targets.typical, self.n_features
+            covariances, mass, targets.typical, targets.units, self.n_features
         )
         return replace(targets, scales=torch.where(new, found, targets.scales))
 

@@ -19,7 +19,7 @@ def weak_components(
     """Return the components that the data say too little about.
 
     They hold fewer than D + 1 samples, or what is added to variances is most of one
-    of theirs.
+    of theirs, but not of that of the mixture: a constant feature says nothing of them.
 
     Parameters
     ----------
@@ -29,9 +29,13 @@ def weak_components(
     sample_size : float
         How many samples there are; infinity where that is not known.
     """
-    few = on_few_samples(model.parameters.proportions * sample_size, model.n_features)
+    shares, means = model.parameters.proportions, model.parameters.means
+    few = on_few_samples(shares * sample_size, model.n_features)
     variances = torch.diagonal(model.matrices, dim1=-2, dim2=-1)
-    weak = few | (variances < 2.0 * ridge.to(variances)).any(1)
+    least = 2.0 * ridge.to(variances)
+    middle = shares @ means
+    varies = shares @ (variances + (means - middle) ** 2) >= least
+    weak = few | ((variances < least) & varies).any(1)
     return [int(j) for j in weak.nonzero()[:, 0]] if model.n_components > 1 else []
 
 

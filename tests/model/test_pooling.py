@@ -41,12 +41,14 @@ def test_targets_are_a_shape_times_a_shrunk_scale(structure, rng):
     covariances, mass = scatter(structure, rng)
     found = prior(structure).renewed(covariances, mass / N)
     own, r = matrices(structure, covariances).numpy(), mass.numpy()
-    traces = np.trace(own, axis1=1, axis2=2)
-    shape = np.average(own / traces[:, None, None], axis=0, weights=r)
+    variances = np.diagonal(own, axis1=1, axis2=2)
+    # Each feature is measured in its variance within components.
+    sizes = (variances / np.average(variances, axis=0, weights=r)).mean(1)
+    shape = np.average(own / sizes[:, None, None], axis=0, weights=r)
     free = {"full": D * (D + 1) / 2, "diag": D, "spherical": 1}[structure] / D
     say = r**2 / (r + 2 * free)
-    typical = say @ np.log(traces) / say.sum()
-    scales = np.exp((r * np.log(traces) + 4 * free * typical) / (r + 4 * free))
+    typical = say @ np.log(sizes) / say.sum()
+    scales = np.exp((r * np.log(sizes) + 4 * free * typical) / (r + 4 * free))
     targets = matrices(structure, found.of_scales(found.scales))
     assert_allclose(targets, scales[:, None, None] * shape, rtol=1e-12)
 
@@ -56,8 +58,38 @@ def test_targets_follow_the_unit(structure, rng):
     covariances, mass = scatter(structure, rng)
     found = prior(structure).renewed(covariances, mass / N)
     scaled = prior(structure).renewed(1e-8 * covariances, mass / N)
-    assert_allclose(scaled.shape, found.shape, rtol=1e-12)
-    assert_allclose(scaled.scales, 1e-8 * found.scales, rtol=1e-9)
+    assert_allclose(scaled.covariances, 1e-8 * found.covariances, rtol=1e-9)
+
+
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_targets_follow_the_unit_of_each_feature(structure, rng):
+    covariances, mass = scatter(structure, rng)
+    u = torch.tensor([1e-3, 1.0, 1e6]).double()
+    units = {"full": u[:, None] * u, "diag": u * u}[structure]
+    pooled = prior(structure)
+    found = pooled.renewed(covariances, mass / N)
+    scaled = pooled.renewed(units * covariances, mass / N)
+    assert_allclose(scaled.covariances, units * found.covariances, rtol=1e-9)
+    # So do those of components that have merged, and how far targets have moved.
+    new = torch.tensor([True, False, False, True])
+    more, _ = scatter(structure, rng)
+    merged = pooled.rescaled(found, more, mass / N, new)
+    other = pooled.rescaled(scaled, units * more, mass / N, new)
+    assert_allclose(other.covariances, units * merged.covariances, rtol=1e-9)
+    again, other = (pooled.renewed(c, mass / N) for c in (more, units * more))
+    assert other.distance(scaled) == pytest.approx(again.distance(found), rel=1e-6)
+
+
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_a_feature_without_width_tells_no_sizes(structure, rng):
+    covariances, mass = scatter(structure, rng)
+    constant = covariances.clone()
+    constant[:, 0] = 0.0
+    if structure == "full":
+        constant[:, :, 0] = 0.0
+    found = prior(structure).renewed(constant, mass / N)
+    assert torch.isfinite(found.covariances).all()
+    assert found.distance(found) == 0.0
 
 
 @own_covariances
@@ -120,3 +152,16 @@ def test_gradient_of_the_term(structure, rng):
 @pytest.mark.parametrize("structure", ["tied", "tied_diag", "tied_spherical"])
 def test_shared_covariances_are_pooled_already(structure):
     assert make_covariance(structure).pseudo_samples(D) == 0.0
+
+
+def test_targets_that_rounding_leaves_singular(rng):
+    """As where one sample is so far away that nothing else is left of a scatter."""
+    covariances, mass = scatter("full", rng)
+    away = torch.tensor([3e9, -1e10, 2e9]).double()
+    far = covariances + away[:, None] * away
+    pooled, covariance = prior("full"), make_covariance("full")
+    targets = pooled.renewed(far, mass / N)
+    assert torch.linalg.cholesky_ex(targets.covariances).info.any()
+    factors = covariance.factors(far + 1e16 * torch.eye(D))
+    unknowns = Unknowns(mass / N, torch.zeros(4, D).double(), factors, targets)
+    assert 0.0 < float(pooled.value(unknowns)) < 10.0

@@ -103,8 +103,8 @@ class DiagonalCovariance(_ScaleCovariance):
         squares = factors * factors
         return (squares if profile is None else squares * profile).sum(-1)
 
-    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
-        return covariances.sum(-1)
+    def variances(self, covariances: Tensor) -> Tensor:
+        return covariances
 
     def relative_traces(
         self, factors: Tensor, covariances: Tensor, n_features: int
@@ -180,8 +180,8 @@ class SphericalCovariance(_ScaleCovariance):
         whole = n_features if profile is None else profile.sum()
         return whole * factors * factors
 
-    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
-        return n_features * covariances
+    def variances(self, covariances: Tensor) -> Tensor:
+        return covariances[:, None]
 
     def relative_traces(
         self, factors: Tensor, covariances: Tensor, n_features: int

@@ -92,8 +92,8 @@ class _MatrixCovariance(CovarianceStructure):
             squares = squares * profile[:, None]
         return squares.sum((-2, -1))
 
-    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
-        return torch.diagonal(covariances, dim1=-2, dim2=-1).sum(-1)
+    def variances(self, covariances: Tensor) -> Tensor:
+        return torch.diagonal(covariances, dim1=-2, dim2=-1)
 
     def relative_traces(
         self, factors: Tensor, covariances: Tensor, n_features: int
@@ -142,8 +142,17 @@ class _MatrixCovariance(CovarianceStructure):
         return points[:, :, None] * points[:, None, :]
 
     def _volumes(self, covariances: Tensor, n_features: int) -> Tensor:
-        lower = torch.linalg.cholesky_ex(covariances).L
-        return 2 * torch.diagonal(lower, dim1=-2, dim2=-1).log().sum(-1)
+        lower, info = torch.linalg.cholesky_ex(covariances)
+        volumes = 2 * torch.diagonal(lower, dim1=-2, dim2=-1).log().sum(-1)
+        if not bool(info.any()):
+            return volumes
+        # What is singular but for rounding has axes as wide as that leaves it.
+        roots = torch.diagonal(covariances, dim1=-2, dim2=-1).sqrt()
+        correlations = covariances / roots[..., :, None] / roots[..., None, :]
+        axes = torch.linalg.eigvalsh(correlations.nan_to_num())
+        kept = axes.clamp_min(n_features * torch.finfo(axes.dtype).eps)
+        rounded = kept.log().sum(-1) + 2 * roots.log().sum(-1)
+        return torch.where(info > 0, rounded, volumes)
 
     # With the inverse C of A, the covariance is C.T @ C and the precision A @ A.T: to
     # marginalise is to select columns of C, to condition rows of A, and neither matrix

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model._parameters import Targets
 
-# A component narrower than this part of the widest trace counts as that narrow.
+# A component narrower than this part of the widest counts as that narrow.
 _NARROWEST = 1e-12
 
 
@@ -21,9 +21,11 @@ class Pooling(ABC):
 
         Sigma_j = (r_j S_j + k W_j) / (r_j + k),    W_j = t_j R
 
-    The shape R is the mean of ``S_j / tr S_j`` by mass, as if all components had an
+    The shape R is the mean of ``S_j / t(S_j)`` by mass, as if all components had an
     equal say in what a covariance looks like; the scale t_j is the component's own
-    trace, shrunk to a typical one by the few samples that it may be known from.
+    size ``t(S_j)``, shrunk to a typical one by the few samples that it may be known
+    from. The size is the mean variance of features, each in units of its own variance
+    within components: so the units of features do not matter.
     """
 
     @abstractmethod
@@ -31,8 +33,8 @@ class Pooling(ABC):
         """Count the free numbers in the covariances."""
 
     @abstractmethod
-    def traces(self, covariances: Tensor, n_features: int) -> Tensor:
-        """Return the traces of covariances: (M,)."""
+    def variances(self, covariances: Tensor) -> Tensor:
+        """Return the variances of features: (M, D), or (M, 1) if all have the same."""
 
     @abstractmethod
     def relative_traces(
@@ -66,27 +68,31 @@ class Pooling(ABC):
             In samples.
         n_features : int
         """
-        traces = self._logs(covariances, n_features).exp()
         shares = mass / mass.sum()
-        shape = times(shares / traces, covariances).sum(0)
-        # Traces that few samples determine say little of what is typical.
+        variances = self.variances(covariances)
+        units = (shares[:, None] * variances).sum(0)
+        # A feature that varies in no component tells no sizes.
+        units = torch.where(units > 0, units, torch.inf)
+        logs = _log_sizes(variances, units)
+        shape = times(shares * (-logs).exp(), covariances).sum(0)
+        # Sizes that few samples determine say little of what is typical.
         say = mass * mass / (mass + 2.0 * self.pseudo_samples(n_features))
-        typical = (say * traces.log()).sum() / say.sum()
-        scales = self.scales(covariances, mass, typical, n_features)
-        return Targets(shape, scales, typical)
+        typical = (say * logs).sum() / say.sum()
+        scales = self.scales(covariances, mass, typical, units, n_features)
+        return Targets(shape, scales, typical, units)
 
     def scales(
-        self, covariances: Tensor, mass: Tensor, typical: Tensor, n_features: int
+        self,
+        covariances: Tensor,
+        mass: Tensor,
+        typical: Tensor,
+        units: Tensor,
+        n_features: int,
     ) -> Tensor:
-        """Return the traces of targets, (M,): shrunk to the `typical`, a logarithm."""
+        """Return the sizes of targets, (M,): shrunk to the `typical`, a logarithm."""
         shrinkage = 4.0 * self.pseudo_samples(n_features)
-        logs = self._logs(covariances, n_features)
+        logs = _log_sizes(self.variances(covariances), units)
         return ((mass * logs + shrinkage * typical) / (mass + shrinkage)).exp()
-
-    def _logs(self, covariances: Tensor, n_features: int) -> Tensor:
-        traces = self.traces(covariances, n_features)
-        tiny = torch.finfo(traces.dtype).tiny
-        return traces.clamp_min((_NARROWEST * traces.max()).clamp_min(tiny)).log()
 
     def pull(
         self, covariances: Tensor, mass: Tensor, pseudo_samples: float, targets: Targets
@@ -116,3 +122,10 @@ class SharedPooling(Pooling):
 def times(numbers: Tensor, covariances: Tensor) -> Tensor:
     """Multiply covariances (M, ...) by numbers (M,)."""
     return numbers.reshape(-1, *[1] * (covariances.ndim - 1)) * covariances
+
+
+def _log_sizes(variances: Tensor, units: Tensor) -> Tensor:
+    """Return the logarithms of mean variances, (M,), of features in their units."""
+    sizes = (variances / units).mean(1)
+    tiny = torch.finfo(sizes.dtype).tiny
+    return sizes.clamp_min((_NARROWEST * sizes.max()).clamp_min(tiny)).log()
