@@ -95,7 +95,8 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         scale them.
     moves : bool or 'auto', default='auto'
         Let 'em' continue after it has converged: merge, drop and split components as
-        long as that lowers the cost. Without `sparsity` their number stays: two are
+        long as that lowers the cost, and leave out those on so few samples that only
+        luck pays for them. Without `sparsity` their number stays: two are
         merged and another is split, as long as that raises the likelihood and leaves no
         component on fewer samples than features plus one. 'auto' is with `sparsity`.
     acceleration : {'squarem'}, default=None

@@ -9,13 +9,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._fit._additions import additions
+from sklearn_keops_gmm._fit._groups import Groups
 from sklearn_keops_gmm._fit._local import Field, PartableObjective
+from sklearn_keops_gmm._fit._weak import WeakComponents
 from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
+    Ridge,
     State,
-    add_component,
-    on_few_samples,
     select_components,
     split_component,
 )
@@ -27,6 +29,17 @@ class Editable(PartableObjective, Protocol):
     @property
     def n_components(self) -> int:
         """The number of components at most."""
+
+    @property
+    def ridge(self) -> Ridge:
+        """What is added to variances."""
+
+    @property
+    def groups(self) -> Groups | None:
+        """What finds components that a mixture lacks."""
+
+    def evaluate(self, parameters: MixtureParameters) -> State:
+        """Make the E-step."""
 
     def m_step(
         self,
@@ -59,6 +72,12 @@ class Uncharged:
 
     whole: Editable
     objective: Any
+
+    def single(self, state: State) -> MixtureParameters:
+        """Return the M-step in which all components are one."""
+        labels = torch.zeros_like(state.parameters.weights, dtype=torch.int64)
+        found: MixtureParameters = self.objective.edits.united(state, labels)
+        return found
 
     def charged(self, state: State) -> State:
         """Return a state of it with what is charged for its components."""
@@ -112,19 +131,21 @@ class MixtureEdits:
 
     def merged(self, state: State, pairs: Tensor) -> MixtureParameters:
         """Return the M-step in which each of disjoint `pairs`, (P, 2), is one."""
-        covariance, parameters = self.objective.covariance, state.parameters
         labels = torch.arange(state.n_components, device=pairs.device)
         labels[pairs[:, 1]] = pairs[:, 0]
-        kept, labels = labels.unique(return_inverse=True)
+        return self.united(state, labels)
+
+    def united(self, state: State, labels: Tensor) -> MixtureParameters:
+        """Return the M-step in which components of the same label, (M,), are one."""
+        covariance, parameters = self.objective.covariance, state.parameters
+        kept, labels, sizes = labels.unique(return_inverse=True, return_counts=True)
         moments, means = covariance.merge(
             state.moments, parameters.means, labels, len(kept)
         )
         weights = means.new_zeros(len(kept)).index_add_(0, labels, parameters.weights)
         unions = select_components(covariance, parameters, kept)
         unions = replace(unions, weights=weights, means=means)
-        union = torch.zeros(len(kept), dtype=torch.bool, device=pairs.device)
-        union[labels[pairs[:, 0]]] = True
-        return self.objective.m_step(moments, unions, merged=union)
+        return self.objective.m_step(moments, unions, merged=sizes > 1)
 
     def without(
         self, parameters: MixtureParameters, dropped: Tensor
@@ -143,55 +164,18 @@ class MixtureEdits:
     def additions(
         self, state: State, pool: Sequence[MixtureParameters], n_best: int
     ) -> list[MixtureParameters]:
-        """Return the mixtures with one component of a pool more that cost least.
+        """Return the mixtures with one component more that cost least.
 
-        That is as they are, before any step. None where components share a covariance,
-        or samples are not in memory.
+        That is as they are, before any step. Components are those of a pool, and groups
+        of neighbouring samples. None without a pool, where components share a
+        covariance, or samples are not in memory.
         """
-        objective = self.objective
-        if not pool or objective.covariance.shared:
-            return []
-        if not objective.reductions.in_memory:
-            return []
-        components = objective.components(state.parameters)
-        densities = objective.reductions.log_density(components).double()
-        found = [
-            select_components(objective.covariance, parameters, places)
-            for parameters in pool
-            for places in parameters.weights.argsort(descending=True)[:, None]
-        ]
-        found.sort(key=lambda one: self._change(state, densities, one))
-        whole, covariance = state.parameters, objective.covariance
-        return [add_component(covariance, whole, one) for one in found[:n_best]]
+        return additions(self.objective, state, pool, n_best)
 
-    def _change(self, state: State, densities: Tensor, one: MixtureParameters) -> float:
-        """Return by how much a component changes the cost.
-
-        Parameters
-        ----------
-        state : State
-        densities : Tensor of shape (N,)
-            Logarithms, of the mixture without it.
-        one : MixtureParameters
-        """
-        objective = self.objective
-        found = add_component(objective.covariance, state.parameters, one)
-        share = found.weights[-1]
-        own = replace(one, weights=found.weights[-1:], noise_weight=0.0)
-        own_densities = objective.reductions.log_density(objective.components(own))
-        others = densities + torch.log1p(-share)
-        gains = torch.logaddexp(others, own_densities.double()) - densities
-        weights = objective.reductions.sample_weight
-        gain = gains.sum() if weights is None else weights.double() @ gains
-        risen = objective.penalty(found) - state.penalty
-        return risen - float(gain) / objective.total_weight
-
-    def n_weak(self, state: State) -> int:
-        """Count the components on fewer samples than features plus one."""
-        mass = state.moments.mass
-        n_samples = self.objective.reductions.n_samples
-        counts = mass * (n_samples / self.objective.total_weight)
-        return int(on_few_samples(counts, state.parameters.means.shape[1]).sum())
+    @property
+    def weak(self) -> WeakComponents:
+        """Components on too few samples to tell a covariance."""
+        return WeakComponents(self.objective)
 
     def field(self, state: State) -> Field | None:
         """Return a mixture as what can be changed in parts.

@@ -16,6 +16,7 @@ from sklearn_keops_gmm._fit._autograd import LogLikelihood, log_weights_of
 from sklearn_keops_gmm._fit._chart import WhitenedChart
 from sklearn_keops_gmm._fit._collapse import has_collapsed, has_width
 from sklearn_keops_gmm._fit._edits import MixtureEdits
+from sklearn_keops_gmm._fit._groups import Groups
 from sklearn_keops_gmm._fit._local import NOTHING_HELD, Held
 from sklearn_keops_gmm._model import (
     ComponentPrice,
@@ -73,6 +74,8 @@ class MixtureObjective:
         Other components, if there are some: weights then sum to less than 1.
     compiled : MStep or None
         The M-step of maximum likelihood, where the backend has one of its own.
+    groups : Groups or None
+        What finds components that a mixture lacks.
     """
 
     reductions: Reductions
@@ -84,6 +87,7 @@ class MixtureObjective:
     rounding: Rounding | None = None
     held: Held = NOTHING_HELD
     compiled: MStep | None = None
+    groups: Groups | None = None
     # What the last M-step has found, if an E-step was part of it.
     _known: list[State] = field(default_factory=list, init=False, compare=False)
 

@@ -116,4 +116,4 @@ def _is_better(objective: MixtureObjective, found: State, best: State) -> bool:
 def _n_singular(objective: MixtureObjective, state: State) -> int:
     """Count the components on too few samples, where that leaves no maximum."""
     # Pooled covariances are bounded, however few samples there are.
-    return 0 if objective.prior.pools else objective.edits.n_weak(state)
+    return 0 if objective.prior.pools else objective.edits.weak.count(state)

@@ -19,6 +19,7 @@ from sklearn_keops_gmm._data import (
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._filling import filled
 from sklearn_keops_gmm._fit._frozen import check_frozen_start, frozen_parameters
+from sklearn_keops_gmm._fit._groups import Groups
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
 from sklearn_keops_gmm._fit._noise_start import TYPICAL_NOISE
@@ -165,7 +166,6 @@ def build_problem(
     check_solver(covariance, mixture.solver, mixture.acceleration)
     name = choose_backend(mixture.backend, points.device, covariance.structure)
     n_components, n_features = mixture.n_components, points.shape[1]
-    init_size = resolve_init_size(mixture.init_size, len(points), n_components)
     noise = _noise(mixture, data) if noise is None else noise
     problem = StartData(
         points,
@@ -173,14 +173,14 @@ def build_problem(
         frame,
         n_components,
         covariance,
-        init_size,
+        resolve_init_size(mixture.init_size, len(points), n_components),
         component_labels=data.component_labels,
         noise=noise,
     )
     size, pooled = data.sample_size, mixture.covariance_pooling
     pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
-    backend = truncated(mixture, data, name, get_backend(name))
-    reductions = data.bind(backend, frame, noise)
+    backend = get_backend(name)
+    reductions = data.bind(truncated(mixture, data, name, backend), frame, noise)
     check_in_memory(mixture, reductions)
     objective = MixtureObjective(
         reductions,
@@ -190,7 +190,8 @@ def build_problem(
         _priors(mixture, covariance, pooling),
         find_ridge(mixture.reg_covar, problem, lattice=pooled != 0),
         Rounding(frame.centre, points.dtype),
-        compiled=compiled_m_step(get_backend(name), covariance),
+        compiled=compiled_m_step(backend, covariance),
+        groups=Groups(problem) if reductions.in_memory else None,
     )
     pseudo_samples = 0.0 if pooling is None else pooling.pseudo_samples
     return FitProblem(problem, objective, size, pseudo_samples)

@@ -8,6 +8,7 @@ never learns which backend, device or covariance structure answers.
 from sklearn_keops_gmm.solvers._adam import adam
 from sklearn_keops_gmm.solvers._descent import check_finite
 from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
+from sklearn_keops_gmm.solvers._growth import grown
 from sklearn_keops_gmm.solvers._holding import holding
 from sklearn_keops_gmm.solvers._homotopy import homotopy, refine
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
@@ -31,6 +32,7 @@ __all__ = [
     "check_finite",
     "disjoint_pairs",
     "em",
+    "grown",
     "holding",
     "homotopy",
     "lbfgs",

@@ -1,9 +1,10 @@
 """What follows where EM has converged: moves, and other ways to few components.
 
 What EM under a sparsity ends in depends on where it starts: components that are
-extinguished early never come back. A path of maximum likelihood that goes down from the
-same start keeps those that are needed, whatever they weigh. Its cheapest members are
-other places to descend from, and what lies on the path can be added again.
+extinguished early never come back. A path of maximum likelihood keeps those that are
+needed, whatever they weigh: its cheapest member is another place to descend from, and
+what lies on the path can be added again. The path goes down from a start that no random
+number has a part in, so that what is found depends less on the seed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from sklearn_keops_gmm._model import MixtureParameters, SolverResult, State
+from sklearn_keops_gmm.solvers._descent import rises
+from sklearn_keops_gmm.solvers._growth import grown
 from sklearn_keops_gmm.solvers._homotopy import homotopy
 from sklearn_keops_gmm.solvers._moves import Search
 from sklearn_keops_gmm.solvers._protocol import (
@@ -26,6 +29,9 @@ from sklearn_keops_gmm.solvers._protocol import (
 _MOST = 100
 # So much may be left to gain on the path, in so many steps from one member to the next.
 _TOL, _MAX_ITER = 1e-3, 100
+# So little below each other are two ends of one kind, where a ridge moves the least
+# cost away from where EM ends.
+_SAME = 1e-6
 # So many of its members are followed.
 _N_MEMBERS = 3
 
@@ -54,43 +60,52 @@ def improve(
     if settings.max_iter == 0:
         return result
     search = Search(objective, settings)
-    chain = [objective.evaluate(result.parameters)]
+    reached = objective.evaluate(result.parameters)
+    chain = [reached]
     converged = search.descend(chain)
     # Targets that are held belong to one way down.
     alone = objective.hold(start) is None and not search.swaps
     if alone and len(start.weights) <= _MOST:
-        path = _members(objective, start)
-        converged = _descend_from(search, chain, path, converged)
+        path = _members(objective, reached, len(start.weights))
         search = replace(search, pool=_of_all_sizes(path))
-    converged = search.improve(chain, converged)
+        other, done = _lowest(search, path)
+        done = search.improve(other, done)
+        converged = search.improve(chain, converged)
+        if _is_better(search, other[-1], chain[-1]):
+            chain += [state for state in other if state.cost < chain[-1].cost]
+            converged = done
+    else:
+        converged = search.improve(chain, converged)
+    if chain[0] is not reached:
+        # What was left out was worth more than what the steps after it have gained.
+        chain = [reached, *chain]
     return _continued(result, chain, converged, on_step)
 
 
-def _members(objective: Objective, start: MixtureParameters) -> list[State]:
+def _members(objective: Objective, state: State, n_components: int) -> list[State]:
     """Return the members of a path, with what they cost."""
     uncharged = objective.edits.uncharged()
+    start = grown(uncharged, state, n_components)
     settings = SolverSettings(_TOL, _MAX_ITER, learning_rate=0.0)
     path = homotopy(uncharged.objective, start, settings)
     return [uncharged.charged(state) for state in path]
 
 
-def _descend_from(
-    search: Search, chain: list[State], path: list[State], converged: bool
-) -> bool:
-    """Extend a chain by what the cheapest members of a path lead to, if that is lower.
+def _lowest(search: Search, path: list[State]) -> tuple[list[State], bool]:
+    """Return the lowest of the chains from the cheapest members of a path.
 
-    Returns
-    -------
-    converged : bool
+    And whether it has converged.
     """
-    n_weak = search.objective.edits.n_weak
-    for member in sorted(path, key=lambda member: member.cost)[:_N_MEMBERS]:
-        other, least = [member], chain[-1]
-        done = search.descend(other)
-        if other[-1].cost < search.below(least) and n_weak(other[-1]) <= n_weak(least):
-            chain += [state for state in other if state.cost < least.cost]
-            converged = done
-    return converged
+    chains = [[member] for member in sorted(path, key=lambda one: one.cost)]
+    ends = [(chain, search.descend(chain)) for chain in chains[:_N_MEMBERS]]
+    return min(ends, key=lambda end: end[0][-1].cost)
+
+
+def _is_better(search: Search, other: State, one: State) -> bool:
+    """Tell whether a mixture costs less, and has no more components on few samples."""
+    n_weak = search.objective.edits.weak.count
+    below = min(search.below(one), one.cost - _SAME)
+    return other.cost < below and n_weak(other) <= n_weak(one)
 
 
 def _of_all_sizes(path: list[State]) -> tuple[MixtureParameters, ...]:
@@ -110,16 +125,19 @@ def _continued(
     """Return the result of EM with the states that were kept after it.
 
     A result holds costs of what its steps started from, and the mixture after the
-    last of them: that is the last state.
+    last of them: that is the last state. Where components that only luck pays for were
+    left out the cost has risen; steps that were below then are no part of the result.
     """
-    costs, log_likelihoods = list(result.costs), list(result.log_likelihoods)
-    parameters = chain[-1].parameters
-    for before, after in pairwise(chain):
-        fall = costs[-1] - before.cost
-        costs.append(before.cost)
-        log_likelihoods.append(before.log_likelihood)
-        done = after is chain[-1]
-        if on_step(len(costs), fall, computed(after.parameters), done):
+    kept = list(zip(result.costs, result.log_likelihoods, strict=True))
+    last, parameters = result.costs[-1], chain[-1].parameters
+    for n_more, (before, after) in enumerate(pairwise(chain), 1):
+        fall, last = last - before.cost, before.cost
+        kept.append((before.cost, before.log_likelihood))
+        if rises(before, after):
+            kept = [costs for costs in kept if costs[0] >= after.cost]
+        n_steps, done = len(result.costs) + n_more, after is chain[-1]
+        if on_step(n_steps, fall, computed(after.parameters), done):
             parameters, converged = after.parameters, converged and done
             break
-    return SolverResult(parameters, tuple(costs), tuple(log_likelihoods), converged)
+    costs, log_likelihoods = tuple(zip(*kept, strict=True)) or ((), ())
+    return SolverResult(parameters, costs, log_likelihoods, converged)

@@ -112,15 +112,38 @@ class Search:
         tol = min(self.settings.tol, self.settings.nat)
         rest = min(_CONVERGED * self.settings.tol, self.settings.nat)
         for _ in range(_ROUNDS * self.objective.edits.n_components):
+            self._leave_out_weak(chain)
             while better := self._fewer(chain[-1]):
                 chain += better
             before, length = chain[-1].cost, len(chain)
             converged = self.settle(chain, rest)
             while len(chain) > length and rises(chain[length - 1], chain[-1]):
                 chain.pop()
-            if before - chain[-1].cost <= tol:
+            if before - chain[-1].cost <= tol and not self._leave_out_weak(chain):
                 return converged
         return False
+
+    def _leave_out_weak(self, chain: list[State]) -> bool:
+        """Leave out components that only luck pays for, and what was below without.
+
+        Returns
+        -------
+        left_out : bool
+        """
+        found, weak = [chain[-1]], self.objective.edits.weak
+        try:
+            while (fewer := weak.left_out(found[-1])) is not None:
+                found = [self.objective.evaluate(fewer)]
+                settle_or_stay(self.objective, found, self.settings.tol, _TRIAL_STEPS)
+        except ValueError:
+            # Without such a component some sample may be too far from all others.
+            return False
+        if found[-1] is chain[-1]:
+            return False
+        while chain and chain[-1].cost < found[-1].cost:
+            chain.pop()
+        chain.append(found[-1])
+        return True
 
     def _fewer(self, state: State) -> list[State]:
         """Return the states below `state` that moves to fewer components lead to."""
@@ -189,7 +212,7 @@ class Search:
         maximum.
         """
         edits = self.objective.edits
-        goal = Goal(self.below(state), edits.n_weak(state))
+        goal = Goal(self.below(state), edits.weak.count(state))
         position = position_of(self.objective, state)
         if state.n_components < edits.n_components:
             better = self._split(position, goal)
@@ -234,7 +257,7 @@ class Search:
                 break
             for trial in self.trials(position, [move], target):
                 here = trial.towards(target, self.settings)
-                if here.cost < target and edits.n_weak(here.state) <= goal.n_weak:
+                if here.cost < target and edits.weak.count(here.state) <= goal.n_weak:
                     position = found = here
                     target = self.below(position.state)
         return found
@@ -248,7 +271,7 @@ class Search:
         edits = self.objective.edits
         if state.n_components >= edits.n_components:
             return []
-        goal = Goal(self.below(state), edits.n_weak(state))
+        goal = Goal(self.below(state), edits.weak.count(state))
         best = edits.additions(state, self.pool, _N_ADDITIONS)
         moves = [Move(replacing(found), ()) for found in best]
         position = WholePosition(self.objective, [state])
@@ -282,7 +305,7 @@ class Search:
                 below = trial.follow(self.settings, goal.cost)
             except ValueError:
                 continue
-            if below and self.objective.edits.n_weak(below[-1]) <= goal.n_weak:
+            if below and self.objective.edits.weak.count(below[-1]) <= goal.n_weak:
                 return below
         return []
 

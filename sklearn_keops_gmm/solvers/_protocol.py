@@ -115,8 +115,24 @@ class Uncharged(Protocol):
     def objective(self) -> Objective:
         """The cost."""
 
+    def single(self, state: State) -> MixtureParameters:
+        """Return the M-step in which all components are one."""
+
     def charged(self, state: State) -> State:
         """Return a state of it with what is charged for its components."""
+
+
+class WeakComponents(Protocol):
+    """Components on too few samples to tell a covariance."""
+
+    def count(self, state: State) -> int:
+        """Count them."""
+
+    def left_out(self, state: State) -> MixtureParameters | None:
+        """Return the mixture without those that only luck pays for, or some of them.
+
+        None if there are none.
+        """
 
 
 class Edits(Protocol):
@@ -153,13 +169,15 @@ class Edits(Protocol):
     def additions(
         self, state: State, pool: Sequence[MixtureParameters], n_best: int
     ) -> list[MixtureParameters]:
-        """Return the mixtures with one component of a pool more that cost least.
+        """Return the mixtures with one component more that cost least.
 
-        None where that would take too long to find.
+        Of a pool, or of groups of neighbouring samples. None where that would take too
+        long to find.
         """
 
-    def n_weak(self, state: State) -> int:
-        """Count the components on too few samples to tell a covariance."""
+    @property
+    def weak(self) -> WeakComponents:
+        """Components on too few samples to tell a covariance."""
 
     def field(self, state: State) -> Field | None:
         """Return a mixture as what can be changed in parts, if it can."""

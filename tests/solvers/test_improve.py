@@ -51,6 +51,7 @@ def test_additions_are_ranked_by_what_they_cost(structure, weighted, rng):
         select_components(objective.covariance, whole, torch.tensor([j]))
         for j in range(len(whole.weights))
     ]
+    objective = replace(objective, groups=None)
     found = objective.edits.additions(state, (whole,), len(pool))
     means = torch.cat([more.means[-1:] for more in found])
     added = torch.cat([one.means for one in pool])
@@ -75,3 +76,44 @@ def test_a_path_costs_what_its_mixtures_cost(rng):
     free = uncharged.objective.evaluate(state.parameters)
     assert free.penalty == 0.0
     assert uncharged.charged(free).cost == pytest.approx(state.cost, abs=1e-12)
+
+
+def fit_with_a_spike(X, spike, moves="auto", structure="full"):
+    """A sparse fit that starts with a narrow component at a point."""
+    n_features = X.shape[1]
+    precisions = {"full": np.eye(n_features), "diag": np.ones(n_features)}[structure]
+    return KeOpsGaussianMixture(
+        2,
+        covariance_type=structure,
+        sparsity=0.3,
+        moves=moves,
+        means_init=[np.zeros(n_features), spike],
+        precisions_init=[precisions, 1e6 * precisions],
+    ).fit(X)
+
+
+def test_no_component_is_kept_on_a_sample_among_others(rng):
+    """Its likelihood has no maximum, and any sample would do as well."""
+    X = rng.normal(size=(500, 2))
+    plain, moved = (fit_with_a_spike(X, X[7], moves) for moves in (False, "auto"))
+    assert plain.weights_.min() * len(X) < 3
+    assert moved.n_components_ == 1
+    assert moved.cost_ > plain.cost_
+    costs = [*moved.costs_, moved.cost_]
+    assert (np.diff(costs) <= 1e-12).all()
+    assert moved.n_iter_ == len(moved.costs_) == len(moved.lower_bounds_)
+
+
+def test_what_is_far_from_all_else_keeps_its_component(rng):
+    X = rng.normal(size=(500, 2))
+    X[7] = 1e3
+    found = fit_with_a_spike(X, X[7])
+    assert found.n_components_ == 2
+    assert np.abs(found.means_).max(1).max() == pytest.approx(1e3)
+    assert np.abs(found.covariances_).max() < 2
+
+
+def test_a_diagonal_needs_two_samples(rng):
+    """A matrix would need seven of six features."""
+    X = np.concatenate([rng.normal(size=(500, 6)), 3 + 0.01 * rng.normal(size=(4, 6))])
+    assert fit_with_a_spike(X, X[-1], structure="diag").n_components_ == 2

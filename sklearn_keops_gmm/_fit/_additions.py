@@ -1,0 +1,135 @@
+"""Components that a mixture might have beside its own, and what they change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._fit._groups import Groups
+from sklearn_keops_gmm._fit._local import PartableObjective
+from sklearn_keops_gmm._model import (
+    MixtureParameters,
+    Ridge,
+    State,
+    add_component,
+    select_components,
+)
+
+# So many times as many groups as components are wanted are looked at more closely.
+_GROUPS = 2
+
+
+class Extensible(PartableObjective, Protocol):
+    """What is asked of the objective here."""
+
+    @property
+    def ridge(self) -> Ridge:
+        """What is added to variances."""
+
+    @property
+    def groups(self) -> Groups | None:
+        """What finds components that a mixture lacks."""
+
+
+def additions(
+    objective: Extensible,
+    state: State,
+    pool: Sequence[MixtureParameters],
+    n_best: int,
+) -> list[MixtureParameters]:
+    """Return the mixtures with one component more that cost least, before any step.
+
+    Parameters
+    ----------
+    objective : MixtureObjective
+    state : State
+    pool : sequence of MixtureParameters
+        Mixtures whose components may be added, beside groups of samples.
+    n_best : int
+    """
+    if not pool or objective.covariance.shared or not objective.reductions.in_memory:
+        return []
+    covariance, whole = objective.covariance, state.parameters
+    densities = log_densities(objective, whole)
+    found = _groups(objective, state, densities, _GROUPS * n_best)
+    for parameters in pool:
+        order = parameters.weights.argsort(descending=True)
+        found += [select_components(covariance, parameters, j) for j in order[:, None]]
+    found.sort(key=lambda one: change_by(objective, state, densities, one))
+    return [add_component(covariance, whole, one) for one in found[:n_best]]
+
+
+def log_densities(
+    objective: PartableObjective, parameters: MixtureParameters
+) -> Tensor:
+    """Return the log-density of each sample, (N,), float64."""
+    components = objective.components(parameters)
+    return objective.reductions.log_density(components).double()
+
+
+def change_by(
+    objective: PartableObjective,
+    state: State,
+    densities: Tensor,
+    one: MixtureParameters,
+) -> float:
+    """Return by how much a component changes the cost.
+
+    Parameters
+    ----------
+    objective : MixtureObjective
+    state : State
+    densities : Tensor of shape (N,)
+        Logarithms, of the mixture without it.
+    one : MixtureParameters
+    """
+    found = add_component(objective.covariance, state.parameters, one)
+    share = found.weights[-1]
+    own = replace(one, weights=found.weights[-1:], noise_weight=0.0)
+    others = densities + torch.log1p(-share)
+    gains = torch.logaddexp(others, log_densities(objective, own)) - densities
+    weights = objective.reductions.sample_weight
+    gain = gains.sum() if weights is None else weights.double() @ gains
+    risen = objective.penalty(found) - state.penalty
+    return risen - float(gain) / objective.total_weight
+
+
+def _groups(
+    objective: Extensible, state: State, densities: Tensor, n_best: int
+) -> list[MixtureParameters]:
+    """Return groups of samples as components, those that change the cost most."""
+    if objective.groups is None:
+        return []
+    covariance, whole = objective.covariance, state.parameters
+    labels = objective.reductions.labels(objective.components(whole))
+    least = by_chance(objective, whole.means.shape[1])
+    found = []
+    ridge = objective.ridge.amounts
+    for some in objective.groups.find(whole, labels, densities, ridge):
+        paying = [j for j, gain in enumerate(some.gains.tolist()) if gain > least]
+        if paying:
+            # Groups of one size cost the same, or nearly.
+            one = select_components(covariance, some.parameters, torch.tensor([0]))
+            price = objective.penalty(add_component(covariance, whole, one))
+            found += [(price - float(some.gains[j]), some, j) for j in paying]
+    found.sort(key=lambda one: one[0])
+    return [
+        select_components(covariance, some.parameters, torch.tensor([j]))
+        for _, some, j in found[:n_best]
+    ]
+
+
+def by_chance(objective: PartableObjective, n_features: int) -> float:
+    """Return the mean log-likelihood that the best of many groups gains by chance.
+
+    At most about: it is what BIC charges for a component.
+    """
+    n_samples = objective.reductions.n_samples
+    of_covariance = objective.covariance.n_parameters(1, n_features)
+    n_parameters = 1 + n_features + of_covariance
+    return 0.5 * n_parameters * math.log(n_samples) / n_samples

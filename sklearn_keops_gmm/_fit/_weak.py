@@ -1,0 +1,111 @@
+"""Components on so few samples that the likelihood has no maximum there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sklearn_keops_gmm._fit._additions import (
+    by_chance,
+    change_by,
+    log_densities,
+)
+from sklearn_keops_gmm._fit._local import PartableObjective
+from sklearn_keops_gmm._model import (
+    MixtureParameters,
+    State,
+    on_few_samples,
+    select_components,
+)
+
+
+class Reducible(PartableObjective, Protocol):
+    """What is asked of the objective here."""
+
+    def evaluate(self, parameters: MixtureParameters) -> State:
+        """Make the E-step."""
+
+    def without(
+        self, parameters: MixtureParameters, dropped: Tensor
+    ) -> MixtureParameters:
+        """Return the mixture of all components but those `dropped`, (M,) bool."""
+
+
+@dataclass(frozen=True)
+class WeakComponents:
+    """Components on few samples of a cost.
+
+    Parameters
+    ----------
+    objective : MixtureObjective
+    """
+
+    objective: Reducible
+
+    def count(self, state: State) -> int:
+        """Count the components on fewer samples than features plus one."""
+        n_features = state.parameters.means.shape[1]
+        return int(on_few_samples(self._sizes(state), n_features).sum())
+
+    def left_out(self, state: State) -> MixtureParameters | None:
+        """Return the mixture without what only luck pays for, or half of these.
+
+        What a component gains whose covariance is singular, or nearly, says which
+        samples it has found. Those stay that would pay with a covariance like that of
+        the others too: they are far from all else. None if there are none to leave
+        out, or the cost is bounded.
+        """
+        objective, whole = self.objective, state.parameters
+        prior, shared = objective.prior, objective.covariance.shared
+        if shared or prior.pools or not prior.selects:
+            return None
+        sizes = self._sizes(state)
+        weak = sizes < self._least(whole.means.shape[1])
+        few = bool(weak.any()) and not bool(weak.all())
+        if not few or not objective.reductions.in_memory:
+            return None
+        luck = self._are_luck(state, weak)
+        if not bool(luck.any()):
+            return None
+        # Others may grow when half of them are gone.
+        smallest = torch.where(luck, sizes, torch.inf).argsort(stable=True)
+        dropped = torch.zeros_like(luck)
+        dropped[smallest[: -(-int(luck.sum()) // 2)]] = True
+        return objective.without(whole, dropped)
+
+    def _are_luck(self, state: State, weak: Tensor) -> Tensor:
+        """Tell, (M,) bool, which of the `weak` would not pay with usual covariances."""
+        objective, covariance = self.objective, self.objective.covariance
+        rest = objective.evaluate(objective.without(state.parameters, weak))
+        densities = log_densities(objective, rest.parameters)
+        usual = self._with_usual_covariances(state)
+        least = by_chance(objective, rest.parameters.means.shape[1])
+        luck = torch.zeros_like(weak)
+        for j in weak.nonzero():
+            one = select_components(covariance, usual, j)
+            luck[j] = change_by(objective, rest, densities, one) > -least
+        return luck
+
+    def _with_usual_covariances(self, state: State) -> MixtureParameters:
+        """Return the mixture with covariances of one shape.
+
+        Those of few samples are about as large as the others, too.
+        """
+        covariance, whole = self.objective.covariance, state.parameters
+        sizes = self._sizes(state)
+        targets = covariance.targets(whole.covariances, sizes, whole.means.shape[1])
+        usual = targets.of_scales(targets.scales)
+        factors = covariance.factors(usual)
+        return replace(whole, covariances=usual, precisions_cholesky=factors)
+
+    def _least(self, n_features: int) -> float:
+        """Return the number of samples from which a covariance is definite."""
+        return max(2.0, 2.0 * self.objective.covariance.pseudo_samples(n_features))
+
+    def _sizes(self, state: State) -> Tensor:
+        """Return the numbers of samples, (M,), of the components."""
+        n_samples = self.objective.reductions.n_samples
+        return state.moments.mass * (n_samples / self.objective.total_weight)
