@@ -39,8 +39,8 @@ def test_it_finds_what_single_starts_miss():
         for start in ("kmeans", "merge")
     )
     best = max(plain + merged)
-    # A few seeds miss it, and which they are is chance.
-    assert best - np.median(merged) < 0.003
+    # One of five may miss it, and which one is chance.
+    assert best - sorted(merged)[1] < 0.003
     assert best - max(plain) > 0.009
 
 
