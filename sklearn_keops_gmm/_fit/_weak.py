@@ -13,17 +13,26 @@ from sklearn_keops_gmm._fit._additions import (
     change_by,
     log_densities,
 )
+from sklearn_keops_gmm._fit._collapse import variances_of
 from sklearn_keops_gmm._fit._local import PartableObjective
 from sklearn_keops_gmm._model import (
     MixtureParameters,
+    Ridge,
     State,
     on_few_samples,
     select_components,
 )
 
+# A ridge above this part of a variance is not negligible any more.
+_LARGE = 1e-2
+
 
 class Reducible(PartableObjective, Protocol):
     """What is asked of the objective here."""
+
+    @property
+    def ridge(self) -> Ridge:
+        """What is added to variances."""
 
     def evaluate(self, parameters: MixtureParameters) -> State:
         """Make the E-step."""
@@ -67,7 +76,10 @@ class WeakComponents:
         few = bool(weak.any()) and not bool(weak.all())
         if not few or not objective.reductions.in_memory:
             return None
-        luck = self._are_luck(state, weak)
+        usual = self._with_usual_covariances(state)
+        if self._is_bounded(usual):
+            return None
+        luck = self._are_luck(state, weak, usual)
         if not bool(luck.any()):
             return None
         # Others may grow when half of them are gone.
@@ -76,12 +88,16 @@ class WeakComponents:
         dropped[smallest[: -(-int(luck.sum()) // 2)]] = True
         return objective.without(whole, dropped)
 
-    def _are_luck(self, state: State, weak: Tensor) -> Tensor:
+    def _is_bounded(self, usual: MixtureParameters) -> bool:
+        """Tell whether what is added to variances is a part of usual ones."""
+        variances = variances_of(self.objective.covariance, usual)
+        return bool((self.objective.ridge.amounts > _LARGE * variances).any())
+
+    def _are_luck(self, state: State, weak: Tensor, usual: MixtureParameters) -> Tensor:
         """Tell, (M,) bool, which of the `weak` would not pay with usual covariances."""
         objective, covariance = self.objective, self.objective.covariance
         rest = objective.evaluate(objective.without(state.parameters, weak))
         densities = log_densities(objective, rest.parameters)
-        usual = self._with_usual_covariances(state)
         least = by_chance(objective, rest.parameters.means.shape[1])
         luck = torch.zeros_like(weak)
         for j in weak.nonzero():

@@ -11,6 +11,8 @@ from tests.reference import COVARIANCE_TYPES
 from tests.solvers.test_em import error_of_fit
 
 STARTS = ["kmeans", "k-means++", "random", "random_from_data"]
+# Where each component has a covariance of its own.
+OWN = ["full", "diag", "spherical"]
 N_DRAWS = 150
 
 
@@ -81,18 +83,28 @@ def test_cost_never_rises(backend, part):
 @pytest.mark.parametrize("reg_covar", [1e-6, 1e-2, 1.0])
 @pytest.mark.slow
 def test_moves_never_end_above(structure, reg_covar):
-    """Where a ridge lets EM raise the cost: what moves reach is below EM's end."""
+    """Where a ridge lets EM raise the cost: what moves reach is below EM's end.
+
+    But for ends with components on so few samples that a covariance is singular without
+    a ridge: moves leave these out.
+    """
     rng = np.random.default_rng(0)
-    for _ in range(8):
+    n_compared = 0
+    for _ in range(16):
         X = draw(rng)
         given = draw_parameters(rng, len(X)) | {"covariance_type": structure}
         plain, moved = (
             KeOpsGaussianMixture(**given, reg_covar=reg_covar, moves=moves).fit(X)
             for moves in (False, True)
         )
+        fewest = X.shape[1] + 1 if structure == "full" else 2
+        if structure in OWN and plain.predict_proba(X).sum(0).min() < fewest:
+            continue
+        n_compared += 1
         assert moved.cost_ <= plain.cost_ + 1e-12 * max(1, abs(plain.cost_)), given
         after = [*moved.costs_[len(plain.costs_) :], moved.cost_]
         assert (np.diff(after) <= 1e-12 * np.maximum(1, np.abs(after[1:]))).all()
+    assert n_compared >= 8
 
 
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
