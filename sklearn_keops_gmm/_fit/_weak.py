@@ -23,8 +23,8 @@ from sklearn_keops_gmm._model import (
     select_components,
 )
 
-# A ridge above this part of a variance is not negligible any more.
-_LARGE = 1e-2
+# A ridge above this part of a variance bounds what a narrow component gains.
+_LARGE = 0.1
 
 
 class Reducible(PartableObjective, Protocol):
