@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._groups import Groups
-from sklearn_keops_gmm._fit._local import PartableObjective
+from sklearn_keops_gmm._fit._local import PartableObjective, log_densities
 from sklearn_keops_gmm._model import (
     MixtureParameters,
-    Ridge,
     State,
     add_component,
     select_components,
@@ -26,10 +25,6 @@ _GROUPS = 2
 
 class Extensible(PartableObjective, Protocol):
     """What is asked of the objective here."""
-
-    @property
-    def ridge(self) -> Ridge:
-        """What is added to variances."""
 
     @property
     def groups(self) -> Groups | None:
@@ -62,14 +57,6 @@ def additions(
         found += [select_components(covariance, parameters, j) for j in order[:, None]]
     found.sort(key=lambda one: change_by(objective, state, densities, one))
     return [add_component(covariance, whole, one) for one in found[:n_best]]
-
-
-def log_densities(
-    objective: PartableObjective, parameters: MixtureParameters
-) -> Tensor:
-    """Return the log-density of each sample, (N,), float64."""
-    components = objective.components(parameters)
-    return objective.reductions.log_density(components).double()
 
 
 def change_by(

@@ -9,37 +9,24 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._fit._additions import additions
-from sklearn_keops_gmm._fit._groups import Groups
-from sklearn_keops_gmm._fit._local import Field, PartableObjective
-from sklearn_keops_gmm._fit._weak import WeakComponents
+from sklearn_keops_gmm._fit._additions import Extensible, additions
+from sklearn_keops_gmm._fit._local import Field
+from sklearn_keops_gmm._fit._weak import Reducible, WeakComponents
 from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
-    Ridge,
     State,
     select_components,
     split_component,
 )
 
 
-class Editable(PartableObjective, Protocol):
+class Editable(Extensible, Reducible, Protocol):
     """What edits ask of the objective."""
 
     @property
     def n_components(self) -> int:
         """The number of components at most."""
-
-    @property
-    def ridge(self) -> Ridge:
-        """What is added to variances."""
-
-    @property
-    def groups(self) -> Groups | None:
-        """What finds components that a mixture lacks."""
-
-    def evaluate(self, parameters: MixtureParameters) -> State:
-        """Make the E-step."""
 
     def m_step(
         self,
@@ -49,11 +36,6 @@ class Editable(PartableObjective, Protocol):
         merged: Tensor | None = None,
     ) -> MixtureParameters:
         """Return the M-step from moments about the means of `parameters`."""
-
-    def without(
-        self, parameters: MixtureParameters, dropped: Tensor
-    ) -> MixtureParameters:
-        """Return the mixture of all components but those `dropped`, (M,) bool."""
 
     def unselective(self) -> Any:
         """Return the cost without priors under which components leave."""

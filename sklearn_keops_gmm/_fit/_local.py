@@ -19,6 +19,7 @@ from sklearn_keops_gmm._model import (
     MixtureParameters,
     Moments,
     Prior,
+    Ridge,
     State,
     neighbouring_pairs_of,
     select_components,
@@ -50,6 +51,10 @@ class PartableObjective(Protocol):
     @property
     def reductions(self) -> Reductions:
         """The data, bound to a backend."""
+
+    @property
+    def ridge(self) -> Ridge:
+        """What is added to variances."""
 
     @property
     def edits(self) -> Any:
@@ -141,9 +146,8 @@ class Field:
         cls, objective: PartableObjective, state: State, pairs: Tensor, losses: Tensor
     ) -> Field:
         """Return the field of a mixture; it takes a pass through the samples."""
-        components = objective.components(state.parameters)
-        densities = objective.reductions.log_density(components)
-        return cls(objective, state, densities.double(), pairs, losses)
+        densities = log_densities(objective, state.parameters)
+        return cls(objective, state, densities, pairs, losses)
 
     def merger_estimates(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return pairs of components, and what their mergers change.
@@ -210,6 +214,14 @@ class Field:
         added = neighbouring_pairs_of(last, state.parameters.means)
         found = self.objective.edits.merge_losses(state, added)
         return torch.cat((pairs, added)), torch.cat((losses, found))
+
+
+def log_densities(
+    objective: PartableObjective, parameters: MixtureParameters
+) -> Tensor:
+    """Return the log-density of each sample, (N,), float64."""
+    components = objective.components(parameters)
+    return objective.reductions.log_density(components).double()
 
 
 def _joined_parameters(

@@ -8,16 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._fit._additions import (
-    by_chance,
-    change_by,
-    log_densities,
-)
+from sklearn_keops_gmm._fit._additions import by_chance, change_by
 from sklearn_keops_gmm._fit._collapse import variances_of
-from sklearn_keops_gmm._fit._local import PartableObjective
+from sklearn_keops_gmm._fit._local import PartableObjective, log_densities
 from sklearn_keops_gmm._model import (
     MixtureParameters,
-    Ridge,
     State,
     on_few_samples,
     select_components,
@@ -29,10 +24,6 @@ _LARGE = 0.1
 
 class Reducible(PartableObjective, Protocol):
     """What is asked of the objective here."""
-
-    @property
-    def ridge(self) -> Ridge:
-        """What is added to variances."""
 
     def evaluate(self, parameters: MixtureParameters) -> State:
         """Make the E-step."""
@@ -73,8 +64,9 @@ class WeakComponents:
             return None
         sizes = self._sizes(state)
         weak = sizes < self._least(whole.means.shape[1])
-        few = bool(weak.any()) and not bool(weak.all())
-        if not few or not objective.reductions.in_memory:
+        if bool(weak.all()) or not bool(weak.any()):
+            return None
+        if not objective.reductions.in_memory:
             return None
         usual = self._with_usual_covariances(state)
         if self._is_bounded(usual):

@@ -2,7 +2,7 @@
 
 What EM under a sparsity ends in depends on where it starts: components that are
 extinguished early never come back. A path of maximum likelihood keeps those that are
-needed, whatever they weigh: its cheapest member is another place to descend from, and
+needed, whatever they weigh: its cheapest members are other places to descend from, and
 what lies on the path can be added again. The path goes down from a start that no random
 number has a part in, so that what is found depends less on the seed.
 """
@@ -65,17 +65,17 @@ def improve(
     converged = search.descend(chain)
     # Targets that are held belong to one way down.
     alone = objective.hold(start) is None and not search.swaps
+    path = []
     if alone and len(start.weights) <= _MOST:
         path = _members(objective, reached, len(start.weights))
-        search = replace(search, pool=_of_all_sizes(path))
+    search = replace(search, pool=_of_all_sizes(path))
+    converged = search.improve(chain, converged)
+    if path:
         other, done = _lowest(search, path)
         done = search.improve(other, done)
-        converged = search.improve(chain, converged)
         if _is_better(search, other[-1], chain[-1]):
             chain += [state for state in other if state.cost < chain[-1].cost]
             converged = done
-    else:
-        converged = search.improve(chain, converged)
     if chain[0] is not reached:
         # What was left out was worth more than what the steps after it have gained.
         chain = [reached, *chain]
