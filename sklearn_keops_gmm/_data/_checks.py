@@ -71,10 +71,10 @@ def samples_that_count(points: Tensor, sample_weight: Tensor | None) -> Tensor |
     return counts
 
 
-def check_observed(observed: Tensor, estimator: Any) -> None:
+def check_observed(observed: np.ndarray, estimator: Any) -> None:
     """Raise ValueError unless each feature, (D,) bool, is observed in some sample."""
-    if not bool(observed.all()):
-        unknown = (~observed).nonzero()[:, 0].tolist()
+    if not observed.all():
+        unknown = np.flatnonzero(~observed).tolist()
         names = getattr(estimator, "feature_names_in_", range(len(observed)))
         listed = ", ".join(repr(names[i]) for i in unknown[:5])
         raise ValueError(

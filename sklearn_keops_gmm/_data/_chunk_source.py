@@ -108,7 +108,7 @@ class ChunkSource:
         check_weighted_samples(points, weights, min_samples)
         if reset:
             check_observed(summary.extent.observed, estimator)
-        parts = ReadChunks(reader, summary.dtype, self, summary.incomplete)
+        parts = ReadChunks(reader, summary.dtype, self, summary.extent.incomplete)
         return PartedData(
             reader.kind, points, weights, parts, summary, component_labels=labels
         )

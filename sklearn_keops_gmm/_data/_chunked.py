@@ -35,13 +35,9 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm.backends import (
     Backend,
-    IncompleteBackend,
-    LabelledBackend,
     LabelledReductions,
     Reductions,
     ReductionsFactory,
-    beside_noise,
-    has_missing,
 )
 
 # A part may have no weight at all; scikit-learn < 1.9 does not ask about that.
@@ -79,8 +75,6 @@ class Summary:
     weighing : Weighing
     single : bool
         Whether all are float32.
-    incomplete : bool
-        Whether some miss a feature.
     labels : frozenset of int, or None
         The components that they are known to be of, -1 where unknown; None if nothing
         is said of that, and else rows have their label as one more column, the last.
@@ -90,7 +84,6 @@ class Summary:
     extent: Extent
     weighing: Weighing
     single: bool
-    incomplete: bool
     labels: frozenset[int] | None = None
 
     @classmethod
@@ -100,7 +93,7 @@ class Summary:
         n, single = len(points), points.dtype == torch.float32
         weighing = Weighing.of_ones(n) if weights is None else Weighing.of(weights)
         known = None if labels is None else frozenset(labels.unique().tolist())
-        return cls(n, Extent.of(points), weighing, single, has_missing(points), known)
+        return cls(n, Extent.of(points), weighing, single, known)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -113,7 +106,6 @@ class Summary:
             self.extent + other.extent,
             self.weighing + other.weighing,
             self.single and other.single,
-            self.incomplete or other.incomplete,
             None if self.labels is None else self.labels | (other.labels or set()),
         )
 
@@ -160,13 +152,7 @@ class PartedData(Data):
         self, backend: Backend, frame: Frame, noise: UniformNoise | None = None
     ) -> Reductions:
         """Return the sums over all pairs, with noise beside them if there is some."""
-        if self.summary.incomplete:
-            backend = IncompleteBackend(backend)
-        backend = beside_noise(backend, noise)
-        if self.component_labels is not None:
-            backend = LabelledBackend(backend, self.component_labels)
-        part = backend(self.points, self.sample_weight, frame)
-        return PartedReductions(part, self)
+        return PartedReductions(super().bind(backend, frame, noise), self)
 
     def total(self, function: Callable[[Tensor, Tensor | None], Any]) -> Any:
         """Return the sum of what a function returns of each part."""
@@ -239,7 +225,7 @@ class PartedReductions:
     ) -> Callable[[Tensor, Tensor | None], Any]:
         factory = self.factory(components.structure)
         summary = self._data.summary
-        how = summary.incomplete, summary.labels is not None
+        how = summary.extent.incomplete, summary.labels is not None
         return partial(_ask, method, factory, components, *how)
 
 

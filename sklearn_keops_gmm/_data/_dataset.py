@@ -15,10 +15,10 @@ from sklearn_keops_gmm._data._frame import Extent
 from sklearn_keops_gmm._model import Frame, UniformNoise
 from sklearn_keops_gmm.backends import (
     Backend,
+    IncompleteBackend,
     LabelledBackend,
     Reductions,
     beside_noise,
-    suited_to,
 )
 
 
@@ -146,7 +146,9 @@ class Data:
         self, backend: Backend, frame: Frame, noise: UniformNoise | None = None
     ) -> Reductions:
         """Return the sums over all pairs, with noise beside them if there is some."""
-        backend = beside_noise(suited_to(self.points, backend), noise)
+        if self.extent.incomplete:
+            backend = IncompleteBackend(backend)
+        backend = beside_noise(backend, noise)
         if self.component_labels is not None:
             backend = LabelledBackend(backend, self.component_labels)
         return backend(self.points, self.sample_weight, frame)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._data._arrays import to_numpy
 from sklearn_keops_gmm._model import Frame, unit_of_points
 
 # So many points tell where their middle is, about.
@@ -21,31 +22,38 @@ class Extent:
 
     Attributes
     ----------
-    low, high : Tensor of shape (D,), float64
+    low, high : ndarray of shape (D,), float64
         Their least and their greatest coordinates; infinity and minus infinity where
         none is observed.
+    incomplete : bool
+        Whether some miss a coordinate.
     """
 
-    low: Tensor
-    high: Tensor
+    # A few numbers, which numpy takes faster.
+    low: np.ndarray
+    high: np.ndarray
+    incomplete: bool
 
     @classmethod
     def of(cls, points: Tensor) -> Extent:
         """Return the extent of (N, D) `points`."""
         low, high = points.amin(0), points.amax(0)
-        if bool(low.isnan().any()):
+        incomplete = bool(low.isnan().any())
+        if incomplete:
             low = points.nan_to_num(nan=torch.inf).amin(0)
             high = points.nan_to_num(nan=-torch.inf).amax(0)
-        return cls(low.double(), high.double())
+        return cls(to_numpy(low.double()), to_numpy(high.double()), incomplete)
 
     @property
-    def observed(self) -> Tensor:
+    def observed(self) -> np.ndarray:
         """Which features are observed at all, (D,) bool."""
         return self.low <= self.high
 
     def __add__(self, other: Extent) -> Extent:
         return Extent(
-            torch.minimum(self.low, other.low), torch.maximum(self.high, other.high)
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.incomplete or other.incomplete,
         )
 
     def frame(self, some: Tensor) -> Frame:
@@ -55,18 +63,17 @@ class Extent:
         """
         sample = some[:: -(-len(some) // _SAMPLE)]
         centre = sample.nanmedian(0).values.double()
-        if bool(centre.isnan().any()):
-            middle = torch.where(self.observed, 0.5 * self.low + 0.5 * self.high, 0.0)
-            centre = torch.where(centre.isnan(), middle, centre)
+        if self.incomplete and bool(centre.isnan().any()):
+            with np.errstate(invalid="ignore"):
+                middle = 0.5 * self.low + 0.5 * self.high
+            known = torch.from_numpy(np.where(self.observed, middle, 0.0)).to(centre)
+            centre = torch.where(centre.isnan(), known, centre)
         distances = (sample.double() - centre).abs().nan_to_num().amax(1)
         return Frame(centre, unit_of_points(self.reach(centre), distances, some.dtype))
 
     def reach(self, centre: Tensor) -> float:
         """Return how far the points reach from `centre`, (D,)."""
-        # A few numbers, which numpy takes faster.
-        low, high, middle = (
-            array.cpu().numpy() for array in (self.low, self.high, centre)
-        )
+        middle = to_numpy(centre)
         with np.errstate(over="ignore", invalid="ignore"):
-            reach = np.maximum(high - middle, middle - low).max()
+            reach = np.maximum(self.high - middle, middle - self.low).max()
         return min(float(reach), sys.float_info.max)

@@ -38,7 +38,7 @@ def filled(problem: StartData, random_state: RandomState) -> StartData:
     It is this one, and nothing is drawn, if none is.
     """
     points, frame = problem.points, problem.frame
-    if not has_missing(points):
+    if not (problem.extent.incomplete and has_missing(points)):
         return problem
     framed = (points.double() - frame.centre) / frame.scale
     gaussian = _gaussian(framed, problem.weights(slice(None)))

@@ -6,6 +6,7 @@ k-means whose samples with a label stay where they are (Basu, Banerjee and Moone
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -64,15 +65,20 @@ def moments_of_labels(problem: StartData, labels: Tensor) -> tuple[Tensor, Momen
     """Return the means of samples with the same label, and the moments about them."""
     tiles = _tiles(problem, labels)
     mass, first = _sums(problem, tiles())
-    offsets = first / torch.where(mass > 0, mass, 1.0)[:, None]
-    second = torch.zeros_like(problem.covariance.outer(offsets))
+    # Without samples the sums are 0, and so is what they are next to nothing of.
+    offsets = first / mass.clamp_min(math.ulp(0.0))[:, None]
+    second: Tensor | None = None
     for own, weights, points in tiles():
         differences = points - offsets[own]
         if weights is not None:
             differences = weights.sqrt()[:, None] * differences
-        second.index_add_(0, own, problem.covariance.outer(differences))
-    second = problem.covariance.pool(second)
-    moments = Moments(mass, torch.zeros_like(first), second, 0.0)
+        outer = problem.covariance.outer(differences)
+        if second is None:
+            second = outer.new_zeros(len(mass), *outer.shape[1:])
+        second.index_add_(0, own, outer)
+    assert second is not None
+    pooled = problem.covariance.pool(second)
+    moments = Moments(mass, torch.zeros_like(first), pooled, 0.0)
     return problem.centre + offsets, above_mass_floor(moments, problem.mean_weight)
 
 

@@ -170,6 +170,7 @@ def build_problem(
     problem = StartData(
         points,
         weights,
+        data.extent,
         frame,
         n_components,
         covariance,
@@ -206,7 +207,7 @@ def _noise(mixture: Parameters, data: Data) -> UniformNoise | None:
                 "got noise=None. Use noise_volume=None."
             )
         return None
-    low, high = data.box.low.cpu(), data.box.high.cpu()
+    low, high = torch.from_numpy(data.box.low), torch.from_numpy(data.box.high)
     return UniformNoise.within(low, high, mixture.noise_volume)
 
 

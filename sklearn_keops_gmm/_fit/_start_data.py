@@ -32,6 +32,8 @@ class StartData:
     ----------
     points : Tensor of shape (N, D)
     sample_weight : Tensor of shape (N,) or None
+    extent : Extent
+        How far all samples reach, of which the points may be some.
     frame : Frame
     n_components : int
     covariance : CovarianceStructure
@@ -48,6 +50,7 @@ class StartData:
 
     points: Tensor
     sample_weight: Tensor | None
+    extent: Extent
     frame: Frame
     n_components: int
     covariance: CovarianceStructure
@@ -62,22 +65,15 @@ class StartData:
         return self.frame.centre
 
     @cached_property
-    def extent(self) -> Extent:
-        """How far the points reach."""
-        return Extent.of(self.points)
-
-    @cached_property
     def origin(self) -> Tensor:
         """What scikit-learn's arithmetic is about, (D,), float64: zero, as a rule.
 
         It is the centre for features that lie so far from zero, beside their width,
         that their squares keep no digit of it.
         """
-        # A few numbers, which numpy takes faster.
-        arrays = (self.extent.low, self.extent.high, self.centre)
-        low, high, centre = (array.cpu().numpy() for array in arrays)
+        centre = self.centre.cpu().numpy()
         with np.errstate(over="ignore", invalid="ignore"):
-            width = 0.5 * (high - low)
+            width = 0.5 * (self.extent.high - self.extent.low)
             far = (np.abs(centre) > _FAR * width) & (width > 0)
         return torch.from_numpy(np.where(far, centre, 0.0)).to(self.centre)
 
@@ -87,15 +83,14 @@ class StartData:
         On a CPU they are in the same memory, if that is zero. Those routines square
         distances: a unit in which they cannot is changed, exactly.
         """
-        points, extent = self.points, self.extent
+        points = self.points
         if self.spreads is not None:
             scaled = (points.double() - self.centre) / self.spreads
             return scaled.to(points.dtype).cpu().numpy()
         if bool(origin.any()):
             points = (points.double() - origin).to(points.dtype)
-            extent = Extent.of(points)
         large = torch.finfo(points.dtype).max ** 0.25
-        unit = power_of_two(extent.reach(self.centre - origin))
+        unit = power_of_two(self.extent.reach(self.centre))
         if not 1 / large < unit < large:
             points = points / unit
         return points.cpu().numpy()

@@ -205,3 +205,17 @@ def test_a_sample_of_its_own_beyond_squares(structure, rng):
     expected = model.fit(near).score(near)
     model.set_params(means_init=np.array(model.means_init) + 2e9)
     assert model.fit(far).score(far) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_sample_far_away_that_is_not_drawn(rng):
+    """It sets the unit of k-means for all samples: those drawn are no exception."""
+    X = rng.normal(scale=0.1, size=(3000, 2)) + np.repeat([[1.0], [-1.0]], 1500, axis=0)
+    X = X.astype(np.float32)
+    assert 7 not in draw(X, 100)[0]
+    X[7] = 1e12
+    model = KeOpsGaussianMixture(
+        2, covariance_type="diag", max_iter=0, init_size=100, random_state=0
+    )
+    found = model.fit(X)
+    assert_allclose(found.weights_, 0.5, atol=1e-3)
+    assert_allclose(found.means_.min(axis=0), -1.0, atol=0.02)
