@@ -68,7 +68,10 @@ class Extent:
                 middle = 0.5 * self.low + 0.5 * self.high
             known = torch.from_numpy(np.where(self.observed, middle, 0.0)).to(centre)
             centre = torch.where(centre.isnan(), known, centre)
-        distances = (sample.double() - centre).abs().nan_to_num().amax(1)
+        distances = (sample.double() - centre).abs()
+        if self.incomplete:
+            distances = distances.nan_to_num()
+        distances = distances.amax(1)
         return Frame(centre, unit_of_points(self.reach(centre), distances, some.dtype))
 
     def reach(self, centre: Tensor) -> float:

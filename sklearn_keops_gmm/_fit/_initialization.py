@@ -158,7 +158,7 @@ def _kmeans_labels(problem: StartData, random_state: RandomState) -> Tensor:
         found = min(runs, key=lambda one: _inertia(array, weights, one.labels_))
     whole = part is problem
     labels = found.labels_ if whole else found.predict(problem.array(origin))
-    return torch.as_tensor(labels, dtype=torch.int64)
+    return torch.from_numpy(labels.astype(np.int64))
 
 
 def _inertia(
