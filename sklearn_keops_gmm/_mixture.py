@@ -529,7 +529,7 @@ default='kmeans'
             )
         if self.sparsity > 0 and task.pooling == 0.0:
             warn_of_weak_components(
-                task.weak_components(result.parameters),
+                task.weak_components(state),
                 "Use covariance_pooling='auto', or increase reg_covar.",
             )
 

@@ -394,7 +394,7 @@ default='kmeans'
         forget_noise(self)
         self.__dict__.update(attributes_of(model, data.kind, data.points.dtype))
         self._sample_size = float(data.sample_size)
-        self._warn(task.weak_components(member.parameters))
+        self._warn(task.weak_components(member.state))
 
     def _warn(self, weak: list[int]) -> None:
         """Warn where the answer rests on few samples, or on the upper bound."""

@@ -28,7 +28,7 @@ ESTIMATORS = [
 
 
 @parametrize_with_checks(ESTIMATORS)
-@pytest.mark.filterwarnings("ignore:Of the components found")
+@pytest.mark.filterwarnings("ignore:Component")
 @pytest.mark.filterwarnings("ignore:The number of components found")
 @pytest.mark.fast(55)
 def test_checks(estimator, check):

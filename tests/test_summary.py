@@ -1,6 +1,7 @@
 """What is printed of a fit, and what is found beside the mixture."""
 
 import builtins
+import warnings
 from html.parser import HTMLParser
 
 import numpy as np
@@ -237,10 +238,26 @@ def test_weak_components_are_named():
     X = np.concatenate((blobs(), [[50.0, 50.0]]))
     model = KeOpsGaussianMixture(4, random_state=0).fit(X)
     alone = int(model.weights_.argmin())
-    said = f"Of the components found, {alone} rest on fewer samples"
+    said = f"Component {alone} rests on fewer samples"
     assert said in repr(model.summary(X))
     assert said in repr(model.summary())  # by its width alone
     assert not KeOpsGaussianMixture(3, random_state=0).fit(blobs()).summary().warnings
+
+
+@pytest.mark.parametrize("noise", [None, "uniform"])
+def test_weak_components_are_those_of_few_samples(noise, rng):
+    """The prior shrinks the weight of a small one, and not what it has seen."""
+    middles = np.repeat([[0.0], [12.0], [-12.0]], (500, 500, 20), axis=0)
+    X = rng.normal(size=(1020, 2)) + middles
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = KeOpsGaussianMixture(10, sparsity=8.0, noise=noise, random_state=0)
+        model.fit(X)
+    assert 1020 * model.weights_.min() < 3
+    assert not model.summary(X).warnings
+    model.set_params(sparsity=0.0)
+    (said,) = model.summary(X).warnings
+    assert "rests on fewer samples" in said
 
 
 def test_the_largest_number_tried_is_named():

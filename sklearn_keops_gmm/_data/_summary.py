@@ -21,6 +21,7 @@ from sklearn_keops_gmm._model import (
     GaussianMixtureModel,
     MixtureSummary,
     SampleSummary,
+    SparsityPrior,
     say_weak,
     weak_components,
 )
@@ -134,7 +135,12 @@ def _warnings(mixture: Any, model: GaussianMixtureModel, sample_size: float) -> 
     # Attributes of older versions, and scikit-learn's, do not tell.
     ridge = getattr(mixture, "reg_covar_", np.zeros(model.n_features))
     added = torch.as_tensor(np.asarray(to_numpy(ridge), dtype=np.float64))
-    if weak := weak_components(model, added, sample_size):
+    sparsity = getattr(mixture, "sparsity", 0.0)
+    prior = SparsityPrior(sparsity, mixture.n_components)
+    fractions = prior.fractions(model.parameters.weights)
+    noise_weight = model.parameters.noise_weight
+    counts = (1.0 - noise_weight) * sample_size * fractions
+    if weak := weak_components(model, added, counts):
         yield say_weak(weak)
     if not getattr(mixture, "converged_", True):
         yield _NOT_CONVERGED

@@ -46,6 +46,7 @@ from sklearn_keops_gmm._model import (
     Rounding,
     SolverResult,
     SparsityPrior,
+    State,
     UniformNoise,
     UserPrior,
     weak_components,
@@ -139,9 +140,10 @@ class FitProblem:
         ridge = self.objective.ridge.array(self.problem.points.shape[1])
         return torch.from_numpy(ridge)
 
-    def weak_components(self, parameters: MixtureParameters) -> list[int]:
+    def weak_components(self, state: State) -> list[int]:
         """Return the components that the data say too little about."""
-        return weak_components(self.model(parameters), self.ridge, self.sample_size)
+        counts = state.moments.mass * (self.sample_size / self.objective.total_weight)
+        return weak_components(self.model(state.parameters), self.ridge, counts)
 
 
 def build_problem(

@@ -80,5 +80,5 @@ def unit_of(reach: float, most: float, dtype: torch.dtype) -> float:
     # As an exponent, half of it is that of numbers whose squares are finite.
     room = math.frexp(torch.finfo(dtype).max)[1]
     unit = max(_FAR * most, math.ldexp(reach, 6 - room // 2))
-    unit = min(unit, math.ldexp(most, room // 2 - 14))
+    unit = min(unit, most * 2.0 ** (room // 2 - 14))  # infinity at most
     return power_of_two(max(unit, math.ldexp(reach, 8 - room)))

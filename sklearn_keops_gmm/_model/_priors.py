@@ -288,6 +288,11 @@ class SparsityPrior(Prior):
             result[held] = _minimum_by_tangents(r[held], start, price)
         return share * torch.from_numpy(result).to(fractions)
 
+    def fractions(self, weights: Tensor) -> Tensor:
+        """Return the mass fractions, (M,), of which the M-step makes these weights."""
+        roots = weights.sqrt()
+        return weights + 0.5 * self.price * (roots - roots.sum() * weights)
+
     def alive(self, weights: Tensor) -> Tensor:
         if self.sparsity == 0:
             return super().alive(weights)

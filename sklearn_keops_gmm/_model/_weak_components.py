@@ -14,7 +14,7 @@ def on_few_samples(counts: Tensor, n_features: int) -> Tensor:
 
 
 def weak_components(
-    model: GaussianMixtureModel, ridge: Tensor, sample_size: float
+    model: GaussianMixtureModel, ridge: Tensor, counts: Tensor
 ) -> list[int]:
     """Return the components that the data say too little about.
 
@@ -26,11 +26,12 @@ def weak_components(
     model : GaussianMixtureModel
     ridge : Tensor of shape (D,)
         What was added to the variances.
-    sample_size : float
-        How many samples there are; infinity where that is not known.
+    counts : Tensor of shape (M,)
+        How many samples each component has, which is more than its weight says where
+        a prior shrinks small ones; infinity where that is not known.
     """
     shares, means = model.parameters.proportions, model.parameters.means
-    few = on_few_samples(shares * sample_size, model.n_features)
+    few = on_few_samples(counts, model.n_features)
     variances = torch.diagonal(model.matrices, dim1=-2, dim2=-1)
     least = 2.0 * ridge.to(variances)
     middle = shares @ means
@@ -41,10 +42,13 @@ def weak_components(
 
 def say_weak(weak: list[int]) -> str:
     """Return a sentence about weak components."""
+    rest, describe = "s {} rest", "they describe"
+    if len(weak) == 1:
+        rest, describe = " {} rests", "it describes"
     return (
-        f"Of the components found, {_listed(weak)} rest on fewer samples than "
-        "features plus one, or on values that are all but equal: they describe "
-        "single samples rather than a cluster."
+        f"Component{rest.format(_listed(weak))} on fewer samples than features plus "
+        f"one, or on values of a feature that are all but equal: {describe} single "
+        "samples, or a repeated value, rather than a cluster."
     )
 
 

@@ -28,3 +28,8 @@ def test_unit_is_that_of_most():
     assert unit_of_points(1e20, reaches, torch.float64) < 2.0**11
     reaches[:30] = 1e20
     assert unit_of_points(1e20, reaches, torch.float64) > 1e19
+
+
+def test_unit_where_it_would_overflow():
+    """Neither would do for both: squares of the farthest are what is given up."""
+    assert 1e157 < unit_of(1e300, 1e170, torch.float64) < 1e174

@@ -55,6 +55,14 @@ def test_no_sparsity_is_no_term():
     assert SparsityPrior(0.0, 7).value(unknowns) == 0.0
 
 
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 5.0])
+def test_fractions_are_those_that_make_the_weights(sparsity):
+    mass = np.array([0.5, 0.3, 0.15, 0.05])
+    weights = maximize(sparsity, 10, mass, mass)
+    found = SparsityPrior(sparsity, 10).fractions(torch.tensor(weights))
+    assert_allclose(found, mass, rtol=1e-9)
+
+
 @given(pair=simplexes())
 def test_without_sparsity_weights_are_masses(pair):
     mass, weights = pair
