@@ -88,7 +88,7 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
     ----------
     n_components : int, default=30
         The largest number of components. No more are tried than leave each, on
-        average, 2 (n_features + 1) samples.
+        average, 2 (n_features + 1) samples; constant features do not count.
     covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', \
 'tied_spherical', 'auto'} or list of these, default='full'
         As in :class:`KeOpsGaussianMixture`. Of a list, or of all with 'auto', a path is
@@ -98,7 +98,8 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
         component or covariance, as in AIC3, and 2 log N for each component, for which
         of N samples it is at. 'bic' is the Bayesian information criterion; 'icl' adds
         the entropy of the responsibilities to it, against components that overlap.
-        'cv' is the mean log-likelihood of samples that were held out.
+        'cv' is the mean log-likelihood of samples that were held out. A feature that
+        is constant has no parameters where features have variances of their own.
     cv : int, cross-validation generator or iterable, default=None
         The folds of 'cv'. An integer k, or None for 5, is k shuffled folds.
     one_standard_error : bool, default=False
@@ -321,7 +322,7 @@ default='kmeans'
         folds: list[Fold] = []
         if self.criterion == "cv":
             folds = self._folds(source.length(data), data.counts)
-        n_most = int(data.sample_size) // (2 * (data.points.shape[1] + 1))
+        n_most = int(data.sample_size) // (2 * (data.extent.n_varying + 1))
         n_most = n_distinct_rows(data.points, max(1, min(self.n_components, n_most)))
         types = resolve_types(self.covariance_type)
         tasks = PathTasks(self, len(types), len(folds))

@@ -465,6 +465,8 @@ class Path:
     ) -> Evidence:
         problem = self.task.problem
         n_features = problem.points.shape[1]
+        if problem.covariance.of_each_feature:
+            n_features = problem.extent.n_varying
         of_one, of_two = (
             problem.covariance.n_parameters(k, n_features) for k in (1, 2)
         )

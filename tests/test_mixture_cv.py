@@ -166,6 +166,22 @@ def test_few_samples_bound_the_components():
     assert model.path_.n_components[0] == 20 // 6
 
 
+@pytest.mark.parametrize("structure", ["full", "tied", "diag", "tied_diag"])
+@pytest.mark.parametrize("n_constant", [1, 10])
+def test_constant_features_say_nothing(structure, n_constant, rng):
+    """Their parameters would let fewer components win, and fewer samples bound them."""
+    middles = np.array([[0.0, 0.0], [7.0, 0.0], [0.0, 7.0]])
+    X = rng.normal(size=(75, 2)) + np.repeat(middles, 25, axis=0)
+    wide = np.column_stack((X, np.tile(np.arange(n_constant), (75, 1))))
+    model = KeOpsGaussianMixtureCV(12, covariance_type=structure, random_state=0)
+    expected = model.fit(X)
+    assert expected.n_components_ == 3
+    labels, n_tried = expected.predict(X), expected.path_.n_components[0]
+    found = model.fit(wide)
+    assert found.path_.n_components[0] == n_tried
+    assert_array_equal(found.predict(wide), labels)
+
+
 def test_in_a_pipeline_and_pickled(rng):
     X = clusters(rng)
     model = make_pipeline(

@@ -49,6 +49,11 @@ class Extent:
         """Which features are observed at all, (D,) bool."""
         return self.low <= self.high
 
+    @property
+    def n_varying(self) -> int:
+        """The number of features that are not constant, or 1 if all are."""
+        return max(1, int((self.low < self.high).sum()))
+
     def __add__(self, other: Extent) -> Extent:
         return Extent(
             np.minimum(self.low, other.low),

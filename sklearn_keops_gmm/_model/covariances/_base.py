@@ -57,6 +57,9 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     definite: ClassVar[str] = "positive"
     # Whether all components have one.
     shared: ClassVar[bool] = False
+    # Whether a feature has variances of its own: one that is constant then says nothing
+    # of the others, and has no parameters.
+    of_each_feature: ClassVar[bool] = False
     # What it can be fitted with, by the names that `init_params` takes, and `solver`
     # and `acceleration`; None is everything.
     starts: ClassVar[frozenset[str] | None] = None

@@ -75,6 +75,7 @@ class DiagonalCovariance(_ScaleCovariance):
 
     name = "diag"
     structure: ClassVar[Structure] = "diag"
+    of_each_feature = True
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_components, n_features

@@ -29,6 +29,7 @@ class _MatrixCovariance(CovarianceStructure):
     """Matrices, one per component or one for all: batched linear algebra."""
 
     definite = "symmetric, positive-definite"
+    of_each_feature = True
 
     def are_definite(self, arrays: np.ndarray) -> np.ndarray:
         symmetric = np.isclose(arrays, np.swapaxes(arrays, -1, -2)).all((-1, -2))
