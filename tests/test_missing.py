@@ -119,14 +119,14 @@ def test_empty_rows_do_not_count(gaps):
 
 def test_nothing_but_empty_rows():
     X = np.full((10, 2), np.nan)
-    with pytest.raises(ValueError, match=r"n_samples = 0: .* nothing is observed"):
+    with pytest.raises(ValueError, match=r"no samples that count: .* nothing is"):
         KeOpsGaussianMixture().fit(X)
     model = KeOpsGaussianMixture().fit(blobs())
     assert model.score(X) == 0
     with pytest.raises(ValueError, match="no sample of which something is observed"):
         model.bic(X)
     before = model.means_.copy()
-    with pytest.raises(ValueError, match="n_samples = 0"):
+    with pytest.raises(ValueError, match="no samples that count"):
         model.partial_fit(X)
     assert_array_equal(model.means_, before)
 

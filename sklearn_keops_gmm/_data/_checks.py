@@ -42,13 +42,13 @@ def check_weighted_samples(
         points = points[counts]
         sample_weight = None if sample_weight is None else sample_weight[counts]
     if len(points) < n_components:
-        left_out = (
-            ": samples without weight, or of which nothing is observed, do not count"
-        )
+        left_out = "samples without weight, or of which nothing is observed, do not"
+        if len(points) == 0:
+            raise ValueError(f"X has no samples that count: {left_out}.")
         raise ValueError(
             "Expected n_samples >= n_components but got "
             f"n_components = {n_components}, n_samples = {len(points)}"
-            f"{'' if counts is None else left_out}"
+            f"{'' if counts is None else f': {left_out} count'}"
         )
     return points, sample_weight, counts
 

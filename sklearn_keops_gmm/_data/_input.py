@@ -121,7 +121,8 @@ def _with_nan(X: Any) -> Any:
         dtype = X.dtype if X.dtype.kind == "f" else np.float64
         return X.astype(dtype).filled(np.nan)
     # scikit-learn converts NA of columns of numbers, but not among objects.
-    if hasattr(X, "notna") and any(kind.kind == "O" for kind in X.dtypes):
+    is_frame = hasattr(X, "notna") and hasattr(X, "columns")
+    if is_frame and any(kind.kind == "O" for kind in X.dtypes):
         return X.where(X.notna(), np.nan)
     if isinstance(X, np.ndarray) and X.dtype == object:
         unknown = [type(value).__name__ == "NAType" for value in X.flat]

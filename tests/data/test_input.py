@@ -59,6 +59,14 @@ def test_what_is_no_table(use, given):
 
 
 @every_use
+def test_a_column(use):
+    message = "Expected a 2-dimensional container|Expected 2D array"
+    for kind in (float, object):
+        with pytest.raises(ValueError, match=message):
+            USES[use](pd.Series(X[:, 0], dtype=kind))
+
+
+@every_use
 def test_dates(use):
     days = pd.date_range("2020-01-01", periods=len(X))
     frame = pd.DataFrame({"size": X[:, 0], "day": days})
