@@ -111,7 +111,8 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
         compare totals.
     reg_covar : float or 'auto', default='auto'
         Added to the diagonals of the covariances, in squared units of the data. 'auto'
-        is a millionth of the variance of each feature, whatever its unit.
+        is a millionth of the variance of each feature, whatever its unit, without what
+        is a thousand times as far out as most.
     covariance_pooling : float or 'auto', default='auto'
         So many samples of a common shape, and a scale near its own, are added to each
         component: without it the likelihood has no maximum, and components that sit
@@ -323,7 +324,8 @@ default='kmeans'
         if self.criterion == "cv":
             folds = self._folds(source.length(data), data.counts)
         n_most = int(data.sample_size) // (2 * (data.extent.n_varying + 1))
-        n_most = n_distinct_rows(data.points, max(1, min(self.n_components, n_most)))
+        bound = max(1, min(self.n_components, n_most))
+        n_most = n_distinct_rows(data.points, bound)
         types = resolve_types(self.covariance_type)
         tasks = PathTasks(self, len(types), len(folds))
         tasks.begin(X, y, sample_weight, source.length(data))
@@ -343,6 +345,7 @@ default='kmeans'
             np.concatenate([choice.criterion for choice in choices]),
         )
         self.alternatives_ = tied_rows(self.results_, data.sample_size, bool(folds))
+        self._has_more_rows = n_most == bound
         self._set_result(best, data)
         value = float(best.criterion[best.chosen])
         progress.reporter.choice(self.n_components_, self.covariance_type_, value)
@@ -408,7 +411,9 @@ default='kmeans'
     def _of_upper_bound(self) -> str:
         """Return what there is to say if the largest number tried was the best."""
         most = int(self.path_.n_components[0])
-        if not self.n_components_ == most > 1:
+        # Attributes of older versions do not tell.
+        more = getattr(self, "_has_more_rows", True)
+        if not (more and self.n_components_ == most > 1):
             return ""
         remedy = (
             "increase n_components"
