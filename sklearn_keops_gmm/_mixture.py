@@ -118,7 +118,8 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         less.
     reg_covar : float or 'auto', default=1e-6
         Added to the diagonals of the covariances, in squared units of the data. 'auto'
-        is a millionth of the variance of each feature, whatever its unit.
+        is a millionth of the variance of each feature, whatever its unit, without what
+        is a thousand times as far out as most.
     covariance_pooling : float or 'auto', default=0.0
         So many samples of a common shape, and a scale near its own, are added to each
         component: it keeps components off single samples. 'auto' is the number of free

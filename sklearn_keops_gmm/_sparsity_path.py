@@ -464,9 +464,7 @@ class Path:
         self, n_components: int, log_likelihood: float, entropy: float
     ) -> Evidence:
         problem = self.task.problem
-        n_features = problem.points.shape[1]
-        if problem.covariance.of_each_feature:
-            n_features = problem.extent.n_varying
+        n_features = problem.n_free_features
         of_one, of_two = (
             problem.covariance.n_parameters(k, n_features) for k in (1, 2)
         )

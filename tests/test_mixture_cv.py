@@ -4,8 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -180,6 +181,21 @@ def test_constant_features_say_nothing(structure, n_constant, rng):
     found = model.fit(wide)
     assert found.path_.n_components[0] == n_tried
     assert_array_equal(found.predict(wide), labels)
+
+
+@pytest.mark.parametrize("value", [1e4, -999_999.0, 1e9])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_values_that_stand_for_missing_ones(value, weighted):
+    """They are a component of their own, and set neither ridge nor units."""
+    rows = 1 if weighted else 5
+    X = np.concatenate((iris(), np.full((rows, 4), value)))
+    weights = np.repeat([1, 5 // rows], (150, rows))
+    found = KeOpsGaussianMixtureCV(8, random_state=0).fit(X, sample_weight=weights)
+    expected = KeOpsGaussianMixtureCV(8, random_state=0).fit(iris())
+    assert found.n_components_ == 4
+    labels, others = found.predict(X)[:150], expected.predict(iris())
+    assert adjusted_rand_score(labels, others) > 0.98
+    assert_allclose(found.reg_covar_, expected.reg_covar_, rtol=0.01)
 
 
 def test_in_a_pipeline_and_pickled(rng):

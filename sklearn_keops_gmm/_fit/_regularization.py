@@ -19,6 +19,8 @@ _SAMPLE, _SMALL_SAMPLE = 20_000, 1000
 _RELATIVE = 1e-6
 # A ridge above this part of a variance is not negligible any more.
 _LARGE = 1e-2
+# What lies so many times as far from the middle as most tells no variance.
+_FAR = 2.0**10
 
 
 def pooled_covariances(
@@ -129,10 +131,14 @@ class Sample:
             self._weights = problem.weights(rows).cpu().numpy()
 
     def variances(self) -> np.ndarray:
-        """Return the variances of the features, (D,)."""
-        means = _average(self._points, self._weights)
+        """Return the variances of the features, (D,).
+
+        Without what lies far from most, such as a value that stands for a missing one.
+        """
+        points = self._without_far()
+        means = _average(points, self._weights)
         with np.errstate(over="ignore"):
-            squares = (self._points - means) ** 2
+            squares = (points - means) ** 2
             variances = _average(squares, self._weights)
         return np.minimum(variances, np.finfo(float).max)
 
@@ -142,6 +148,27 @@ class Sample:
         varying = variances[variances > 0]
         return np.where(variances > 0, variances, varying.min() if len(varying) else 1)
 
+    def _without_far(self) -> np.ndarray:
+        """Return the points, NaN where a feature is a thousand times as far as most.
+
+        The points are about a median. Those at it say nothing of how far most are.
+        """
+        points, weights = self._points, self._weights
+        weights = np.ones(len(points)) if weights is None else weights
+        distances = np.abs(points)
+        largest = np.fmax.reduce(distances, axis=0)
+        # An order is made only where it is not plain that a quarter is about as far.
+        quarter = 4 * (weights @ (distances >= largest / _FAR))
+        plain = quarter > weights @ (distances > 0)
+        points = points if plain.all() else points.copy()
+        for d in np.flatnonzero(~plain & (largest > 0)):
+            column = distances[:, d]
+            order = column.argsort()
+            total = np.where(column > 0, weights, 0.0)[order].cumsum()
+            most = column[order[np.searchsorted(total, 0.75 * total[-1])]]
+            points[column / _FAR > most, d] = np.nan
+        return points
+
     def rounding_steps(self, per_row: float) -> np.ndarray:
         """Return the steps, (D,), to which values were rounded; 0 for none.
 
@@ -150,8 +177,9 @@ class Sample:
         per_row : float
             How many samples a row stands for.
         """
-        steps = np.zeros(self._points.shape[1])
-        for d, column in enumerate(self._points.T):
+        points = self._without_far()
+        steps = np.zeros(points.shape[1])
+        for d, column in enumerate(points.T):
             observed = ~np.isnan(column)
             weights = None if self._weights is None else self._weights[observed]
             steps[d] = rounding_step(column[observed], weights, per_row)

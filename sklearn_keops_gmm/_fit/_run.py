@@ -163,15 +163,15 @@ def build_problem(
     noise : UniformNoise, default=None
         That of a fit before; None for that of the data, if a user expects some.
     """
-    points, weights, frame = data.points, data.sample_weight, data.frame()
+    points, frame, size = data.points, data.frame(), data.sample_size
     covariance = make_covariance(mixture.covariance_type)
     check_solver(covariance, mixture.solver, mixture.acceleration)
     name = choose_backend(mixture.backend, points.device, covariance.structure)
-    n_components, n_features = mixture.n_components, points.shape[1]
+    n_components, pooled = mixture.n_components, mixture.covariance_pooling
     noise = _noise(mixture, data) if noise is None else noise
     problem = StartData(
         points,
-        weights,
+        data.sample_weight,
         data.extent,
         frame,
         n_components,
@@ -180,8 +180,7 @@ def build_problem(
         component_labels=data.component_labels,
         noise=noise,
     )
-    size, pooled = data.sample_size, mixture.covariance_pooling
-    pooling = pooled_covariances(covariance, pooled, n_before + size, n_features)
+    pooling = pooled_covariances(covariance, pooled, n_before + size, points.shape[1])
     backend = get_backend(name)
     reductions = data.bind(truncated(mixture, data, name, backend), frame, noise)
     check_in_memory(mixture, reductions)
