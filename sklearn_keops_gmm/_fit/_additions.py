@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,9 +18,12 @@ from sklearn_keops_gmm._model import (
     add_component,
     select_components,
 )
+from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # So many times as many groups as components are wanted are looked at more closely.
 _GROUPS = 2
+# Two are alike that lose less by a merger, in nats for each of their samples.
+_ALIKE = 0.1
 
 
 class Extensible(PartableObjective, Protocol):
@@ -56,7 +59,29 @@ def additions(
         order = parameters.weights.argsort(descending=True)
         found += [select_components(covariance, parameters, j) for j in order[:, None]]
     found.sort(key=lambda one: change_by(objective, state, densities, one))
-    return [add_component(covariance, whole, one) for one in found[:n_best]]
+    found = _distinct(covariance, found, n_best)
+    return [add_component(covariance, whole, one) for one in found]
+
+
+def _distinct(
+    covariance: CovarianceStructure, found: Iterable[MixtureParameters], n_best: int
+) -> list[MixtureParameters]:
+    """Return the first of mixtures of one component that are not like one before."""
+    kept: list[MixtureParameters] = []
+    for one in found:
+        if len(kept) == n_best:
+            break
+        means = torch.cat([one.means, *(other.means for other in kept)])
+        covariances = torch.cat(
+            [one.covariances, *(other.covariances for other in kept)]
+        )
+        others = torch.arange(1, len(means), device=means.device)
+        pairs = torch.stack((torch.zeros_like(others), others), dim=1)
+        halves = torch.full_like(means[:, 0], 0.5)
+        losses = covariance.merge_losses(halves, means, covariances, pairs)
+        if not bool((losses < _ALIKE).any()):
+            kept.append(one)
+    return kept
 
 
 def change_by(
@@ -105,10 +130,11 @@ def _groups(
             price = objective.penalty(add_component(covariance, whole, one))
             found += [(price - float(some.gains[j]), some, j) for j in paying]
     found.sort(key=lambda one: one[0])
-    return [
+    ones = (
         select_components(covariance, some.parameters, torch.tensor([j]))
-        for _, some, j in found[:n_best]
-    ]
+        for _, some, j in found
+    )
+    return _distinct(covariance, ones, n_best)
 
 
 def by_chance(objective: PartableObjective, n_features: int) -> float:

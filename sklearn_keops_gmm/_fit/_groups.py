@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from numpy.random import RandomState
 from torch import Tensor
@@ -24,11 +25,15 @@ from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._model import MixtureParameters
 
 # So often the samples of a component are divided, each time along other lines.
-_N_DIVISIONS = 4
+_N_DIVISIONS = 12
+# So many numbers of samples are divided at once, if more are to be.
+_AT_ONCE = 2_000_000
 # The smallest groups have so many times the samples that tell a covariance.
 _LEAST = 2
 # Of a component's groups of one size so many are kept.
-_N_OF_A_SIZE = 10
+_N_OF_A_SIZE = 40
+# A component may weigh so much of the share of its samples: a sparsity shrinks weights.
+_PARTS = (1.0, 0.5, 0.25, 0.125)
 # Groups are among so many samples, if there are more.
 _MOST_SAMPLES = 20_000
 
@@ -85,9 +90,11 @@ class Groups:
             points = self.data.points[own].double() - parameters.means[j]
             root = torch.linalg.cholesky_ex(matrix).L
             round_points = torch.linalg.solve_triangular(root, points.T, upper=False).T
-            for _ in range(_N_DIVISIONS):
-                for places in _divisions(round_points, random_state):
-                    yield self._best(own[places], log_densities, total, ridge)
+            # Groups do not depend on the order of samples.
+            order = round_points[:, 0].argsort(stable=True)
+            own, round_points = own[order], round_points[order]
+            for places in _divisions(round_points, random_state):
+                yield from self._best(own[places], log_densities, total, ridge)
 
     def _best(
         self,
@@ -95,10 +102,11 @@ class Groups:
         log_densities: Tensor,
         total: Tensor,
         ridge: Tensor | float,
-    ) -> Found:
-        """Return the groups, of rows (G, n), that add most, as components.
+    ) -> Iterator[Found]:
+        """Yield the groups, of rows (G, n), that add most, as components.
 
-        `total` is the weight of all samples in which groups are looked for.
+        Once for each part of their share of samples that their weights may be. `total`
+        is the weight of all samples in which groups are looked for.
         """
         covariance = self.data.covariance
         data = self._of_groups(rows)
@@ -111,22 +119,18 @@ class Groups:
         shares = weights.sum(1) / total
         points = data.points.double().reshape(*rows.shape, -1) - means[:, None]
         densities = _log_densities(covariance.matrices(covariances, means), points)
-        log_rest, log_shares = torch.log1p(-shares)[:, None], shares.log()[:, None]
-        ratios = log_shares + densities - log_densities[rows]
-        gains = torch.logaddexp(log_rest, ratios) - log_rest
-        gains = (weights * gains).sum(1) / total + log_rest[:, 0]
-        gains = gains.nan_to_num(-torch.inf)
-        best = gains.argsort(descending=True)[:_N_OF_A_SIZE]
-        best = best[gains[best] > 0]
-        return Found(
-            MixtureParameters(
-                shares[best],
-                means[best],
-                covariances[best],
-                covariance.factors(covariances[best]),
-            ),
-            gains[best],
-        )
+        ratios = densities - log_densities[rows]
+        factors = covariance.factors(covariances)
+        for part in _PARTS:
+            gains = _gains(part * shares[:, None], ratios, weights / total)
+            best = gains.argsort(descending=True)[:_N_OF_A_SIZE]
+            best = best[gains[best] > 0]
+            yield Found(
+                MixtureParameters(
+                    part * shares[best], means[best], covariances[best], factors[best]
+                ),
+                gains[best],
+            )
 
     def _of_groups(self, rows: Tensor) -> StartData:
         """Return the problem whose samples are those of groups, one after another."""
@@ -139,6 +143,16 @@ class Groups:
         )
 
 
+def _gains(shares: Tensor, log_ratios: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean log-likelihood, (G,), that components add to a mixture.
+
+    On the samples of their groups, (G, n), beside what all others lose of their share.
+    """
+    log_rest = torch.log1p(-shares)
+    gains = torch.logaddexp(log_rest, shares.log() + log_ratios) - log_rest
+    return ((weights * gains).sum(1) + log_rest[:, 0]).nan_to_num(-torch.inf)
+
+
 def _divisions(points: Tensor, random_state: RandomState) -> Iterator[Tensor]:
     """Yield places of points, (G, n), in groups of half as many, and again.
 
@@ -148,9 +162,19 @@ def _divisions(points: Tensor, random_state: RandomState) -> Iterator[Tensor]:
         In units in which no direction is special.
     random_state : RandomState
     """
+    most = max(1, _AT_ONCE // max(1, points.numel()))
+    for n_done in range(0, _N_DIVISIONS, most):
+        n_now = min(most, _N_DIVISIONS - n_done)
+        orders = [random_state.permutation(len(points)) for _ in range(n_now)]
+        places = torch.from_numpy(np.stack(orders)).to(points.device)
+        yield from _halved(points, places, random_state)
+
+
+def _halved(
+    points: Tensor, places: Tensor, random_state: RandomState
+) -> Iterator[Tensor]:
+    """Yield groups of half as many `places`, (G, n), and again, down to few."""
     least = _LEAST * (points.shape[1] + 1)
-    places = torch.from_numpy(random_state.permutation(len(points)))[None]
-    places = places.to(points.device)
     while places.shape[1] >= 2 * least:
         half, quarter = places.shape[1] // 2, places.shape[1] // 4
         places = places[:, : 2 * half]

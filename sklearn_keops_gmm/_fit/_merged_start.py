@@ -12,7 +12,7 @@ from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._recombined_start import recombined
 from sklearn_keops_gmm._fit._regularization import n_distinct_rows, pooled_covariances
 from sklearn_keops_gmm._fit._start_data import StartData
-from sklearn_keops_gmm._fit._user_start import UserStart
+from sklearn_keops_gmm._fit._user_start import NOTHING_GIVEN
 from sklearn_keops_gmm._model import MixtureParameters, Priors
 from sklearn_keops_gmm.solvers import SolverSettings, homotopy
 
@@ -23,7 +23,6 @@ _MORE, _MORE_OF_SEVERAL, _LEAST_SAMPLES = 3, 2, 2
 _FEW = 16
 # Each mixture on the way has converged when so much is left to gain.
 _TOL, _MAX_ITER = 1e-3, 100
-_NOTHING_GIVEN = UserStart(None, None, None)
 
 
 class Problem(Protocol):
@@ -57,7 +56,7 @@ def merged_start(
     more = _MORE_OF_SEVERAL if thorough else _MORE
     if thorough and _begins_by_kmeans(problem):
         ridge = objective.ridge
-        found = initialize(problem, "kmeans", _NOTHING_GIVEN, ridge, random_state)
+        found = initialize(problem, "kmeans", NOTHING_GIVEN, ridge, random_state)
         found = found.normalised()
     else:
         found = _merged_down(problem, _pooled(objective, task), more, random_state)
@@ -78,13 +77,13 @@ def _merged_down(
     most = max(n_components, n_distinct_rows(problem.points, most))
     larger = replace(problem, n_components=most)
     ridge = objective.ridge
-    start = initialize(larger, "kmeans", _NOTHING_GIVEN, ridge, random_state)
+    start = initialize(larger, "kmeans", NOTHING_GIVEN, ridge, random_state)
     start = start.normalised()
     settings = SolverSettings(_TOL, _MAX_ITER, learning_rate=0.0)
     for state in homotopy(replace(objective, n_components=most), start, settings):
         if state.n_components <= n_components:
             return replace(state.parameters, targets=None)
-    return initialize(problem, "kmeans", _NOTHING_GIVEN, ridge, random_state)
+    return initialize(problem, "kmeans", NOTHING_GIVEN, ridge, random_state)
 
 
 def _begins_by_kmeans(problem: StartData) -> bool:

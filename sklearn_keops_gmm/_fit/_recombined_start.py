@@ -10,7 +10,7 @@ from numpy.random import RandomState
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._start_data import StartData
-from sklearn_keops_gmm._fit._user_start import UserStart
+from sklearn_keops_gmm._fit._user_start import NOTHING_GIVEN
 from sklearn_keops_gmm._model import MixtureParameters, State, join_mixtures
 from sklearn_keops_gmm.solvers import (
     Search,
@@ -28,7 +28,6 @@ _AT_ONCE = 0.7
 # compared when this is.
 _WAY = SolverSettings(5e-3, 100, learning_rate=0.0)
 _END = SolverSettings(1e-4, 100, learning_rate=0.0)
-_NOTHING_GIVEN = UserStart(None, None, None)
 
 
 def recombined(
@@ -82,7 +81,7 @@ def _crossed(
     """Return what a mixture and another start lead to; None if components collapse."""
     ridge = objective.ridge
     try:
-        other = initialize(problem, "kmeans", _NOTHING_GIVEN, ridge, random_state)
+        other = initialize(problem, "kmeans", NOTHING_GIVEN, ridge, random_state)
         both = join_mixtures(objective.covariance, best.parameters, other.normalised())
         larger = replace(objective, n_components=len(both.weights))
         fewer = _without_twins(larger, both, int(_AT_ONCE * best.n_components))

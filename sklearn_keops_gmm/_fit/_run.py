@@ -20,9 +20,9 @@ from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._filling import filled
 from sklearn_keops_gmm._fit._frozen import check_frozen_start, frozen_parameters
 from sklearn_keops_gmm._fit._groups import Groups
+from sklearn_keops_gmm._fit._grown_start import grown_start, is_grown
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
-from sklearn_keops_gmm._fit._noise_start import TYPICAL_NOISE
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._regularization import (
     Sample,
@@ -312,7 +312,7 @@ def solve(
     best: SolverResult | None = None
     for i in range(mixture.n_init if past is None else 1):
         reporter.begin(i)
-        start = _start(mixture, task, past, random_state)
+        start = _start(mixture, task, past, random_state, first=i == 0)
         reporter.started(len(start.weights))
         tasks.begin_start(start)
         result = descend(task.objective, start, settings, on_step)
@@ -331,12 +331,16 @@ def _start(
     task: FitProblem,
     past: WarmStart | None,
     random_state: np.random.RandomState,
+    *,
+    first: bool,
 ) -> MixtureParameters:
     """Return where a start begins: at the past, or where one is found."""
-    if past is None:
-        start = starting_point(mixture, task, random_state)
+    if past is not None:
+        start = past.start(task.problem)
+    elif first and makes_moves(mixture) and is_grown(mixture, task):
+        start = grown_start(task)
     else:
-        start = _continued(past.parameters, task.problem)
+        start = starting_point(mixture, task, random_state)
     check_frozen_start(mixture, start, past is not None)
     return start
 
@@ -352,15 +356,6 @@ def history_of(result: SolverResult, cost: float) -> dict[str, Any]:
         "lower_bounds_": bounds,
         "lower_bound_": bounds[-1] if bounds else -np.inf,
     }
-
-
-def _continued(parameters: MixtureParameters, problem: StartData) -> MixtureParameters:
-    """Return parameters of a fit before, with noise where this one has some."""
-    noise_weight = 0.0
-    if problem.noise is not None:
-        noise_weight = parameters.noise_weight or TYPICAL_NOISE
-    found = replace(parameters, noise_weight=noise_weight)
-    return found.to(problem.points.device)
 
 
 def _reporter(mixture: Parameters, objective: MixtureObjective) -> Reporter:

@@ -43,6 +43,9 @@ class UserStart:
         )
 
 
+NOTHING_GIVEN = UserStart(None, None, None)
+
+
 def check_start(
     weights_init: ArrayLike | None,
     means_init: ArrayLike | None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sklearn_keops_gmm._data import fitted_model
+from sklearn_keops_gmm._fit._noise_start import TYPICAL_NOISE
+from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._model import MixtureParameters
 
 
@@ -17,6 +19,14 @@ class WarmStart:
 
     parameters: MixtureParameters
     cost: float
+
+    def start(self, problem: StartData) -> MixtureParameters:
+        """Return the mixture, with noise where this problem has some."""
+        noise_weight = 0.0
+        if problem.noise is not None:
+            noise_weight = self.parameters.noise_weight or TYPICAL_NOISE
+        found = replace(self.parameters, noise_weight=noise_weight)
+        return found.to(problem.points.device)
 
 
 def continues(mixture: Any) -> bool:

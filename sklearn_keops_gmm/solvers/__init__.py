@@ -11,6 +11,7 @@ from sklearn_keops_gmm.solvers._em import ACCELERATIONS, em
 from sklearn_keops_gmm.solvers._growth import grown
 from sklearn_keops_gmm.solvers._holding import holding
 from sklearn_keops_gmm.solvers._homotopy import homotopy, refine
+from sklearn_keops_gmm.solvers._improve import MOST_ON_A_PATH
 from sklearn_keops_gmm.solvers._lbfgs import lbfgs
 from sklearn_keops_gmm.solvers._moves import Search, disjoint_pairs
 from sklearn_keops_gmm.solvers._protocol import OnStep, Solver, SolverSettings
@@ -23,6 +24,7 @@ GRADIENT_SOLVERS = ["adam", "lbfgs"]
 __all__ = [
     "ACCELERATIONS",
     "GRADIENT_SOLVERS",
+    "MOST_ON_A_PATH",
     "SOLVERS",
     "OnStep",
     "Search",

@@ -4,7 +4,7 @@ What EM under a sparsity ends in depends on where it starts: components that are
 extinguished early never come back. A path of maximum likelihood keeps those that are
 needed, whatever they weigh: its cheapest members are other places to descend from, and
 what lies on the path can be added again. The path goes down from a start that no random
-number has a part in, so that what is found depends less on the seed.
+number has a part in, which is a place to descend from itself.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sklearn_keops_gmm.solvers._protocol import (
 )
 
 # From more components a path would take longer than the fit.
-_MOST = 100
+MOST_ON_A_PATH = 100
 # So much may be left to gain on the path, in so many steps from one member to the next.
 _TOL, _MAX_ITER = 1e-3, 100
 # So little below each other are two ends of one kind, where a ridge moves the least
 # cost away from where EM ends.
 _SAME = 1e-6
-# So many of its members are followed.
+# So many members of the path are followed.
 _N_MEMBERS = 3
 
 
@@ -65,13 +65,13 @@ def improve(
     converged = search.descend(chain)
     # Targets that are held belong to one way down.
     alone = objective.hold(start) is None and not search.swaps
-    path = []
-    if alone and len(start.weights) <= _MOST:
-        path = _members(objective, reached, len(start.weights))
-    search = replace(search, pool=_of_all_sizes(path))
+    others: list[list[State]] = []
+    if alone and len(start.weights) <= MOST_ON_A_PATH:
+        others = _others(objective, reached, len(start.weights))
+        search = replace(search, pool=_of_all_sizes(others[-1]))
     converged = search.improve(chain, converged)
-    if path:
-        other, done = _lowest(search, path)
+    for starts in others:
+        other, done = _lowest(search, starts)
         done = search.improve(other, done)
         if _is_better(search, other[-1], chain[-1]):
             chain += [state for state in other if state.cost < chain[-1].cost]
@@ -82,21 +82,25 @@ def improve(
     return _continued(result, chain, converged, on_step)
 
 
-def _members(objective: Objective, state: State, n_components: int) -> list[State]:
-    """Return the members of a path, with what they cost."""
+def _others(objective: Objective, state: State, n_components: int) -> list[list[State]]:
+    """Return other mixtures to descend from, with what they cost.
+
+    One that is grown from a single component, and the members of the path from there.
+    """
     uncharged = objective.edits.uncharged()
     start = grown(uncharged, state, n_components)
     settings = SolverSettings(_TOL, _MAX_ITER, learning_rate=0.0)
     path = homotopy(uncharged.objective, start, settings)
-    return [uncharged.charged(state) for state in path]
+    members = [uncharged.charged(member) for member in path]
+    return [[objective.evaluate(start)], members]
 
 
-def _lowest(search: Search, path: list[State]) -> tuple[list[State], bool]:
-    """Return the lowest of the chains from the cheapest members of a path.
+def _lowest(search: Search, starts: list[State]) -> tuple[list[State], bool]:
+    """Return the lowest of the chains from the cheapest of some mixtures.
 
     And whether it has converged.
     """
-    chains = [[member] for member in sorted(path, key=lambda one: one.cost)]
+    chains = [[start] for start in sorted(starts, key=lambda one: one.cost)]
     ends = [(chain, search.descend(chain)) for chain in chains[:_N_MEMBERS]]
     return min(ends, key=lambda end: end[0][-1].cost)
 

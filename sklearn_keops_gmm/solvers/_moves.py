@@ -38,7 +38,10 @@ _TRIAL_STEPS = 3
 _N_CANDIDATES, _N_LOCAL_SPLITS = 3, 32
 # So many components of a pool are tried: what they gain at once says little of what
 # they gain when all others have given way.
-_N_ADDITIONS = 20
+# They come to rest in so many steps without sparsity.
+_N_ADDITIONS, _FREE_STEPS = 20, 3
+# After so many that do not pay reductions are tried.
+_N_MADE_UP_FOR = 6
 # So many splits, of so many mixtures with two merged: after a path, which has looked
 # for both already, and where moves are all that leads out of an optimum.
 _N_SPLITS, _N_UNIONS = (3, 16), (1, 3)
@@ -273,9 +276,31 @@ class Search:
             return []
         goal = Goal(self.below(state), edits.weak.count(state))
         best = edits.additions(state, self.pool, _N_ADDITIONS)
+        # A sparsity extinguishes what is not yet where it belongs.
+        free = WholePosition(edits.uncharged().objective, [state])
         moves = [Move(replacing(found), ()) for found in best]
+        found = self.trials(free, moves, n_steps=_FREE_STEPS)
+        moves = [Move(replacing(trial.state.parameters), ()) for trial in found]
         position = WholePosition(self.objective, [state])
-        return self._winner(self.trials(position, moves, goal.cost), goal)
+        trials = self.trials(position, moves, goal.cost)
+        return self._winner(trials, goal) or self._made_up_for(trials, goal)
+
+    def _made_up_for(self, trials: list[Position], goal: Goal) -> list[State]:
+        """Return the states below a goal where reductions pay for additions.
+
+        A component that does not pay by itself can make others superfluous.
+        """
+        tol, max_iter = self.settings.tol, self.settings.max_iter
+        settled = [trial.settled(tol, max_iter) for trial in trials]
+        settled.sort(key=lambda trial: trial.cost)
+        for trial in settled[:_N_MADE_UP_FOR]:
+            chain = list(trial.on_all_samples())
+            while better := self._fewer(chain[-1]):
+                chain += better
+            n_weak = self.objective.edits.weak.count(chain[-1])
+            if chain[-1].cost < goal.cost and n_weak <= goal.n_weak:
+                return [state for state in chain if state.cost < goal.cost]
+        return []
 
     def below(self, state: State) -> float:
         """Return the cost from which a candidate of `state` has won."""
