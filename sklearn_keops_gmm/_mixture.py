@@ -104,10 +104,11 @@ class KeOpsGaussianMixture(CallbackSupport, FittedMixture):
         fewer iterations where components overlap and `tol` is small. Extrapolations
         that fail count in `max_iter`, not in `n_iter_`.
     truncation : int, default=None
-        So many components that each sample belongs to at most, in a fit: 'em' then
-        looks for those of the largest densities among few, which makes it many times
-        faster from a thousand components on. It maximises the likelihood of these
-        alone, a lower bound; predictions and scores are exact. 3 to 10 are usual.
+        So many components that each sample belongs to at most, in a fit, but in its
+        first steps, which have three times as many until fewer do not lower the bound.
+        'em' then looks for those of the largest densities among few, which makes it
+        many times faster from a thousand components on. It maximises the likelihood of
+        these alone, a lower bound; predictions and scores are exact. 3 to 10 are usual.
         None, or as many as there are components, is EM. It takes samples in memory, the
         start 'kmeans' (in a form of its own, for very many components) or
         'random_from_data', and no `sparsity`, `noise`, `moves`, `acceleration`,

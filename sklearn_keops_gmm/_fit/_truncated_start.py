@@ -2,8 +2,9 @@
 
 Centres are drawn far from each other in a few batches, and moved by steps of k-means
 that compare each sample with few of them. Each component then has the mean and the
-weight of a cluster. All have the covariance within clusters, for that of a cluster of
-few samples says little: what is special about a component shows in the steps to come.
+weight of a cluster, and its covariance, drawn towards that within all clusters: that of
+few samples says little. Where all begin with one covariance so many components are as
+likely for a sample that its few candidates have but a part of it.
 """
 
 from __future__ import annotations
@@ -48,9 +49,8 @@ def truncated_start(
     # So that none is lost from the beginning.
     mass = mass + _LEAST * part.total_weight / len(mass)
     covariance = part.covariance
-    within = _within(part, means, reductions.leaders())
-    second = mass.reshape(-1, *[1] * within.ndim) * within
-    moments = Moments(mass, torch.zeros_like(means), covariance.pool(second), 0.0)
+    second = covariance.pool(_second(part, means, reductions.leaders(), mass))
+    moments = Moments(mass, torch.zeros_like(means), second, 0.0)
     means, covariances = covariance.m_step(moments, means, ridge)
     weights = mass / mass.sum()
     factors = covariance.factors(covariances)
@@ -87,12 +87,22 @@ def _centres(problem: StartData, random_state: RandomState) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-def _within(problem: StartData, means: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean second moment of samples about the centres of their clusters."""
+def _second(problem: StartData, means: Tensor, labels: Tensor, mass: Tensor) -> Tensor:
+    """Return second moments about the centres of clusters, for so much mass in each.
+
+    To the samples of a cluster as many of all clusters are added as a covariance needs.
+    """
     centred = means - problem.centre
-    total = torch.zeros_like(problem.covariance.outer(centred[:1])[0])
+    sums = torch.zeros_like(problem.covariance.outer(centred))
+    weight = torch.zeros_like(mass)
     for rows in problem.tiles():
-        roots = problem.weights(rows).sqrt()[:, None]
-        differences = roots * (problem.centred(rows) - centred[labels[rows]])
-        total += problem.covariance.outer(differences).sum(0)
-    return total / problem.total_weight
+        weights, own = problem.weights(rows), labels[rows]
+        differences = problem.centred(rows) - centred[own]
+        squares = problem.covariance.outer(weights.sqrt()[:, None] * differences)
+        sums.index_add_(0, own, squares)
+        weight.index_add_(0, own, weights)
+    one = 1.0 if problem.counted else problem.mean_weight
+    added = (means.shape[1] + 1) * one
+    within = sums.sum(0) / problem.total_weight
+    shares = (mass / (weight + added)).reshape(-1, *[1] * within.ndim)
+    return shares * (sums + added * within)

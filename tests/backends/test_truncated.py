@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm._model import Components, Frame
 from sklearn_keops_gmm.backends import NearestMeans, TruncatedReductions, get_backend
-from sklearn_keops_gmm.backends._native import _nearest
+from sklearn_keops_gmm.backends._native import _candidates, _nearest
 from tests import reference
 from tests.backends.cases import every_dtype, every_structure
 from tests.common import needs_compiled
@@ -66,7 +66,8 @@ def test_all_candidates_make_all_sums(module, structure, dtype, n_features):
 def test_sums_over_some_candidates(structure, n_features):
     """What the reference makes of the same candidates, which are the best here.
 
-    With many features components are left after some of these.
+    In the first step these are three times as many. With many features components are
+    left after some of these.
     """
     rng = np.random.default_rng(0)
     given = mixture(rng, structure, 25, n_features)
@@ -77,7 +78,7 @@ def test_sums_over_some_candidates(structure, n_features):
     )
     moments = reductions.moments(components_of(*given))
     log_joint = reference.pair_terms(points, *given).astype(float)
-    best = np.argsort(-log_joint, 1)[:, :2]
+    best = np.argsort(-log_joint, 1)[:, :6]
     assert_array_equal(reductions.leaders(), best[:, 0])
     log_likelihood, shares = bound(points, weights, best, given)
     assert moments.log_likelihood == pytest.approx(log_likelihood, rel=1e-12)
@@ -100,6 +101,44 @@ def test_what_was_found_is_kept():
     assert bounds[-1] <= exact.log_likelihood
     right = reductions.leaders() == reductions.labels(components)
     assert right.double().mean() > 0.98
+
+
+def test_candidates_are_lost_where_the_likelihood_does_not_fall():
+    """Not of the same components, and all but two of ever better ones."""
+    rng = np.random.default_rng(7)
+    points = torch.tensor(3 * rng.normal(size=(400, 4)))
+    structure, offsets, means, factors = mixture(rng, "full", 60, 4)
+    frame = Frame(torch.zeros(4, dtype=torch.float64))
+    same, better = (
+        TruncatedReductions(points, None, frame, truncation=2) for _ in range(2)
+    )
+    for step in range(15):
+        first = components_of(structure, offsets, means, factors)
+        kept = same.moments(first).log_likelihood
+        raised = components_of(structure, offsets + 9 * step, means, factors)
+        found = better.moments(raised).log_likelihood
+    log_joint = reference.pair_terms(points.numpy(), structure, offsets, means, factors)
+    best = -np.sort(-log_joint.astype(float), 1)
+    assert kept == pytest.approx(np.logaddexp.reduce(best[:, :6], 1).sum(), rel=1e-6)
+    two = np.logaddexp.reduce(best[:, :2] + 9 * 14, 1).sum()
+    assert found == pytest.approx(two, rel=1e-6)
+
+
+def test_sums_in_pieces_of_rows(monkeypatch):
+    rng = np.random.default_rng(8)
+    points = torch.tensor(rng.normal(size=(300, 3)))
+    components = components_of(*mixture(rng, "full", 40, 3))
+    frame = Frame(torch.zeros(3, dtype=torch.float64))
+    weights = torch.tensor(rng.uniform(size=300))
+    found = []
+    for items in (2**22, 200):
+        monkeypatch.setattr(_candidates, "_ITEMS", items)
+        reductions = TruncatedReductions(points, weights, frame, truncation=2)
+        found.append(reductions.moments(components))
+    whole, pieces = found
+    assert pieces.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-12)
+    assert_allclose(pieces.second, whole.second, rtol=1e-9, atol=1e-9)
+    assert_allclose(pieces.mass, whole.mass, rtol=1e-10)
 
 
 def test_components_of_no_weight():

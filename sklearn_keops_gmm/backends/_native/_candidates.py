@@ -20,6 +20,11 @@ from sklearn_keops_gmm.backends._threads import MAX_CHUNKS, map_threads, slices
 # How many neighbours a component has, at least and for each candidate of a sample: in
 # the first steps, which decide what is found at all, and later.
 _WIDE_STEPS, _WIDE, _NARROW = 3, (60, 60), (30, 4)
+# So many times as many candidates a row has in the first steps, which decide where a
+# fit ends; and what is left of them after each step from then on.
+_MANY_STEPS, _MANY, _LEFT = 5, 3, 0.8
+# Of so many candidates at a time shares are summed up.
+_ITEMS = 2**22
 # How many neighbours of neighbours are tried in each step.
 _HOPS = 32
 # So many components tell the shape that all have in common.
@@ -41,7 +46,8 @@ class Candidates:
     rows : Tensor of shape (N, D)
     sample_weight : Tensor of shape (N,) or None
     count : int
-        How many candidates a row has.
+        How many candidates a row has; if that is more than one, it has more of them in
+        the first steps, and until it can lose them without a fall of the likelihood.
     components : Components
         To begin with.
     """
@@ -54,8 +60,9 @@ class Candidates:
         components: Components,
     ) -> None:
         self.n_components = len(components.offsets)
-        self._count = min(count, self.n_components)
-        self._n_steps = 0
+        self._fewest = min(count, self.n_components)
+        many = _MANY * count if count > 1 else count
+        self._n_steps, self._last = 0, -math.inf
         whitening = _whitening(components)
         means = (components.means @ whitening).float()
         nearest = NearestMeans(means)
@@ -70,7 +77,7 @@ class Candidates:
         self._order, _ = self._grouped(leaders)
         self._rows = rows[self._order]
         self._weights = None if sample_weight is None else sample_weight[self._order]
-        shape = len(rows), self._count
+        shape = len(rows), min(many, self.n_components)
         self._candidates = torch.full(shape, -1, dtype=torch.int32)
         self._candidates[:, 0] = leaders[self._order]
 
@@ -83,18 +90,71 @@ class Candidates:
     def step(self, components: Components) -> Moments:
         """Find better candidates, and return the moments that their shares make."""
         components = _renumbered(components, self._members)
-        shares = self._rows.new_empty(self._candidates.shape)
-        self._search(components, shares)
-        keys = torch.empty_like(self._candidates)
-        log_likelihood = self._share(shares, keys)
-        sums = self._sums(components, shares, keys)[self._numbers]
+        levels = self._rows.new_empty(self._candidates.shape)
+        self._search(components, levels)
+        levels = self._kept(levels)
+        sums, log_likelihood = self._shared(components, levels)
+        self._last = log_likelihood
         structure = NATIVE_STRUCTURES[components.structure]
-        moments = structure.moments_of_each(sums, *components.means.shape)
+        moments = structure.moments_of_each(
+            sums[self._numbers], *components.means.shape
+        )
         return Moments(*moments, log_likelihood)
+
+    def _kept(self, levels: Tensor) -> Tensor:
+        """Return the log-densities of the candidates that are kept, the best.
+
+        Where fewer have a larger log-likelihood than all had in the step before, the
+        others are of no more use: so none of its steps is a fall.
+        """
+        count = levels.shape[1]
+        fewer = max(self._fewest, int(_LEFT * count))
+        if self._n_steps <= _MANY_STEPS or fewer == count:
+            return levels
+        rounding = torch.finfo(levels.dtype).eps * abs(self._last)
+        if not self._log_likelihood(levels[:, :fewer]) >= self._last - rounding:
+            return levels
+        self._candidates = self._candidates[:, :fewer].contiguous()
+        return levels[:, :fewer].contiguous()
+
+    def _log_likelihood(self, levels: Tensor) -> float:
+        """Return that of log-densities to base 2, (N, K)."""
+
+        def visit(rows: slice) -> float:
+            found = (levels[rows].double() * math.log(2.0)).logsumexp(1)
+            if self._weights is not None:
+                weights = self._weights[rows].double()
+                found = torch.where(weights > 0, weights * found, 0.0)
+            return float(found.sum())
+
+        return sum(map_threads(visit, slices(len(levels)), levels.device))
+
+    def _shared(self, components: Components, levels: Tensor) -> tuple[Tensor, float]:
+        """Return the sums that shares make, and the log-likelihood.
+
+        The log-densities become shares. Some rows follow others, for what is kept of
+        them on the way is large beside them.
+        """
+        pieces = slices(len(levels), -(-levels.numel() // _ITEMS))
+        found = (self._shared_of(components, levels, rows) for rows in pieces)
+        sums, log_likelihood = next(found)
+        for more, others in found:
+            sums += more
+            log_likelihood += others
+        return sums, log_likelihood
+
+    def _shared_of(
+        self, components: Components, levels: Tensor, rows: slice
+    ) -> tuple[Tensor, float]:
+        keys = torch.empty_like(self._candidates[rows])
+        log_likelihood = self._share(rows, levels[rows], keys)
+        return self._sums(
+            components, self._rows[rows], levels[rows], keys
+        ), log_likelihood
 
     def _n_neighbours(self, numbers: tuple[int, int]) -> int:
         least, per_candidate = numbers
-        return min(self.n_components, max(least, per_candidate * self._count))
+        return min(self.n_components, max(least, per_candidate * self._fewest))
 
     def _search(self, components: Components, levels: Tensor) -> None:
         """Replace the candidates by the best that are found, with log-densities."""
@@ -124,25 +184,29 @@ class Candidates:
         map_threads(visit, _parts(bounds), levels.device)
         self._neighbours = renewed
 
-    def _share(self, levels: Tensor, keys: Tensor) -> float:
+    def _share(self, some: slice, levels: Tensor, keys: Tensor) -> float:
         """Turn log-densities into weighted shares, and say which candidates have one.
 
         Returns the log-likelihood.
         """
+        candidates = self._candidates[some]
+        weights = None if self._weights is None else self._weights[some]
 
         def visit(rows: slice) -> float:
-            weights = None if self._weights is None else self._weights[rows].numpy()
-            arrays = self._candidates[rows].numpy(), weights, levels[rows].numpy()
+            own = None if weights is None else weights[rows].numpy()
+            arrays = candidates[rows].numpy(), own, levels[rows].numpy()
             found: float = _native().share(*arrays, keys[rows].numpy(), len(keys[rows]))
             return found
 
         return sum(map_threads(visit, slices(len(levels)), levels.device))
 
-    def _sums(self, components: Components, shares: Tensor, keys: Tensor) -> Tensor:
+    def _sums(
+        self, components: Components, points: Tensor, shares: Tensor, keys: Tensor
+    ) -> Tensor:
         """Return the sums over the rows with a share, side by side for a component."""
         order, bounds = self._grouped(keys.view(-1))
         kind, means = _KINDS[components.structure], components.means
-        given = (self._rows, shares, order, bounds, means.double().contiguous())
+        given = (points, shares, order, bounds, means.double().contiguous())
         arrays = [array.numpy() for array in given]
         size = _n_sums(kind, means.shape[1])
         sums = means.new_empty(self.n_components, size, dtype=torch.float64)

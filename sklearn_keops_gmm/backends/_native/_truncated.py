@@ -23,7 +23,8 @@ class TruncatedReductions(NativeReductions):
     and what samples with the same best one have. So if each call has the M-step of the
     one before, the log-likelihood, which leaves out all other components too, never
     falls: the E-step is the best of those with so many components, among some of which
-    one is that of the call before.
+    one is that of the call before. In the first calls they are three times as many,
+    until fewer have no smaller a log-likelihood than all had before.
 
     Parameters
     ----------
