@@ -115,7 +115,7 @@ class Candidates:
         if not self._log_likelihood(levels[:, :fewer]) >= self._last - rounding:
             return levels
         self._candidates = self._candidates[:, :fewer].contiguous()
-        return levels[:, :fewer].contiguous()
+        return levels[:, :fewer]
 
     def _log_likelihood(self, levels: Tensor) -> float:
         """Return that of log-densities to base 2, (N, K)."""
@@ -147,10 +147,9 @@ class Candidates:
         self, components: Components, levels: Tensor, rows: slice
     ) -> tuple[Tensor, float]:
         keys = torch.empty_like(self._candidates[rows])
-        log_likelihood = self._share(rows, levels[rows], keys)
-        return self._sums(
-            components, self._rows[rows], levels[rows], keys
-        ), log_likelihood
+        shares = levels[rows].contiguous()
+        log_likelihood = self._share(rows, shares, keys)
+        return self._sums(components, self._rows[rows], shares, keys), log_likelihood
 
     def _n_neighbours(self, numbers: tuple[int, int]) -> int:
         least, per_candidate = numbers
