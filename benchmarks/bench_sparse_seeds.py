@@ -5,10 +5,10 @@
 
 The spiral of KeOps' tutorial (10,000 samples, M = 30, s = 20) with six draws of its
 noise; and pixels of a photograph, digits (16 principal components) and twenty blobs,
-each with M = 40 and s of 2, 10 and 40. As no random number has a part in where these
-fits start, each seed has the samples in another order, too. Printed are the costs above
-the lowest one, the 90th percentile and the worst of the seeds, to be compared with
-`tol` = 1e-3; how many components live; and the seconds of one fit on one core.
+each with M = 40 and s of 2, 10 and 40. These fits depend on no seed, so each seed has
+the samples in another order, too. Printed are the costs above the lowest one, the 90th
+percentile and the worst of the seeds, to be compared with `tol` = 1e-3; how many
+components live; and the seconds of one fit on one core.
 """
 
 import argparse

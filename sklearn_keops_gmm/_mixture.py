@@ -141,8 +141,8 @@ default='kmeans'
         from twice as many, or at most 16 components by k-means; it then joins what it
         has found with the components of other starts up to six times, merges again,
         and keeps what costs less. With `sparsity` and `moves`, up to 100 components,
-        'kmeans' draws nothing: its centres are the means of a mixture that is grown by
-        splitting, so that each seed gives the same.
+        'kmeans' draws the same from every `random_state` and in every order of the
+        samples; only further starts of `n_init` differ.
     init_size : 'auto', int or None, default='auto'
         The number of samples, drawn at random, that 'kmeans' and 'k-means++' see if
         there are more; the clusters of 'kmeans' then take in all samples. 'auto' is

@@ -133,36 +133,9 @@ def _nearest_centres(
     if init_params == "kmeans":
         share = part.total_weight / others.total_weight
         centres = _settled(centres, points, weights, share * mass, share * sums)
-    return _nearest_of(problem, centres)
-
-
-def clusters_about(problem: StartData, means: Tensor) -> Tensor:
-    """Return the cluster of each sample, (N,), of k-means that starts with `means`.
-
-    No random number has a part in it.
-
-    Parameters
-    ----------
-    problem : StartData
-    means : Tensor of shape (K, D)
-    """
-    every = -(-len(problem.points) // problem.init_size)
-    seen = torch.zeros(len(problem.points), dtype=torch.bool, device=means.device)
-    seen[::every] = True
-    part, scale = problem.unlabelled(seen), problem.frame.scale
-    points, weights = part.centred(slice(None)) / scale, part.weights(slice(None))
-    centres = (means - problem.centre) / scale
-    nothing = torch.zeros_like(centres)
-    centres = _settled(centres, points, weights, nothing[:, 0], nothing)
-    return _nearest_of(problem, centres)
-
-
-def _nearest_of(problem: StartData, centres: Tensor) -> Tensor:
-    """Return which of the centres, (K, D), is nearest to each sample, (N,)."""
-    found = torch.empty(len(problem.points), dtype=torch.int64, device=centres.device)
+    found = torch.empty_like(labels)
     for rows in problem.tiles():
-        points = problem.centred(rows) / problem.frame.scale
-        found[rows] = _nearest(points, centres)[1]
+        found[rows] = _nearest(problem.centred(rows) / scale, centres)[1]
     return found
 
 

@@ -20,7 +20,6 @@ from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._filling import filled
 from sklearn_keops_gmm._fit._frozen import check_frozen_start, frozen_parameters
 from sklearn_keops_gmm._fit._groups import Groups
-from sklearn_keops_gmm._fit._grown_start import grown_start, is_grown
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
 from sklearn_keops_gmm._fit._objective import MixtureObjective
@@ -29,6 +28,7 @@ from sklearn_keops_gmm._fit._regularization import (
     find_ridge,
     pooled_covariances,
 )
+from sklearn_keops_gmm._fit._seedless_start import is_seedless, seedless_start
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_solver
 from sklearn_keops_gmm._fit._truncated_start import truncated_start
@@ -337,8 +337,8 @@ def _start(
     """Return where a start begins: at the past, or where one is found."""
     if past is not None:
         start = past.start(task.problem)
-    elif first and makes_moves(mixture) and is_grown(mixture, task):
-        start = grown_start(task)
+    elif first and makes_moves(mixture) and is_seedless(mixture, task):
+        start = seedless_start(task)
     else:
         start = starting_point(mixture, task, random_state)
     check_frozen_start(mixture, start, past is not None)

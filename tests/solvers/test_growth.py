@@ -47,7 +47,7 @@ def test_sparse_fits_do_not_depend_on_the_seed(structure, rng):
 
 
 def test_a_start_that_is_asked_for_is_kept(rng):
-    """What is grown takes the place of the usual start alone."""
+    """Only the usual one depends on no seed."""
     X = row_of_blobs(rng)
     sparse = KeOpsGaussianMixture(12, sparsity=3.0, max_iter=1, moves=True)
     costs = [

@@ -1,21 +1,21 @@
-"""Clusters about grown centres: a start that no random number has a part in."""
+"""Starts that depend on the samples alone: not on a seed, nor on their order."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 
-from sklearn_keops_gmm._fit._filling import filled
 from sklearn_keops_gmm._fit._initialization import initialize
-from sklearn_keops_gmm._fit._labelled_start import clusters_about
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import NOTHING_GIVEN
 from sklearn_keops_gmm._model import MixtureParameters
-from sklearn_keops_gmm.solvers import MOST_ON_A_PATH, grown
+from sklearn_keops_gmm.solvers import MOST_ON_A_PATH
 
 
 class Wanted(Protocol):
@@ -40,10 +40,10 @@ class Problem(Protocol):
         """What solvers see."""
 
 
-def is_grown(mixture: Wanted, task: Problem) -> bool:
-    """Tell whether the centres of k-means are grown, not drawn, if moves follow.
+def is_seedless(mixture: Wanted, task: Problem) -> bool:
+    """Tell whether a fit whose moves look for few components has such a start.
 
-    They are where a fit looks for few components, to be the same from every seed.
+    What follows the start depends on no seed there either.
     """
     problem, prior = task.problem, task.objective.prior
     given = (mixture.weights_init, mixture.means_init, mixture.precisions_init)
@@ -58,16 +58,24 @@ def is_grown(mixture: Wanted, task: Problem) -> bool:
     )
 
 
-def grown_start(task: Problem) -> MixtureParameters:
-    """Return where k-means ends that starts with the means of a grown mixture."""
-    random_state = RandomState(0)  # of a single component each start is the same
-    objective, problem = task.objective, filled(task.problem, random_state)
-    ridge = objective.ridge
-    alone = replace(problem, n_components=1)
-    one = initialize(alone, "kmeans", NOTHING_GIVEN, ridge, random_state)
-    state = objective.evaluate(one.normalised())
-    whole = grown(objective.edits.uncharged(), state, problem.n_components)
-    clusters = clusters_about(problem, whole.means)
-    found = replace(problem, n_components=len(whole.weights), component_labels=clusters)
-    start = initialize(found, "kmeans", NOTHING_GIVEN, ridge, random_state)
+def seedless_start(task: Problem) -> MixtureParameters:
+    """Return where k-means ends of samples in an order of their own, from one seed."""
+    objective, problem = task.objective, _in_order(task.problem)
+    start = initialize(
+        problem, "kmeans", NOTHING_GIVEN, objective.ridge, RandomState(0)
+    )
     return start.normalised()
+
+
+def _in_order(problem: StartData) -> StartData:
+    """Return the problem with its samples in the order of their features."""
+    weights = problem.sample_weight
+    keys = [problem.points.cpu().numpy().T]
+    if weights is not None:
+        keys.insert(0, weights.cpu().numpy()[None])
+    order = torch.from_numpy(np.lexsort(np.concatenate(keys))).to(problem.points.device)
+    return replace(
+        problem,
+        points=problem.points[order],
+        sample_weight=None if weights is None else weights[order],
+    )
