@@ -65,8 +65,11 @@ def run(code, *options, **settings):
 
 
 @pytest.mark.slow
-def test_import_leaves_no_trace():
-    """Nothing is printed, and the environment and the verbosity stay as they were."""
+def test_import_leaves_no_trace(tmp_path):
+    """Nothing is printed, and the environment and the verbosity stay as they were.
+
+    Its cache is its own: of that of all tests another process may hold the lock.
+    """
     code = """
     assert "pykeops" not in sys.modules and "keopscore" not in sys.modules
     before = dict(os.environ)
@@ -75,7 +78,7 @@ def test_import_leaves_no_trace():
     import pykeops, keopscore
     assert pykeops.verbose and keopscore.verbose
     """
-    assert run(strip(code), "-W", "error") == (0, "", "")
+    assert run(strip(code), "-W", "error", folder=tmp_path) == (0, "", "")
 
 
 @pytest.mark.slow
