@@ -115,6 +115,8 @@ def warn_of_weak_components(weak: list[int], remedy: str) -> None:
 class Sample:
     """Some of the samples that starts see, evenly spaced among them.
 
+    Without what lies far from most, such as a value that stands for a missing one.
+
     Parameters
     ----------
     problem : StartData
@@ -125,20 +127,16 @@ class Sample:
     def __init__(self, problem: StartData, size: int = _SAMPLE) -> None:
         every = -(-len(problem.points) // size)
         rows = slice(None, None, every)
-        self._points = problem.centred(rows).cpu().numpy()
         self._weights = None
         if problem.sample_weight is not None:
             self._weights = problem.weights(rows).cpu().numpy()
+        self._points = _without_far(problem.centred(rows).cpu().numpy(), self._weights)
 
     def variances(self) -> np.ndarray:
-        """Return the variances of the features, (D,).
-
-        Without what lies far from most, such as a value that stands for a missing one.
-        """
-        points = self._without_far()
-        means = _average(points, self._weights)
+        """Return the variances of the features, (D,)."""
+        means = _average(self._points, self._weights)
         with np.errstate(over="ignore"):
-            squares = (points - means) ** 2
+            squares = (self._points - means) ** 2
             variances = _average(squares, self._weights)
         return np.minimum(variances, np.finfo(float).max)
 
@@ -148,27 +146,6 @@ class Sample:
         varying = variances[variances > 0]
         return np.where(variances > 0, variances, varying.min() if len(varying) else 1)
 
-    def _without_far(self) -> np.ndarray:
-        """Return the points, NaN where a feature is a thousand times as far as most.
-
-        The points are about a median. Those at it say nothing of how far most are.
-        """
-        points, weights = self._points, self._weights
-        weights = np.ones(len(points)) if weights is None else weights
-        distances = np.abs(points)
-        largest = np.fmax.reduce(distances, axis=0)
-        # An order is made only where it is not plain that a quarter is about as far.
-        quarter = 4 * (weights @ (distances >= largest / _FAR))
-        plain = quarter > weights @ (distances > 0)
-        points = points if plain.all() else points.copy()
-        for d in np.flatnonzero(~plain & (largest > 0)):
-            column = distances[:, d]
-            order = column.argsort()
-            total = np.where(column > 0, weights, 0.0)[order].cumsum()
-            most = column[order[np.searchsorted(total, 0.75 * total[-1])]]
-            points[column / _FAR > most, d] = np.nan
-        return points
-
     def rounding_steps(self, per_row: float) -> np.ndarray:
         """Return the steps, (D,), to which values were rounded; 0 for none.
 
@@ -177,13 +154,33 @@ class Sample:
         per_row : float
             How many samples a row stands for.
         """
-        points = self._without_far()
-        steps = np.zeros(points.shape[1])
-        for d, column in enumerate(points.T):
+        steps = np.zeros(self._points.shape[1])
+        for d, column in enumerate(self._points.T):
             observed = ~np.isnan(column)
             weights = None if self._weights is None else self._weights[observed]
             steps[d] = rounding_step(column[observed], weights, per_row)
         return steps
+
+
+def _without_far(points: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return points, (N, D), NaN where a feature is a thousand times as far as most.
+
+    The points are about a median. Those at it say nothing of how far most are.
+    """
+    weights = np.ones(len(points)) if weights is None else weights
+    distances = np.abs(points)
+    largest = np.fmax.reduce(distances, axis=0)
+    # An order is made only where it is not plain that a quarter is about as far.
+    quarter = 4 * (weights @ (distances >= largest / _FAR))
+    plain = quarter > weights @ (distances > 0)
+    points = points if plain.all() else points.copy()
+    for d in np.flatnonzero(~plain & (largest > 0)):
+        column = distances[:, d]
+        order = column.argsort()
+        total = np.where(column > 0, weights, 0.0)[order].cumsum()
+        most = column[order[np.searchsorted(total, 0.75 * total[-1])]]
+        points[column / _FAR > most, d] = np.nan
+    return points
 
 
 def _average(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

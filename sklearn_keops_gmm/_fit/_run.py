@@ -335,10 +335,12 @@ def _start(
     first: bool,
 ) -> MixtureParameters:
     """Return where a start begins: at the past, or where one is found."""
+    problem, objective = task.problem, task.objective
+    moved = first and makes_moves(mixture)
     if past is not None:
-        start = past.start(task.problem)
-    elif first and makes_moves(mixture) and is_seedless(mixture, task):
-        start = seedless_start(task)
+        start = past.start(problem)
+    elif moved and is_seedless(mixture, problem, objective.prior):
+        start = seedless_start(problem, objective.ridge)
     else:
         start = starting_point(mixture, task, random_state)
     check_frozen_start(mixture, start, past is not None)

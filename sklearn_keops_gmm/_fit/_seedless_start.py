@@ -11,10 +11,9 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 
 from sklearn_keops_gmm._fit._initialization import initialize
-from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import NOTHING_GIVEN
-from sklearn_keops_gmm._model import MixtureParameters
+from sklearn_keops_gmm._model import MixtureParameters, Prior, Ridge
 from sklearn_keops_gmm.solvers import MOST_ON_A_PATH
 
 
@@ -28,24 +27,11 @@ class Wanted(Protocol):
     precisions_init: ArrayLike | None
 
 
-class Problem(Protocol):
-    """What is to be started."""
-
-    @property
-    def problem(self) -> StartData:
-        """What starts see."""
-
-    @property
-    def objective(self) -> MixtureObjective:
-        """What solvers see."""
-
-
-def is_seedless(mixture: Wanted, task: Problem) -> bool:
+def is_seedless(mixture: Wanted, problem: StartData, prior: Prior) -> bool:
     """Tell whether a fit whose moves look for few components has such a start.
 
     What follows the start depends on no seed there either.
     """
-    problem, prior = task.problem, task.objective.prior
     given = (mixture.weights_init, mixture.means_init, mixture.precisions_init)
     return (
         prior.selects
@@ -58,22 +44,20 @@ def is_seedless(mixture: Wanted, task: Problem) -> bool:
     )
 
 
-def seedless_start(task: Problem) -> MixtureParameters:
+def seedless_start(problem: StartData, ridge: Ridge) -> MixtureParameters:
     """Return where k-means ends of samples in an order of their own, from one seed."""
-    objective, problem = task.objective, _in_order(task.problem)
-    start = initialize(
-        problem, "kmeans", NOTHING_GIVEN, objective.ridge, RandomState(0)
-    )
-    return start.normalised()
+    found = _in_order(problem)
+    return initialize(
+        found, "kmeans", NOTHING_GIVEN, ridge, RandomState(0)
+    ).normalised()
 
 
 def _in_order(problem: StartData) -> StartData:
     """Return the problem with its samples in the order of their features."""
     weights = problem.sample_weight
-    keys = [problem.points.cpu().numpy().T]
-    if weights is not None:
-        keys.insert(0, weights.cpu().numpy()[None])
-    order = torch.from_numpy(np.lexsort(np.concatenate(keys))).to(problem.points.device)
+    keys = list(problem.points.T) if weights is None else [weights, *problem.points.T]
+    order = torch.from_numpy(np.lexsort([key.cpu().numpy() for key in keys]))
+    order = order.to(problem.points.device)
     return replace(
         problem,
         points=problem.points[order],

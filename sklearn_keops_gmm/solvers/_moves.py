@@ -36,12 +36,10 @@ _TRIAL_STEPS = 3
 # So many of a kind are tried, the best by their estimates; of splits so many where each
 # takes but a part of the mixture.
 _N_CANDIDATES, _N_LOCAL_SPLITS = 3, 32
-# So many components of a pool are tried: what they gain at once says little of what
-# they gain when all others have given way.
-# They come to rest in so many steps without sparsity.
-_N_ADDITIONS, _FREE_STEPS = 20, 3
-# After so many that do not pay reductions are tried.
-_N_MADE_UP_FOR = 6
+# So many components of a pool and groups are tried: what they gain at once says little
+# of what they gain when all others have given way. Each first has so many steps without
+# sparsity; and of those that do not pay, reductions are tried after so many.
+_N_ADDITIONS, _FREE_STEPS, _N_MADE_UP_FOR = 20, 3, 6
 # So many splits, of so many mixtures with two merged: after a path, which has looked
 # for both already, and where moves are all that leads out of an optimum.
 _N_SPLITS, _N_UNIONS = (3, 16), (1, 3)

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._data import as_source
 from sklearn_keops_gmm._fit import build_problem, starting_point
 from sklearn_keops_gmm._model import add_component, select_components
+from sklearn_keops_gmm.solvers import Search, SolverSettings
 from tests.fit.test_local import problem
 
 own_covariances = pytest.mark.parametrize("structure", ["full", "diag", "spherical"])
@@ -48,6 +50,48 @@ def test_they_are_the_same_again(structure, rng):
     again = objective.groups.find(state.parameters, labels, densities, 1e-6)
     for one, other in zip(found, again, strict=True):
         assert torch.equal(one.gains, other.gains)
+
+
+@own_covariances
+def test_additions_differ(structure, rng):
+    """Many groups are of one cluster, and one of each is enough."""
+    objective, whole = problem(rng, "native", structure, False, sparsity=1.0)
+    state = objective.evaluate(objective.edits.uncharged().single(whole))
+    found = objective.edits.additions(state, (whole.parameters,) * 2, 20)
+    assert len(found) >= whole.n_components
+    means = torch.stack([more.means[-1] for more in found])
+    covariances = torch.stack([more.covariances[-1] for more in found])
+    pairs = torch.combinations(torch.arange(len(found)))
+    halves = torch.full((len(found),), 0.5, dtype=torch.float64)
+    losses = objective.covariance.merge_losses(halves, means, covariances, pairs)
+    assert losses.min() >= 0.1
+
+
+def of_one_component(X, n_components, sparsity):
+    """The search of a sparse fit, and the state in which all samples are of one."""
+    mixture = KeOpsGaussianMixture(n_components, sparsity=sparsity)
+    task = build_problem(mixture, as_source(X, None).read(mixture, n_components))
+    whole = task.objective.evaluate(
+        starting_point(mixture, task, check_random_state(0))
+    )
+    state = task.objective.evaluate(task.objective.edits.uncharged().single(whole))
+    settings = SolverSettings(1e-3, 500, 0.1, moves=True)
+    return Search(task.objective, settings, (state.parameters,)), state
+
+
+def test_a_cluster_whose_weight_shrinks_is_added(rng):
+    """With the weight of its samples, five times as much, it costs more than it gains.
+
+    Smaller groups in it cost less as they are, and are extinguished.
+    """
+    wide, small = rng.normal(0, 6, (3800, 2)), rng.normal((-20, 8), 1, (200, 2))
+    search, state = of_one_component(np.concatenate([wide, small]), 40, 40.0)
+    better = search.try_additions(state)
+    assert better[-1].cost < state.cost - 0.02
+    found = better[-1].parameters
+    lightest = found.weights.argmin()
+    assert found.weights[lightest] < 0.02
+    assert_allclose(found.means[lightest], [-20, 8], atol=0.5)
 
 
 def test_a_small_cluster_within_a_wide_one_is_found(rng):

@@ -41,6 +41,18 @@ def test_a_start_that_loses_a_component_finds_it_again():
     assert costs[1] == pytest.approx(costs[0], abs=1e-3)
 
 
+@pytest.mark.slow
+def test_an_addition_makes_others_superfluous():
+    """None lowers the cost by itself, and without reductions eight are left."""
+    rng = np.random.default_rng(2)
+    centres, widths = 6.0 * rng.normal(size=(20, 2)), rng.uniform(1.0, 1.0, size=20)
+    labels = np.repeat(np.arange(20), 200)
+    X = centres[labels] + widths[labels, None] * rng.normal(size=(4000, 2))
+    found = KeOpsGaussianMixture(40, sparsity=10.0, max_iter=500).fit(X)
+    assert found.n_components_ == 7
+    assert found.cost_ == pytest.approx(5.9987, abs=1e-3)
+
+
 def without_one(rng, structure="full", weighted=False):
     """An objective, a state without one of its clusters, and the whole mixture."""
     objective, whole = problem(rng, "native", structure, weighted, sparsity=1.0)
