@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Moments
 from sklearn_keops_gmm.backends._protocol import Reductions
+
+
+@runtime_checkable
+class InOnePass(Protocol):
+    """Reductions that take along the density of something else.
+
+    Others pass over the points once for the shares, and once more for the moments.
+    """
+
+    def moments_beside(self, components: Components, rest: float | Tensor) -> Moments:
+        """Return the moments, with the log-likelihood of both together.
+
+        The logarithm of the density of what else there is is that at all points, or
+        at each, (N,).
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +88,8 @@ class Beside:
     def moments(self, components: Components) -> Moments:
         """Return the moments, and the log-likelihood of both together."""
         components = replace(components, noise_weight=0.0)
+        if isinstance(self.reductions, InOnePass):
+            return self.reductions.moments_beside(components, self.rest)
         return self._shared(components).moments(components)
 
     def log_density(self, components: Components) -> Tensor:

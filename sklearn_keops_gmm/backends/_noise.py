@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,18 +17,12 @@ from sklearn_keops_gmm._model import (
     Structure,
     UniformNoise,
 )
-from sklearn_keops_gmm.backends._beside import Shared
+from sklearn_keops_gmm.backends._beside import InOnePass, Shared
 from sklearn_keops_gmm.backends._incomplete import has_missing
-from sklearn_keops_gmm.backends._native import NativeReductions
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
 # Responsibilities held at once.
 _PAIRS = 2**22
-# Reductions over complete points that take the density of noise along, and how: others
-# pass over the points once for the shares of noise, and once more for the moments.
-_IN_ONE_PASS: dict[type, Callable[[Any, Components, float], Moments]] = {
-    NativeReductions: NativeReductions.moments_beside
-}
 
 
 @dataclass(frozen=True)
@@ -116,12 +109,9 @@ class NoiseReductions:
         """Return the moments, and the mass of the noise."""
         if components.noise_weight == 0.0:
             return self.reductions.moments(components)
-        in_one_pass = _IN_ONE_PASS.get(type(self.reductions))
-        if in_one_pass is not None:
-            weight = math.log(components.noise_weight)
-            return in_one_pass(
-                self.reductions, components, self.noise.log_density + weight
-            )
+        if isinstance(self.reductions, InOnePass):
+            log_density = self.noise.log_density + math.log(components.noise_weight)
+            return self.reductions.moments_beside(components, log_density)
         rest = self._rest(components)
         shared = Shared.of(self.reductions, self._own(components), rest)
         noise = shared.weighted((rest - shared.both).exp())
@@ -130,6 +120,14 @@ class NoiseReductions:
             noise=float(noise.sum()),
             noise_log_density=float(noise @ rest),
         )
+
+    def moments_beside(self, components: Components, rest: float | Tensor) -> Moments:
+        """Return the moments of components beside something else, without noise."""
+        if isinstance(self.reductions, InOnePass):
+            return self.reductions.moments_beside(components, rest)
+        own = self._own(components)
+        rest = torch.as_tensor(rest, dtype=torch.float64, device=own.device)
+        return Shared.of(self.reductions, own, rest).moments(components)
 
     def labels(self, components: Components) -> Tensor:
         """Return the most probable components, -1 for noise, (N,)."""

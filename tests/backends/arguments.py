@@ -31,6 +31,7 @@ def reduction_arguments(module):
         "rest": -np.inf,
         "points": np.ones((6, 3), np.float32),
         "sample_weight": np.ones(6, np.float32),
+        "rests": None,
         "tile_bytes": 2**20,
         "out": np.zeros(6, np.float32),
     }
@@ -155,7 +156,7 @@ def wrong_mixtures():
 
 def wrong_reductions(module):
     """Yield the same for `log_density`."""
-    given = reduction_arguments(module)
+    given = {**reduction_arguments(module), "rests": np.zeros(6, np.float32)}
     wide = module.mixture(*{**mixture_arguments(), "format": "d"}.values())
     for name, values in (
         ("mixture", [*NO_CAPSULES, wide]),
@@ -165,10 +166,10 @@ def wrong_reductions(module):
     ):
         for value in values:
             yield name, {**given, name: value}
-    for name in ("centre", "points", "sample_weight", "out"):
+    for name in ("centre", "points", "sample_weight", "rests", "out"):
         for kind, make in NO_NUMBERS.items():
-            if (name, kind) == ("sample_weight", "none"):
-                continue  # then they are ones
+            if kind == "none" and name in ("sample_weight", "rests"):
+                continue  # then they are ones, or there is nothing else
             # To float64 samples belongs a mixture for these.
             wrong = "mixture" if (name, kind) == ("points", "other_precision") else name
             yield wrong, {**given, name: make(given[name])}
@@ -180,9 +181,11 @@ def overlapping(module):
     """Yield what a reduction reads, and arguments of which `out` is a part of that."""
     given = reduction_arguments(module)
     points, weights = given["points"], given["sample_weight"]
+    rests = np.zeros(6, np.float32)
     yield "points", {**given, "out": points.ravel()[12:]}
     yield "points", {**given, "out": points.ravel()[:6]}
     yield "sample_weight", {**given, "out": weights}
+    yield "rests", {**given, "out": rests, "rests": rests}
     memory = np.ones(9, np.float32)
     yield "sample_weight", {**given, "out": memory[3:], "sample_weight": memory[:6]}
     memory = np.zeros(3)

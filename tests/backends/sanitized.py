@@ -244,6 +244,11 @@ def check_arguments(module):
     ):
         for value in values:
             module.log_density(*{**reduction_arguments(module), name: value}.values())
+    for value in (*SOME_RESTS, np.inf, np.nan):
+        with np.errstate(over="ignore"):
+            rests = np.full(6, value, np.float32)
+        given = {**reduction_arguments(module), "rests": rests}
+        module.log_density(*given.values())
     given = reduction_arguments(module)
     for name in _modules.modules_for_this_processor():
         other = import_module(f"{_modules.__package__}.{name}")
@@ -255,7 +260,7 @@ def check_arguments(module):
     arrays = np.zeros(many), np.zeros(many), np.ones(many)
     mixture = module.mixture("d", "diag", np.zeros(1), 1.0, *arrays)
     room = np.zeros(7)
-    points = np.zeros(1), 1.0, -np.inf, np.zeros(7), None, 2**20
+    points = np.zeros(1), 1.0, -np.inf, np.zeros(7), None, None, 2**20
     refused(module.log_density, (mixture, *points, room), MemoryError)
 
 

@@ -155,7 +155,8 @@ def test_as_many_sums_as_are_written(module, structure, dtype, n_features, rng):
     _, *arrays = case.mixture
     mixture = module.mixture(np.dtype(dtype).char, structure, *frame, *arrays)
     out = np.zeros(module.n_sums(mixture))
-    module.moments(mixture, *frame, -np.inf, case.points, case.sample_weight, 0, out)
+    given = *frame, -np.inf, case.points, case.sample_weight, None
+    module.moments(mixture, *given, 0, out)
     expected = case.expected()
     found = [np.full_like(sums, np.nan, float) for sums in expected[:3]]
     log_likelihood, beside = module.settle(mixture, 1.0, out, *found)
@@ -194,7 +195,7 @@ SCARCE = textwrap.dedent("""
     limit(16)
     print(raises(module.mixture, "d", "diag", np.zeros(1), 1.0, *arrays), end=" ")
     limit(64)
-    given = mixture, np.zeros(1), 1.0, -np.inf, X, None, 2**20, out
+    given = mixture, np.zeros(1), 1.0, -np.inf, X, None, None, 2**20, out
     print(raises(module.log_density, *given))
 """)
 

@@ -1,4 +1,4 @@
-"""Moments beside a constant density, which the compiled loops take along."""
+"""Moments beside another density, which the compiled loops take along."""
 
 from dataclasses import replace
 
@@ -25,9 +25,14 @@ pytestmark = [needs_compiled, pytest.mark.usefixtures("module")]
 
 
 def assert_as_dense(case, rest, rtol, frame=None):
-    """Hold moments to the reference; where components are unlikely, they have less."""
+    """Hold moments to the reference; where components are unlikely, they have less.
+
+    `rest` is one for all samples, or one for each.
+    """
     reductions = case.reductions("native", frame or frame_of(case.points.shape[1]))
-    found = reductions.moments_beside(case.components(), rest)
+    each = np.ndim(rest) > 0
+    given = torch.from_numpy(rest) if each else rest
+    found = reductions.moments_beside(case.components(), given)
     own = reference.log_density(case.points, *case.mixture)
     both = np.logaddexp(own, rest)
     weights = case.sample_weight
@@ -36,6 +41,9 @@ def assert_as_dense(case, rest, rtol, frame=None):
     noise = float((weights * np.exp(rest - both)).sum())
     sums = sums._replace(log_likelihood=float((weights * both).sum()))
     assert_same_moments(found, sums, rtol)
+    if each:
+        assert found.noise == found.noise_log_density == 0.0
+        return found
     assert found.noise == pytest.approx(noise, rel=rtol)
     assert found.noise_log_density == pytest.approx(noise * rest, rel=rtol)
     return found
@@ -48,6 +56,19 @@ def assert_as_dense(case, rest, rtol, frame=None):
 @pytest.mark.fast(96)
 def test_reference(structure, dtype, n_features, rest, rng):
     case = make_case(rng, structure, dtype, n_features=n_features, weighted=rest < 0)
+    assert_as_dense(case, rest, 5 * tolerance(dtype))
+
+
+@every_structure
+@every_dtype
+@pytest.mark.parametrize("n_features", [2, 9])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.fast(16)
+def test_of_each_sample(structure, dtype, n_features, weighted, rng):
+    """Densities from far above those of the components to nothing at all."""
+    case = make_case(rng, structure, dtype, n_features=n_features, weighted=weighted)
+    rest = rng.uniform(-60.0, 5.0, len(case.points))
+    rest[::7] = -np.inf
     assert_as_dense(case, rest, 5 * tolerance(dtype))
 
 
@@ -82,6 +103,7 @@ def test_pruned(structure, monkeypatch, rng):
     case.means[:] *= 50.0
     case.points[:] = case.means[np.arange(1500) % 60] + case.points
     assert_as_dense(case, -9.0, 1e-11)
+    assert_as_dense(case, rng.uniform(-30.0, 3.0, 1500), 1e-11)
 
 
 @every_structure
@@ -91,6 +113,7 @@ def test_some_components_at_a_time(structure, rest, rng):
     """Noise is met once, whatever part of the components is nearest."""
     case = make_case(rng, structure, np.float64, n_samples=150, n_components=1100)
     assert_as_dense(case, rest, 1e-10)
+    assert_as_dense(case, rest + rng.normal(size=150), 1e-10)
 
 
 @pytest.mark.parametrize("weight", [1e-9, 0.2, 1 - 1e-9])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial, reduce
 from operator import iadd
 from typing import Any
@@ -150,27 +151,32 @@ class NativeReductions:
         """Return the moments about ``components.means``."""
         return self.moments_beside(components, -math.inf)
 
-    def moments_beside(self, components: Components, rest: float) -> Moments:
-        """Return the moments beside what has the same density at all points.
+    def moments_beside(self, components: Components, rest: float | Tensor) -> Moments:
+        """Return the moments beside what has a density of its own.
 
         Parameters
         ----------
         components : Components
-        rest : float
-            The logarithm of that density.
+        rest : float or Tensor of shape (N,)
+            The logarithm of that density: at all points, or at each.
 
         Returns
         -------
         moments : Moments
-            With the log-likelihood of both together, and what the other has as noise.
+            With the log-likelihood of both together, and what the other has as noise if
+            its density is the same at all points.
         """
         at_once = _PRUNED_COMPONENTS if self._summed else _WORTH_AN_ORDER_AT_ONCE
         self._summed = True
-        if self._is_pruned(components, at_once):
-            return self._sorted[1]._moments("pruned_moments", components, rest)
-        return self._moments("moments", components, rest)
+        if not self._is_pruned(components, at_once):
+            return self._moments("moments", components, rest)
+        order, sorted_rows = self._sorted
+        rest = rest[order] if isinstance(rest, Tensor) else rest
+        return sorted_rows._moments("pruned_moments", components, rest)
 
-    def _moments(self, reduction: str, components: Components, rest: float) -> Moments:
+    def _moments(
+        self, reduction: str, components: Components, rest: float | Tensor
+    ) -> Moments:
         mixture = _packed(components, self._frame, self._points.dtype)
         size = _native().n_sums(mixture)
         # Each chunk has sums of its own; tiles have the other half of the memory.
@@ -196,14 +202,10 @@ class NativeReductions:
             mixture, self._frame.scale, sums, *found
         )
         mass, first, second = map(torch.from_numpy, found)
-        return Moments(
-            mass,
-            first,
-            second,
-            log_likelihood,
-            noise=others,
-            noise_log_density=others * rest if others else 0.0,
-        )
+        found_moments = Moments(mass, first, second, log_likelihood)
+        if isinstance(rest, Tensor) or not others:
+            return found_moments
+        return replace(found_moments, noise=others, noise_log_density=others * rest)
 
     def _is_pruned(self, components: Components, at_once: int) -> bool:
         """Tell whether pairs of no consequence are left out, which takes an order.
@@ -247,18 +249,28 @@ class NativeReductions:
         return slices(n, min(at_most, n * size // _GRAIN, n // _ROWS))
 
     def _visit(
-        self, reduction: str, mixture: Any, tile_bytes: int, rest: float = -math.inf
+        self,
+        reduction: str,
+        mixture: Any,
+        tile_bytes: int,
+        rest: float | Tensor = -math.inf,
     ) -> Callable[[slice, np.ndarray], None]:
         """Return what reduces the rows of one of the chunks to an array for results."""
         run = getattr(_native(), reduction)
         points, weights = self._points.numpy(), None
         if reduction.endswith("moments") and self._sample_weight is not None:
             weights = self._sample_weight.numpy()
-        beside = self._frame.centre.numpy(), self._frame.scale, rest
+        frame = self._frame.centre.numpy(), self._frame.scale
+        rest_of_all, rests = rest, None
+        if isinstance(rest, Tensor):
+            rest_of_all, rests = -math.inf, rest.to(self._points.dtype).numpy()
 
         def visit(rows: slice, out: np.ndarray) -> None:
-            part = points[rows], None if weights is None else weights[rows]
-            run(mixture, *beside, *part, tile_bytes, out)
+            part = (
+                None if array is None else array[rows]
+                for array in (points, weights, rests)
+            )
+            run(mixture, *frame, rest_of_all, *part, tile_bytes, out)
 
         return visit
 

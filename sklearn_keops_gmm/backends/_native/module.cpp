@@ -165,18 +165,19 @@ PyObject* settle(PyObject*, PyObject* args) {
 
 template <class Reduction, class T>
 void run(PyObject* capsule, const Argument& centre, double scale, double rest,
-         const Argument& points, const Argument& weights, int64_t tile_bytes,
-         const Argument& out) {
+         const Argument& points, const Argument& weights, const Argument& rests,
+         int64_t tile_bytes, const Argument& out) {
     const Mixture<T>& mixture = mixture_in<T>(capsule);
     const int64_t D = mixture.D, n_samples = points.size() / D;
     const Samples<T> samples{
         points.numbers<const T>(n_samples * D),
         weights.is_none() ? nullptr : weights.numbers<const T>(n_samples), n_samples,
-        centre.numbers<const double>(D), scale, rest};
+        centre.numbers<const double>(D), scale, rest,
+        rests.is_none() ? nullptr : rests.numbers<const T>(n_samples)};
     using Result = typename Reduction::template Result<T>;
     const int64_t size = size_of<Reduction>(mixture, n_samples);
     Result* results = out.numbers<Result>(size);
-    refuse_overlaps(out, {&points, &weights, &centre});
+    refuse_overlaps(out, {&points, &weights, &rests, &centre});
 
     const WithoutGIL here;
     if constexpr (Reduction::pruned)
@@ -185,13 +186,14 @@ void run(PyObject* capsule, const Argument& centre, double scale, double rest,
         reduce<Reduction>(samples, mixture, tile_bytes, size, results);
 }
 
-// reduction(mixture, centre, scale, rest, points, weights, tile_bytes, out): labels and
-// responsibilities are those of the components alone
+// reduction(mixture, centre, scale, rest, points, weights, rests, tile_bytes, out): labels
+// and responsibilities are those of the components alone
 template <class Reduction>
 PyObject* reduction(PyObject*, PyObject* args) {
-    PyObject *mixture, *centre, *scale, *rest, *points, *weights, *tile_bytes, *out;
-    if (!PyArg_ParseTuple(args, "OOOOOOOO", &mixture, &centre, &scale, &rest, &points,
-                          &weights, &tile_bytes, &out))
+    PyObject *mixture, *centre, *scale, *rest, *points, *weights, *rests, *tile_bytes,
+        *out;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOO", &mixture, &centre, &scale, &rest, &points,
+                          &weights, &rests, &tile_bytes, &out))
         return nullptr;
     return guarded([&] {
         const double unit = scale_of(scale), beside = rest_of(rest);
@@ -199,7 +201,7 @@ PyObject* reduction(PyObject*, PyObject* args) {
         const Argument given("points", points);
         with_dtype(given, [&](auto number) {
             run<Reduction, decltype(number)>(mixture, {"centre", centre}, unit, beside, given,
-                                             {"weights", weights}, fit,
+                                             {"weights", weights}, {"rests", rests}, fit,
                                              {"out", out, PyBUF_WRITABLE});
         });
         Py_RETURN_NONE;

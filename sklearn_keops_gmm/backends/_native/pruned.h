@@ -243,7 +243,8 @@ void reduce_pruned(const Samples<T>& samples, const Mixture<T>& mixture, int64_t
         const Samples<T> some{samples.points + start * D,
                               samples.weights ? samples.weights + start : nullptr,
                               std::min(Tree<T>::LEAF, samples.count - start),
-                              samples.centre, samples.scale, samples.rest};
+                              samples.centre, samples.scale, samples.rest,
+                              samples.rests ? samples.rests + start : nullptr};
         const Selected<T> selected(mixture, chosen);
         Tiles<T> tiles(some, selected, fit, Reduction::for_moments);
         while (tiles.next())

@@ -31,7 +31,8 @@ class Tiles {
         : samples(samples),
           mixture(mixture),
           columns(samples, mixture.D),
-          has_rest(samples.rest > -std::numeric_limits<double>::infinity()),
+          has_rest(samples.rests ||
+                   samples.rest > -std::numeric_limits<double>::infinity()),
           rest(all<T>(samples.rest * to_base_2())),
           rows(mixture.D + MAX_BLOCK),
           kept(for_moments && mixture.keeps_squares() ? mixture.M : 0),
@@ -60,7 +61,7 @@ class Tiles {
         if (count <= 0) return false;
         n = tile.n_vectors = vectors_of(count);
         read();
-        std::fill(maxima + 0, maxima + n, rest);
+        read_rest();
         return true;
     }
 
@@ -89,7 +90,7 @@ class Tiles {
         for (int64_t i = 0; i < n_levels * n; i++)
             levels[i] = exp2<T>(levels[i] - maxima[i % n]);
         for (int64_t i = 0; has_rest && i < n; i++)
-            totals[i] += others[i] = exp2<T>(rest - maxima[i]);
+            totals[i] += others[i] = exp2<T>(others[i] - maxima[i]);
     }
 
     // Returns ln p(x) of the samples, (n); -inf where the maximum is.
@@ -228,6 +229,15 @@ class Tiles {
             std::copy_n(samples.weights + start, count, numbers(weights));
         else
             std::fill_n(numbers(weights), count, T(1));
+    }
+
+    // The maxima so far are those of what else explains the samples.
+    void read_rest() {
+        std::fill(maxima + 0, maxima + n, rest);
+        if (samples.rests)
+            for (int64_t i = 0; i < count; i++)
+                numbers(maxima)[i] = samples.rests[start + i] * T(to_base_2());
+        if (has_rest) std::copy_n(maxima + 0, n, others + 0);
     }
 
     // Turns totals into the factors that scale responsibilities, and weigh them.

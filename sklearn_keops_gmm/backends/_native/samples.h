@@ -15,8 +15,10 @@ struct Samples {
     int64_t count;
     const double* centre;  // (D), and scale: of the frame
     double scale;          // a power of two
-    // The logarithm of a density that explains any of them beside a mixture.
+    // The logarithm of a density that explains any of them beside a mixture, or those of
+    // densities that explain each, (N).
     double rest = -std::numeric_limits<double>::infinity();
+    const T* rests = nullptr;
 };
 
 // Moves samples into the frame, and turns rows into columns: a square at a time, of as
