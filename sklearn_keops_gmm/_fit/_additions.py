@@ -22,6 +22,8 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 # So many times as many groups as components are wanted are looked at more closely.
 _GROUPS = 2
+# The logarithm of a share that adds nothing to one.
+_NOTHING = -37.0
 # Two are alike that lose less by a merger, in nats for each of their samples.
 _ALIKE = 0.1
 
@@ -101,14 +103,16 @@ def change_by(
     one : MixtureParameters
     """
     found = add_component(objective.covariance, state.parameters, one)
-    share = found.weights[-1]
     own = replace(one, weights=found.weights[-1:], noise_weight=0.0)
-    others = densities + torch.log1p(-share)
-    gains = torch.logaddexp(others, log_densities(objective, own)) - densities
+    lost = torch.log1p(-found.weights[-1])
+    ahead = log_densities(objective, own) - densities - lost
+    # Elsewhere only the weight is lost that others had.
+    near = (ahead > _NOTHING).nonzero()[:, 0]
+    gains = torch.logaddexp(ahead[near], ahead.new_zeros(()))
     weights = objective.reductions.sample_weight
-    gain = gains.sum() if weights is None else weights.double() @ gains
+    gain = gains.sum() if weights is None else weights[near].double() @ gains
     risen = objective.penalty(found) - state.penalty
-    return risen - float(gain) / objective.total_weight
+    return risen - float(lost) - float(gain) / objective.total_weight
 
 
 def _groups(

@@ -10,7 +10,7 @@ what they promise, and one is kept only if its cost is lower.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -214,24 +214,28 @@ class Search:
         """
         edits = self.objective.edits
         goal = Goal(self.below(state), edits.weak.count(state))
-        position = position_of(self.objective, state)
+        position, tried = position_of(self.objective, state), set()
         if state.n_components < edits.n_components:
             better = self._split(position, goal)
             if better:
                 return better
+            tried = set(_names(state))
         pairs, _ = ranked_pairs(position)
         for pair in pairs[: _N_UNIONS[self.settings.moves]].tolist():
             union = Move(merge, tuple(pair))
-            for merged in self.trials(position, [union], n_steps=0):
-                better = self._split(merged, goal)
+            # A step moves what is near; what has not moved gains no more than before.
+            for merged in self.trials(position, [union], n_steps=int(position.local)):
+                better = self._split(merged, goal, tried)
                 if better:
                     return better
         return []
 
-    def _split(self, position: Position, goal: Goal) -> list[State]:
+    def _split(
+        self, position: Position, goal: Goal, tried: Collection[bytes] = ()
+    ) -> list[State]:
         """Return the states that splitting components leads to, if to a goal."""
         if position.local:
-            found = self._split_some(position, goal)
+            found = self._split_some(position, goal, tried)
             return self._winner([found], goal) if found else []
         heaviest = position.state.parameters.weights.argsort(descending=True)
         moves = [
@@ -240,7 +244,9 @@ class Search:
         ]
         return self._winner(self.trials(position, moves, goal.cost), goal)
 
-    def _split_some(self, position: Position, goal: Goal) -> Position | None:
+    def _split_some(
+        self, position: Position, goal: Goal, tried: Collection[bytes]
+    ) -> Position | None:
         """Split the heaviest components one after another, where that pays.
 
         Parameters
@@ -248,9 +254,11 @@ class Search:
         position : Position
         goal : Goal
             Of the first split; those after it have to pay, too.
+        tried : collection of bytes
+            The names of components whose splits do not pay.
         """
         edits, target = self.objective.edits, goal.cost
-        seen: set[bytes] = set()
+        seen = set(tried)
         found = None
         for _ in range(_N_LOCAL_SPLITS):
             move = _next_split(position.state, seen)
@@ -364,13 +372,17 @@ def ranked_pairs(position: Position) -> tuple[Tensor, Tensor]:
 
 def _next_split(state: State, seen: set[bytes]) -> Move | None:
     """Return the split of the heaviest component that was not seen, and note it."""
-    means = state.parameters.means.cpu().numpy()
+    names = _names(state)
     for j in state.parameters.weights.argsort(descending=True).tolist():
-        name = means[j].tobytes()
-        if name not in seen:
-            seen.add(name)
+        if names[j] not in seen:
+            seen.add(names[j])
             return Move(split, (j,))
     return None
+
+
+def _names(state: State) -> list[bytes]:
+    """Return what tells components from others, and from themselves elsewhere."""
+    return [mean.tobytes() for mean in state.parameters.means.cpu().numpy()]
 
 
 def disjoint_pairs(pairs: Tensor) -> Tensor:
