@@ -37,6 +37,7 @@ from sklearn_keops_gmm._fit import (
     PathTasks,
     check_folds,
     make_folds,
+    most_components,
     n_distinct_rows,
     rows_that_count,
     warn_of_weak_components,
@@ -88,7 +89,8 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
     ----------
     n_components : int, default=30
         The largest number of components. No more are tried than leave each, on
-        average, 2 (n_features + 1) samples; constant features do not count.
+        average, 2 (n_features + 1) samples; features that are constant, or linear
+        functions of others, do not count.
     covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', \
 'tied_spherical', 'auto'} or list of these, default='full'
         As in :class:`KeOpsGaussianMixture`. Of a list, or of all with 'auto', a path is
@@ -99,7 +101,8 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
         of N samples it is at. 'bic' is the Bayesian information criterion; 'icl' adds
         the entropy of the responsibilities to it, against components that overlap.
         'cv' is the mean log-likelihood of samples that were held out. A feature that
-        is constant has no parameters where features have variances of their own.
+        is constant has no parameters where features have variances of their own; nor
+        has one that is a linear function of others, where they have covariances.
     cv : int, cross-validation generator or iterable, default=None
         The folds of 'cv'. An integer k, or None for 5, is k shuffled folds.
     one_standard_error : bool, default=False
@@ -323,8 +326,7 @@ default='kmeans'
         folds: list[Fold] = []
         if self.criterion == "cv":
             folds = self._folds(source.length(data), data.counts)
-        n_most = int(data.sample_size) // (2 * (data.extent.n_varying + 1))
-        bound = max(1, min(self.n_components, n_most))
+        bound = min(self.n_components, most_components(data))
         n_most = n_distinct_rows(data.points, bound)
         types = resolve_types(self.covariance_type)
         tasks = PathTasks(self, len(types), len(folds))

@@ -18,6 +18,7 @@ from sklearn_keops_gmm._fit import (
     MixtureObjective,
     build_problem,
     n_distinct_rows,
+    n_free_features,
     rows_of,
     starting_point,
 )
@@ -279,6 +280,7 @@ class Path:
         if mixture.reg_covar == "auto":
             self.task = self.task.standardised()
         self.sample_size = self.task.sample_size
+        self._n_free_features = n_free_features(self.task.problem, self.task.ridge)
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)
 
     def start(self) -> MixtureParameters:
@@ -463,19 +465,16 @@ class Path:
     def _evidence(
         self, n_components: int, log_likelihood: float, entropy: float
     ) -> Evidence:
-        problem = self.task.problem
-        n_features = problem.n_free_features
-        of_one, of_two = (
-            problem.covariance.n_parameters(k, n_features) for k in (1, 2)
-        )
+        covariance, n_free = self.task.problem.covariance, self._n_free_features
+        of_one, of_two = (covariance.n_parameters(k, n_free) for k in (1, 2))
         return Evidence(
             n_samples=self.sample_size,
             log_likelihood=log_likelihood,
             entropy=entropy,
             n_components=n_components,
-            n_own=of_two - of_one + n_features,
+            n_own=of_two - of_one + n_free,
             n_shared=2 * of_one - of_two,
-            n_noise=int(problem.noise is not None),
+            n_noise=int(self.task.problem.noise is not None),
         )
 
 

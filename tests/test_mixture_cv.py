@@ -198,6 +198,33 @@ def test_values_that_stand_for_missing_ones(value, weighted):
     assert_allclose(found.reg_covar_, expected.reg_covar_, rtol=0.01)
 
 
+def iris_beside(added):
+    """The number of components in iris beside other features, and where they are."""
+    X = iris()
+    found = KeOpsGaussianMixtureCV(12, random_state=0)
+    wide = np.column_stack((X, added(X)))
+    return found.fit(wide).n_components_, found.predict(wide)
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        lambda X: X[:, 0],
+        lambda X: X[:, :2] - 7.0,
+        lambda X: X.sum(1),
+        lambda X: (X[:, 2] / 2.54).round(2),  # in inches
+        lambda X: (X @ np.ones((4, 3), np.float32)).astype(np.float32),
+    ],
+    ids=["copy", "copies", "sum", "other_unit", "float32"],
+)
+def test_linear_functions_say_nothing(added):
+    """One had two components found in iris, as their parameters were charged for."""
+    n_components, labels = iris_beside(lambda X: X[:, :0])
+    found, other = iris_beside(added)
+    assert found == n_components == 3
+    assert adjusted_rand_score(labels, other) > 0.97
+
+
 def test_in_a_pipeline_and_pickled(rng):
     X = clusters(rng)
     model = make_pipeline(

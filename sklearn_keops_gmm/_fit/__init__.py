@@ -8,6 +8,7 @@ from sklearn_keops_gmm._fit._folds import (
     rows_of,
     rows_that_count,
 )
+from sklearn_keops_gmm._fit._free_features import most_components, n_free_features
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
@@ -54,7 +55,9 @@ __all__ = [
     "known_mixture",
     "make_folds",
     "makes_moves",
+    "most_components",
     "n_distinct_rows",
+    "n_free_features",
     "online_step",
     "remembered",
     "rows_of",

@@ -23,11 +23,8 @@ from sklearn_keops_gmm._fit._groups import Groups
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
 from sklearn_keops_gmm._fit._objective import MixtureObjective
-from sklearn_keops_gmm._fit._regularization import (
-    Sample,
-    find_ridge,
-    pooled_covariances,
-)
+from sklearn_keops_gmm._fit._regularization import find_ridge, pooled_covariances
+from sklearn_keops_gmm._fit._sample import Sample
 from sklearn_keops_gmm._fit._seedless_start import is_seedless, seedless_start
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_solver
@@ -130,7 +127,7 @@ class FitProblem:
 
     def standardised(self) -> FitProblem:
         """Return the problem whose starts do not depend on the units of features."""
-        variances = Sample(self.problem).positive_variances()
+        variances = Sample.of(self.problem).positive_variances()
         spreads = torch.from_numpy(np.sqrt(variances)).to(self.problem.centre)
         return replace(self, problem=replace(self.problem, spreads=spreads))
 

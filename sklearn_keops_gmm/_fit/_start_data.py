@@ -64,13 +64,6 @@ class StartData:
         """The centre of the frame, (D,), float64."""
         return self.frame.centre
 
-    @property
-    def n_free_features(self) -> int:
-        """The number of features that have parameters: a constant one may have none."""
-        if self.covariance.of_each_feature:
-            return self.extent.n_varying
-        return self.points.shape[1]
-
     @cached_property
     def origin(self) -> Tensor:
         """What scikit-learn's arithmetic is about, (D,), float64: zero, as a rule.

@@ -135,6 +135,9 @@ NO_RESTS = [np.nan, np.inf, 10**999, 1j, "1", None]
 NO_BYTES = [1.0, np.nan, "1", None]
 ANY_BYTES = [-(2**99), -(2**63), -1, 0, 1, 2**12, 2**63 - 1, 2**63, 2**99]
 SOME_RESTS = [-np.inf, -1e308, -1e3, 0, 1e3, 1.7e308]
+RESTS_OF_EACH = [
+    np.full(6, rest, np.float32) for rest in (-np.inf, -3e38, 0, 3e38, np.inf, np.nan)
+]
 SOME_SCALES = [5e-324, 2.0**-1022, 2.0**1023, 1, np.float32(2)]
 
 

@@ -57,9 +57,6 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     definite: ClassVar[str] = "positive"
     # Whether all components have one.
     shared: ClassVar[bool] = False
-    # Whether a feature has variances of its own: one that is constant then says nothing
-    # of the others, and has no parameters.
-    of_each_feature: ClassVar[bool] = False
     # What it can be fitted with, by the names that `init_params` takes, and `solver`
     # and `acceleration`; None is everything.
     starts: ClassVar[frozenset[str] | None] = None
@@ -74,6 +71,17 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
     @abstractmethod
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Count the free numbers in the covariances."""
+
+    def n_free_features(self, n_features: int, n_varying: int, n_dependent: int) -> int:
+        """Count the features that have parameters of their own.
+
+        Parameters
+        ----------
+        n_features, n_varying, n_dependent : int
+            Of features, of those that are not constant, and of those among these that
+            are linear functions of others.
+        """
+        return n_features
 
     def select(self, array: Tensor, alive: Tensor) -> Tensor:
         """Keep what `array` holds of the components in `alive`."""

@@ -75,13 +75,15 @@ class DiagonalCovariance(_ScaleCovariance):
 
     name = "diag"
     structure: ClassVar[Structure] = "diag"
-    of_each_feature = True
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_components, n_features
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features
+
+    def n_free_features(self, n_features: int, n_varying: int, n_dependent: int) -> int:
+        return n_varying
 
     def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
         axis = torch.zeros_like(covariance)

@@ -29,7 +29,10 @@ class _MatrixCovariance(CovarianceStructure):
     """Matrices, one per component or one for all: batched linear algebra."""
 
     definite = "symmetric, positive-definite"
-    of_each_feature = True
+
+    def n_free_features(self, n_features: int, n_varying: int, n_dependent: int) -> int:
+        # Along the other directions all covariances are the same.
+        return n_varying - n_dependent
 
     def are_definite(self, arrays: np.ndarray) -> np.ndarray:
         symmetric = np.isclose(arrays, np.swapaxes(arrays, -1, -2)).all((-1, -2))
