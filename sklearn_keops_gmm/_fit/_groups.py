@@ -120,14 +120,14 @@ class Groups:
         points = data.points.double().reshape(*rows.shape, -1) - means[:, None]
         densities = _log_densities(covariance.matrices(covariances, means), points)
         ratios = densities - log_densities[rows]
-        factors = covariance.factors(covariances)
         for part in _PARTS:
             gains = _gains(part * shares[:, None], ratios, weights / total)
             best = gains.argsort(descending=True)[:_N_OF_A_SIZE]
-            best = best[gains[best] > 0]
+            best = best[gains[best] > 0]  # which leaves out singular ones
+            own = covariances[best]
             yield Found(
                 MixtureParameters(
-                    part * shares[best], means[best], covariances[best], factors[best]
+                    part * shares[best], means[best], own, covariance.factors(own)
                 ),
                 gains[best],
             )

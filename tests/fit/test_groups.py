@@ -79,6 +79,19 @@ def of_one_component(X, n_components, sparsity):
     return Search(task.objective, settings, (state.parameters,)), state
 
 
+def test_singular_groups_are_left_out(rng):
+    """Others of their size are found."""
+    X = np.concatenate((rng.normal(size=(300, 2)), np.full((100, 2), 32.0)))
+    search, state = of_one_component(X, 2, 1.0)
+    objective, whole = search.objective, state.parameters
+    labels = torch.zeros(len(X), dtype=torch.int64)
+    densities = objective.reductions.log_density(objective.components(whole))
+    found = list(objective.groups.find(whole, labels, densities, 0.0))
+    assert sum(len(some.gains) for some in found) > 100
+    for some in found:
+        assert (torch.linalg.det(some.parameters.covariances) > 0).all()
+
+
 def test_a_cluster_whose_weight_shrinks_is_added(rng):
     """With the weight of its samples, five times as much, it costs more than it gains.
 
