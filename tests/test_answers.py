@@ -88,6 +88,33 @@ def test_waiting_times_in_whole_minutes(seed, rng):
     assert found(minutes / 60, seed) == 2
 
 
+def turned(angle):
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("width", [0.1, 0.01])
+@pytest.mark.fast(1)
+def test_thin_clusters_of_several_orientations(seed, width, rng):
+    """A round shape that is common to all would widen each tenfold."""
+    centres = np.array([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
+    sticks = [
+        rng.normal(size=(200, 2)) * [1.0, width] @ turned(j * np.pi / 3) + centres[j]
+        for j in range(3)
+    ]
+    assert found(np.concatenate(sticks), seed) == 3
+
+
+def test_clusters_in_planes_of_their_own(rng):
+    """Features depend on each other within each, and not together."""
+    planes = [
+        rng.normal(size=(150, 2)) @ rng.normal(size=(2, 5)) + 6.0 * rng.normal(size=5)
+        for _ in range(4)
+    ]
+    X = np.concatenate(planes)
+    assert found(X + 0.01 * rng.normal(size=X.shape)) == 4
+
+
 @pytest.mark.parametrize("n_samples", [50, 100, 300])
 @pytest.mark.fast(1)
 def test_one_gaussian_is_one(n_samples, rng):

@@ -326,6 +326,10 @@ class ComponentPrice(Prior):
         return weights.new_full((len(pairs),), self.price)
 
 
+# Targets that are so many times as wide as most components are no typical shape.
+_DISPARATE = 10.0
+
+
 class PooledCovariances(Prior):
     """Covariances that are pulled to a common shape, as more samples of it would.
 
@@ -336,6 +340,10 @@ class PooledCovariances(Prior):
     k > 0: no component can gain without bound by sitting on few samples (Fraley and
     Raftery, "Bayesian regularization for normal mixture estimation and model-based
     clustering", Journal of Classification 24, 2007, use one W for all).
+
+    Thin components of several orientations have a round mean, which would widen them
+    all. Then targets are as much smaller as it takes to be ten times as wide as most
+    components, across.
 
     Parameters
     ----------
@@ -379,8 +387,11 @@ class PooledCovariances(Prior):
         return self.covariance.pull(covariances, mass, self.pseudo_samples, targets)
 
     def renewed(self, covariances: Tensor, fractions: Tensor) -> Targets | None:
-        mass = self.n_samples * fractions
-        return self.covariance.targets(covariances, mass, self.n_features)
+        mass, n_features = self.n_samples * fractions, self.n_features
+        targets = self.covariance.targets(covariances, mass, n_features)
+        disparity = self.covariance.disparity(covariances, mass, targets, n_features)
+        narrower = min(1.0, _DISPARATE / disparity)
+        return replace(targets, shape=narrower * targets.shape)
 
     def rescaled(
         self, targets: Targets, covariances: Tensor, fractions: Tensor, new: Tensor

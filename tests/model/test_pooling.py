@@ -53,6 +53,40 @@ def test_targets_are_a_shape_times_a_shrunk_scale(structure, rng):
     assert_allclose(targets, scales[:, None, None] * shape, rtol=1e-12)
 
 
+def sticks(D, ratio):
+    """Covariances that are long along one axis each, and short along all others."""
+    variances = torch.ones(D, D).double() + (ratio**2 - 1.0) * torch.eye(D).double()
+    return variances
+
+
+@pytest.mark.parametrize("structure", ["full", "diag"])
+@pytest.mark.parametrize("ratio", [1.0, 3.0, 30.0, 300.0])
+def test_targets_of_thin_components_are_thin(structure, ratio):
+    """As wide as most are across, or ten times as wide at most."""
+    variances = sticks(D, ratio)
+    covariances = torch.diag_embed(variances) if structure == "full" else variances
+    found = prior(structure).renewed(covariances, torch.full((D,), 1.0 / D).double())
+    targets = matrices(structure, found.covariances)
+    own = matrices(structure, covariances)
+    traces = torch.linalg.solve(own, targets).diagonal(dim1=1, dim2=2).sum(1) / D
+    mean = (ratio**2 + D - 1.0) / D
+    disparity = mean * (D - 1.0 + ratio**-2) / D
+    assert_allclose(traces, min(10.0, disparity), rtol=1e-6)
+
+
+def test_few_samples_tell_no_shape(rng):
+    """Their covariances are nearly singular, whatever shape the components have."""
+    covariances = torch.from_numpy(
+        np.stack([np.cov(rng.normal(size=(D, 4))), np.eye(D)])
+    )
+    covariances = torch.cat((covariances, 1e-9 * torch.eye(D).double()[None]))
+    mass = torch.tensor([4.0, 60.0, 4.0]).double()
+    whole, own = make_covariance("full"), prior("full")
+    targets = whole.targets(covariances, mass, D)
+    assert whole.disparity(covariances, mass, targets, D) < 2.0
+    assert_allclose(own.renewed(covariances, mass / N).shape, targets.shape)
+
+
 @own_covariances
 def test_targets_follow_the_unit(structure, rng):
     covariances, mass = scatter(structure, rng)

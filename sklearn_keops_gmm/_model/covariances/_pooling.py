@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model._parameters import Targets
 
+# Components with so many times the samples that determine a covariance are known well.
+_KNOWN = 9.0
 # A component narrower than this part of the widest counts as that narrow.
 _NARROWEST = 1e-12
 
@@ -31,6 +33,10 @@ class Pooling(ABC):
     @abstractmethod
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Count the free numbers in the covariances."""
+
+    @abstractmethod
+    def factors(self, covariances: Tensor) -> Tensor:
+        """Return factors of precisions; raise ValueError where one is singular."""
 
     @abstractmethod
     def variances(self, covariances: Tensor) -> Tensor:
@@ -93,6 +99,38 @@ class Pooling(ABC):
         shrinkage = 4.0 * self.pseudo_samples(n_features)
         logs = _log_sizes(self.variances(covariances), units)
         return ((mass * logs + shrinkage * typical) / (mass + shrinkage)).exp()
+
+    def disparity(
+        self, covariances: Tensor, mass: Tensor, targets: Targets, n_features: int
+    ) -> float:
+        """Return how many times narrower than targets components are, across.
+
+        It is ``tr(inv(S_j) W_j) / D``, of the median component by mass: about one where
+        they have one shape, and large where they are thin and point elsewhere. Of those
+        with few samples it would say little: it counts as one.
+
+        Parameters
+        ----------
+        covariances : Tensor
+            Of shape (M, ...): scatter over mass.
+        mass : Tensor of shape (M,)
+            In samples.
+        targets : Targets
+            That these make.
+        n_features : int
+        """
+        found = torch.ones_like(mass)
+        known = mass > _KNOWN * self.pseudo_samples(n_features)
+        own = targets.select(known)
+        try:
+            factors = self.factors(covariances[known])
+        except ValueError:
+            return 1.0  # Some have no width, as targets may have none.
+        traces = self.relative_traces(factors, own.covariances, n_features)
+        found[known] = traces / n_features
+        order = found.argsort()
+        middle = torch.searchsorted(mass[order].cumsum(0), 0.5 * mass.sum())
+        return float(found[order[int(middle)]])
 
     def pull(
         self, covariances: Tensor, mass: Tensor, pseudo_samples: float, targets: Targets
