@@ -90,7 +90,8 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
     n_components : int, default=30
         The largest number of components. No more are tried than leave each, on
         average, 2 (n_features + 1) samples; features that are constant, or linear
-        functions of others, do not count.
+        functions of others, do not count. Without full covariances up to five are
+        tried where each has eight samples.
     covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', \
 'tied_spherical', 'auto'} or list of these, default='full'
         As in :class:`KeOpsGaussianMixture`. Of a list, or of all with 'auto', a path is
@@ -326,15 +327,13 @@ default='kmeans'
         folds: list[Fold] = []
         if self.criterion == "cv":
             folds = self._folds(source.length(data), data.counts)
-        bound = min(self.n_components, most_components(data))
-        n_most = n_distinct_rows(data.points, bound)
         types = resolve_types(self.covariance_type)
         tasks = PathTasks(self, len(types), len(folds))
         tasks.begin(X, y, sample_weight, source.length(data))
         progress = PathProgress(tasks, PathReporter(self.verbose), self.criterion)
         choices = []
         for covariance_type in types:
-            choices.append(self._choose(covariance_type, n_most, data, folds, progress))
+            choices.append(self._choose(covariance_type, data, folds, progress))
             if progress.stopped:
                 break
         best = min(choices, key=lambda choice: choice.criterion.min())
@@ -347,7 +346,7 @@ default='kmeans'
             np.concatenate([choice.criterion for choice in choices]),
         )
         self.alternatives_ = tied_rows(self.results_, data.sample_size, bool(folds))
-        self._has_more_rows = n_most == bound
+        self._has_more_rows = best.has_more_rows
         self._set_result(best, data)
         value = float(best.criterion[best.chosen])
         progress.reporter.choice(self.n_components_, self.covariance_type_, value)
@@ -356,29 +355,30 @@ default='kmeans'
     def _choose(
         self,
         covariance_type: str,
-        n_most: int,
         data: Data,
         folds: list[Fold],
         progress: PathProgress,
     ) -> Choice:
         """Follow the path of one covariance type, and choose from it."""
         settings = {name: getattr(self, name) for name in _OF_THE_MIXTURE}
-        settings["covariance_type"] = covariance_type
-        mixture = KeOpsGaussianMixture(n_most, **settings)
+        bound = min(self.n_components, most_components(data, covariance_type))
+        n_most = n_distinct_rows(data.points, bound)
+        settings |= {"n_components": n_most, "covariance_type": covariance_type}
+        mixture = KeOpsGaussianMixture(**settings)
         path = Path(mixture, data, self.tol, progress.member)
         progress.begin(covariance_type, n_most, partial(_attributes, path, data))
         if self.criterion != "cv":
             members, criterion = path.searched(CRITERIA[self.criterion])
             chosen = int(np.argmin(criterion))
             progress.end(members[chosen])
-            return Choice(path, members, criterion, chosen)
+            return Choice(path, members, criterion, chosen, n_most == bound)
         check_folds(folds, mixture.n_components)
         members = path.converged()
         progress.end(members[0])
         scores = self._held_out_scores(path, data, members, folds, progress)
         chosen = best_row(scores, one_standard_error=self.one_standard_error)
         progress.end(members[chosen])
-        return Choice(path, members, -scores.mean(axis=1), chosen, scores)
+        return Choice(path, members, -scores.mean(1), chosen, n_most == bound, scores)
 
     def _set_result(self, choice: Choice, data: Data) -> None:
         """Set the fitted attributes."""
@@ -415,12 +415,13 @@ default='kmeans'
         most = int(self.path_.n_components[0])
         # Attributes of older versions do not tell.
         more = getattr(self, "_has_more_rows", True)
-        if not (more and self.n_components_ == most > 1):
+        if not (more and self.n_components_ == most and self.n_components > 1):
             return ""
         remedy = (
             "increase n_components"
             if most == self.n_components
-            else "give more samples, each has 2 (n_features + 1) of its own"
+            else "give more samples, each has 2 (n_features + 1) of its own; up to 5 "
+            "components may have 8 where covariance_type is 'diag' or 'tied'"
         )
         return (
             f"The number of components found, {most}, is the largest that was tried: "
@@ -500,6 +501,8 @@ class Choice:
     criterion : ndarray of shape (n_members,)
     chosen : int
         Which of them.
+    has_more_rows : bool
+        Whether more components could have been tried, for what distinct rows there are.
     scores : ndarray of shape (n_members, n_folds) or None
     """
 
@@ -507,6 +510,7 @@ class Choice:
     members: list[Member]
     criterion: np.ndarray
     chosen: int
+    has_more_rows: bool
     scores: np.ndarray | None = None
 
 

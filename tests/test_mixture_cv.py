@@ -1,6 +1,7 @@
 """The number of components that is found, and what a user can ask of it."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -165,6 +166,31 @@ def test_few_samples_bound_the_components():
     X = blobs(20)
     model = KeOpsGaussianMixtureCV(random_state=0).fit(X)
     assert model.path_.n_components[0] == 20 // 6
+
+
+@pytest.mark.parametrize("structure", ["tied", "diag", "tied_diag", "tied_spherical"])
+@pytest.mark.parametrize(("n_samples", "n_features"), [(60, 20), (100, 60)])
+def test_few_samples_of_many_features(structure, n_samples, n_features, rng):
+    centres = 4.0 * rng.normal(size=(3, n_features))
+    X = rng.normal(size=(n_samples, n_features)) + centres[np.arange(n_samples) % 3]
+    model = KeOpsGaussianMixtureCV(covariance_type=structure, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they have fewer samples than features
+        model.fit(X)
+    assert model.path_.n_components[0] == 5
+    assert model.n_components_ == 3
+
+
+def test_warns_where_one_component_is_all_that_is_tried(rng):
+    X = rng.normal(size=(60, 20)) + 10.0 * (np.arange(60) % 2)[:, None]
+    model = KeOpsGaussianMixtureCV(random_state=0)
+    with pytest.warns(UserWarning, match=r"found, 1, is the .* covariance_type is"):
+        model.fit(X)
+    assert "largest that was tried" in str(model.summary())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        KeOpsGaussianMixtureCV(1).fit(X)
+        KeOpsGaussianMixtureCV(random_state=0).fit(np.ones((60, 3)))
 
 
 @pytest.mark.parametrize("structure", ["full", "tied", "diag", "tied_diag"])

@@ -7,6 +7,10 @@ from torch import Tensor
 from sklearn_keops_gmm._data import Data
 from sklearn_keops_gmm._fit._sample import Sample
 from sklearn_keops_gmm._fit._start_data import StartData
+from sklearn_keops_gmm._model.covariances import make_covariance
+
+# So many components are a few, and so many samples are enough for each of them.
+_FEW, _ENOUGH = 5, 8
 
 
 def n_free_features(problem: StartData, ridge: Tensor) -> int:
@@ -26,12 +30,25 @@ def n_free_features(problem: StartData, ridge: Tensor) -> int:
     )
 
 
-def most_components(data: Data) -> int:
+def most_components(data: Data, covariance_type: str) -> int:
     """Return how many components have enough samples each, on average.
 
-    That is twice as many as features and one more, of features that have parameters in
-    covariances.
+    These are twice as many as features and one more, so that what each gains by chance
+    is what criteria charge for. Where they have no matrices of their own a few may have
+    eight: of half as many features as samples there would be one otherwise.
+
+    Parameters
+    ----------
+    data : Data
+    covariance_type : str
     """
+    covariance = make_covariance(covariance_type)
     sample = Sample(data.points, data.sample_weight, data.frame().centre)
-    n_free = data.extent.n_varying - sample.n_dependent()
-    return max(1, int(data.sample_size) // (2 * (n_free + 1)))
+    n_free = covariance.n_free_features(
+        data.points.shape[1], data.extent.n_varying, sample.n_dependent()
+    )
+    size = int(data.sample_size)
+    most = size // (2 * (n_free + 1))
+    if covariance.pseudo_samples(n_free) <= 1.0:
+        most = max(most, min(_FEW, size // _ENOUGH))
+    return max(1, most)
