@@ -90,21 +90,25 @@ class Sample:
         amounts : ndarray of shape (D,) or float
             What is added to variances, for the rounding of values among others.
         """
-        whole = self._points[~np.isnan(self._points).any(axis=1)]
+        complete = ~np.isnan(self._points).any(axis=1)
+        whole = self._points[complete]
+        weights = None
+        if self._weights is not None:
+            weights = self._weights[complete] / self._weights.max()
         varying = (whole != whole[:1]).any(axis=0)
         n_varying = int(varying.sum())
         if len(whole) <= n_varying or n_varying < 2:
             return 0
         units = np.abs(whole).max(0)[varying]
         scaled = whole[:, varying] / units
-        scaled -= scaled.mean(0)
-        covariance = scaled.T @ scaled / len(scaled)
-        variances = covariance.diagonal()
+        covariance = np.cov(scaled.T, aweights=weights, ddof=0)
         amounts = np.broadcast_to(amounts, varying.shape)[varying] / units / units
-        least, most = (part * variances for part in _PARTS)
+        least, most = (part * covariance.diagonal() for part in _PARTS)
         left = np.sqrt(np.clip(amounts, least, most))
-        values = np.linalg.eigvalsh(covariance / np.outer(left, left))
-        return int((values <= _BY_CHANCE).sum())
+        known = left > 0  # not where only rows of next to no weight differ
+        scale = np.outer(left[known], left[known])
+        values = np.linalg.eigvalsh(covariance[np.ix_(known, known)] / scale)
+        return n_varying - int((values > _BY_CHANCE).sum())
 
 
 def _without_far(points: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -65,3 +65,17 @@ def test_what_is_missing_or_far(X):
 def test_fewer_samples_than_features(X):
     assert n_dependent(X[:3]) == 0
     assert n_dependent(X[:5]) == 0
+
+
+def test_weights(X):
+    """Rows of next to no weight are no evidence."""
+    wide = np.column_stack((X, X[:, 1]))
+    wide[:5, 4] = 7.0
+    weights = torch.ones(len(X)).double()
+    assert n_dependent(wide, weights=weights) == 0
+    weights[:5] = 1e-13
+    assert n_dependent(wide, weights=weights) == 1
+    assert n_dependent(wide, weights=1e200 * weights) == 1
+    weights[:5] = 1e-320
+    wide[:, 4] = np.arange(len(X)) < 5
+    assert n_dependent(wide, weights=weights) == 1
