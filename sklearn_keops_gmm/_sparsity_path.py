@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 
 from sklearn_keops_gmm._data import Data, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
@@ -19,8 +18,8 @@ from sklearn_keops_gmm._fit import (
     build_problem,
     n_distinct_rows,
     n_free_features,
+    path_starts,
     rows_of,
-    starting_point,
 )
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._model import (
@@ -283,15 +282,6 @@ class Path:
         self._n_free_features = n_free_features(self.task.problem, self.task.ridge)
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)
 
-    def start(self) -> MixtureParameters:
-        """Return where the path starts."""
-        random_state = check_random_state(self.mixture.random_state)
-        start = starting_point(self.mixture, self.task, random_state)
-        total = float(start.weights.sum())
-        if abs(total - 1.0) > 1e-9:  # scikit-learn's starts at single samples
-            start = replace(start, weights=start.weights / total)
-        return start
-
     def members(
         self, start: MixtureParameters, tol: float, worth: float = 0.0
     ) -> Iterator[Member]:
@@ -315,7 +305,7 @@ class Path:
 
     def converged(self) -> list[Member]:
         """Return all members, each where it converges."""
-        members = self.members(self.start(), self.tol)
+        members = self.members(next(path_starts(self.mixture, self.task)), self.tol)
         return [self.refined(member) for member in members]
 
     def searched(
@@ -323,10 +313,10 @@ class Path:
     ) -> tuple[list[Member], np.ndarray]:
         """Return the members and their criterion, the best of them converged.
 
-        The path goes down from its start. From the best of it on, moves to more and to
+        A path goes down from each start. From the best of all on, moves to more and to
         fewer components follow where they lower the criterion. Where members are as
-        good as tied, a second path starts from the best with all components split: in
-        all, each number of components has the better of two mixtures.
+        good as tied, another path starts from the best with all components split: in
+        all, each number of components has the best of several mixtures.
 
         Parameters
         ----------
@@ -340,7 +330,12 @@ class Path:
             components, without most of those that have more than are needed.
         values : ndarray of shape (n_members,)
         """
-        found = self._branch(self.start(), criterion)
+        found: dict[Member, float] = {}
+        for start in path_starts(self.mixture, self.task):
+            for member, value in self._branch(start, criterion).items():
+                _insert(found, member, value)
+            if self._ended:
+                break
         best = min(found, key=found.__getitem__)
         price = self._price(criterion)
         improved = best if self._ended else self._improved(best, price)

@@ -206,7 +206,7 @@ def test_constant_features_say_nothing(structure, n_constant, rng):
     labels, n_tried = expected.predict(X), expected.path_.n_components[0]
     found = model.fit(wide)
     assert found.path_.n_components[0] == n_tried
-    assert_array_equal(found.predict(wide), labels)
+    assert adjusted_rand_score(labels, found.predict(wide)) == 1.0
 
 
 @pytest.mark.parametrize("value", [1e4, -999_999.0, 1e9])

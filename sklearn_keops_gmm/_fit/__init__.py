@@ -13,6 +13,7 @@ from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import online_step, remembered
+from sklearn_keops_gmm._fit._path_starts import path_starts
 from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
@@ -59,6 +60,7 @@ __all__ = [
     "n_distinct_rows",
     "n_free_features",
     "online_step",
+    "path_starts",
     "remembered",
     "rows_of",
     "rows_that_count",

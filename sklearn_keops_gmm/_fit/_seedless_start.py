@@ -32,24 +32,34 @@ def is_seedless(mixture: Wanted, problem: StartData, prior: Prior) -> bool:
 
     What follows the start depends on no seed there either.
     """
-    given = (mixture.weights_init, mixture.means_init, mixture.precisions_init)
     return (
         prior.selects
         and not prior.pools
-        and mixture.init_params == "kmeans"
         and mixture.n_components <= MOST_ON_A_PATH
+        and begins_by_kmeans(mixture, problem)
+    )
+
+
+def begins_by_kmeans(mixture: Wanted, problem: StartData) -> bool:
+    """Tell whether a fit begins where k-means ends, of which nothing is given."""
+    given = (mixture.weights_init, mixture.means_init, mixture.precisions_init)
+    return (
+        mixture.init_params == "kmeans"
         and problem.component_labels is None
         and problem.noise is None
         and all(array is None for array in given)
     )
 
 
-def seedless_start(problem: StartData, ridge: Ridge) -> MixtureParameters:
-    """Return where k-means ends of samples in an order of their own, from one seed."""
-    found = _in_order(problem)
-    return initialize(
-        found, "kmeans", NOTHING_GIVEN, ridge, RandomState(0)
-    ).normalised()
+def seedless_start(
+    problem: StartData, ridge: Ridge, which: int = 0
+) -> MixtureParameters:
+    """Return where k-means ends of samples in an order of their own, from one seed.
+
+    There are as many such starts as are asked for: the first, the second and so on.
+    """
+    found, random_state = _in_order(problem), RandomState(which)
+    return initialize(found, "kmeans", NOTHING_GIVEN, ridge, random_state).normalised()
 
 
 def _in_order(problem: StartData) -> StartData:
