@@ -213,7 +213,7 @@ def check_truncated(rng):
             )
             components = Components(mixture[0], *map(torch.from_numpy, arrays[1:]))
             with suppress(torch.linalg.LinAlgError):
-                for _ in range(3):
+                for _ in range(8):
                     found = reductions.moments(components)
             if not n_ugly:
                 total = len(points) if weights is None else weights.sum()

@@ -103,6 +103,22 @@ def test_what_was_found_is_kept():
     assert right.double().mean() > 0.98
 
 
+def test_components_far_away_and_narrow():
+    """Numbers of 24 bits would not tell such components from each other."""
+    rng = np.random.default_rng(9)
+    means = 1e6 * rng.normal(size=(4, 1, 3)) + 1e-3 * rng.normal(size=(4, 50, 3))
+    means = means.reshape(-1, 3)
+    factors = np.full((200, 3), 1e4)
+    given = "diag", np.zeros(200), means, factors
+    points = means.repeat(3, 0) + 1e-4 * rng.normal(size=(600, 3))
+    frame = Frame(torch.zeros(3, dtype=torch.float64))
+    reductions = TruncatedReductions(torch.tensor(points), None, frame, truncation=2)
+    for _ in range(4):
+        reductions.moments(components_of(*given))
+    log_joint = reference.pair_terms(points, *given).astype(float)
+    assert (reductions.leaders() == log_joint.argmax(1)).double().mean() > 0.98
+
+
 def test_candidates_are_lost_where_the_likelihood_does_not_fall():
     """Not of the same components, and all but two of ever better ones."""
     rng = np.random.default_rng(7)
@@ -209,17 +225,20 @@ def search_arguments():
     return {
         "structure": "diag",
         "rows": np.ones((4, 2)),
+        "weights": np.ones(4),
         "packed": np.ones((3, 5)),
+        "rough": np.ones((3, 5), np.float32),
+        "means": np.ones((3, 2)),
         "order": np.arange(4),
         "bounds": np.array([0, 2, 4, 4]),
         "neighbours": np.zeros((3, 2), np.int32),
         "candidates": np.zeros((4, 2), np.int32),
-        "levels": np.zeros((4, 2)),
         "renewed": np.zeros((3, 2), np.int32),
         "begin": 0,
         "end": 3,
         "n_hops": 2,
         "step": 1,
+        "fewer": 1,
     }
 
 
@@ -229,16 +248,19 @@ def search_arguments():
         ("structure", "tied"),
         ("packed", np.ones((3, 5), np.float32)),
         ("rows", np.ones(7)),
+        ("weights", np.ones(3)),
         ("packed", np.ones((3, 4))),
+        ("rough", np.ones((3, 5))),
+        ("means", np.ones((3, 3))),
         ("order", np.array([0, 1, 2, 4])),
         ("bounds", np.array([0, 2, 1, 4])),
         ("bounds", np.array([0, 2, 4, 5])),
         ("neighbours", np.full((3, 2), 3, np.int32)),
         ("candidates", np.full((4, 2), 3, np.int32)),
         ("candidates", np.full((4, 2), -2, np.int32)),
-        ("levels", np.zeros((4, 3))),
         ("renewed", np.zeros((3, 2), np.int64)),
         ("end", 4),
+        ("fewer", 3),
     ],
 )
 def test_no_wrong_search(module, name, value):
@@ -246,6 +268,70 @@ def test_no_wrong_search(module, name, value):
     module.search(*given.values())
     with pytest.raises(ValueError, match=rf"{name}.*: expected .+, got ."):
         module.search(*(given | {name: value}).values())
+
+
+def share_arguments():
+    """What `share` takes, all as it should be."""
+    return {
+        "structure": "spherical",
+        "rows": np.ones((4, 2)),
+        "weights": np.ones(4),
+        "packed": np.ones((3, 4)),
+        "candidates": np.array([[0, 1], [2, -1], [1, 2], [0, 2]], np.int32),
+        "shares": np.zeros((4, 2)),
+        "keys": np.zeros((4, 2), np.int32),
+        "n_samples": 4,
+        "n_components": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("structure", "tied"),
+        ("rows", np.ones(7)),
+        ("weights", np.ones(4, np.float32)),
+        ("packed", np.ones((3, 5))),
+        ("candidates", np.full((4, 2), 3, np.int32)),
+        ("shares", np.zeros((4, 2), np.float32)),
+        ("keys", np.zeros((4, 2), int)),
+    ],
+)
+def test_no_wrong_shares(module, name, value):
+    given = share_arguments()
+    module.share(*given.values())
+    with pytest.raises(ValueError, match=rf"{name}.*: expected .+, got ."):
+        module.share(*(given | {name: value}).values())
+
+
+def pack_arguments():
+    """What `pack` takes, all as it should be."""
+    return {
+        "structure": "diag",
+        "offsets": np.ones(3),
+        "means": np.ones((3, 2)),
+        "factors": np.ones((3, 2)),
+        "order": np.array([2, 0, 1]),
+        "out": np.empty((3, 5)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("structure", "tied"),
+        ("means", np.ones(7)),
+        ("factors", np.ones((3, 3))),
+        ("order", np.array([3, 0, 1])),
+        ("out", np.empty((3, 4))),
+        ("out", np.empty((3, 5), int)),
+    ],
+)
+def test_no_wrong_components(module, name, value):
+    given = pack_arguments()
+    module.pack(*given.values())
+    with pytest.raises(ValueError, match=rf"{name}.*: expected .+, got ."):
+        module.pack(*(given | {name: value}).values())
 
 
 def test_no_wrong_groups(module):

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 from sklearn_keops_gmm.backends._native._candidates import Candidates
 from sklearn_keops_gmm.backends._native._reductions import NativeReductions
-from sklearn_keops_gmm.backends._threads import single_thread, slices
+from sklearn_keops_gmm.backends._threads import single_thread
 
 
 class TruncatedReductions(NativeReductions):
     """Reductions whose moments are those of truncated EM; all others are exact.
 
     Each sample keeps `truncation` candidates, the components of the largest densities
-    that were found, and all others have no share in it. For each call of `moments` they
-    are sought among the last ones, the neighbours of the best of them, a few of theirs,
-    and what samples with the same best one have. So if each call has the M-step of the
-    one before, the log-likelihood, which leaves out all other components too, never
-    falls: the E-step is the best of those with so many components, among some of which
-    one is that of the call before. In the first calls they are three times as many,
-    until fewer have no smaller a log-likelihood than all had before.
+    that were found, and all others have no share in it. In the first calls of `moments`
+    and in every third of the others they are sought among the last ones, the neighbours
+    of the best of them, a few of theirs, and what samples with the same best one have.
+    So if each call has the M-step of the one before, the log-likelihood, which leaves
+    out all other components too, never falls: the E-step is the best of those with so
+    many components, among some of which one is that of the call before. In the first
+    calls they are three times as many, until fewer have no smaller a log-likelihood
+    than all had before.
 
     Parameters
     ----------
@@ -61,28 +61,15 @@ class TruncatedReductions(NativeReductions):
             local = components.in_frame(self._frame)
             held = self._candidates
             if held is None or held.n_components != n_components:
-                rows, weights = self._local_rows(), self._sample_weight
-                held = Candidates(rows, weights, self._truncation, local)
+                given = self._points, self._frame, self._sample_weight
+                held = Candidates(*given, self._truncation, local)
                 self._candidates = held
-            moments = held.step(local)
-            return moments.from_frame(self._frame)
+            return held.step(local)
 
     def leaders(self) -> Tensor:
         """Return the best candidate of each sample, (N,), int64, of the last call."""
         assert self._candidates is not None
         return self._candidates.leaders()
-
-    def _local_rows(self) -> Tensor:
-        """Return the samples in the frame."""
-        # A share of infinity, if it is 0, would be NaN in the sums of all samples.
-        limit = torch.finfo(self._points.dtype).max / 4
-        rows = torch.empty_like(self._points)
-        for part in slices(len(rows)):
-            local = (self._points[part].double() - self._frame.centre).div_(
-                self._frame.scale
-            )
-            rows[part] = local.clamp_(-limit, limit)
-        return rows
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@
 
 #include "calls.h"
 #include "candidates.h"
+#include "search.h"
 
 // Calls a function with the kind of covariances that has a name.
 template <class T, class Function>
@@ -74,16 +75,63 @@ inline PyObject* group_items(PyObject*, PyObject* args) {
     });
 }
 
+// pack(structure, offsets, means, factors, order, out): components, in an order,
+// as the loops read them; all have one factor if there is but one
+inline PyObject* pack_components(PyObject*, PyObject* args) {
+    PyObject *structure, *offsets, *means, *factors, *order, *out;
+    if (!PyArg_ParseTuple(args, "OOOOOO:pack", &structure, &offsets, &means, &factors,
+                          &order, &out))
+        return nullptr;
+    return guarded([&] {
+        const Argument levels("offsets", offsets), of("means", means);
+        const Argument roots("factors", factors), sorted("order", order);
+        const Argument packed("out", out, PyBUF_WRITABLE);
+        refuse_overlaps(packed, {&levels, &of, &roots, &sorted});
+        const int64_t M = rows_of(levels, 1, MOST), D = rows_of(of, M, MOST);
+        with_dtype(packed, [&](auto number) {
+            using T = decltype(number);
+            with_kind<T>(text_of("structure", structure), D, [&](const auto& kind) {
+                const int64_t size = kind.factor_size();
+                const bool one = roots.size() == size;
+                const Components given{
+                    M, D, levels.numbers<const double>(M), of.numbers<const double>(M * D),
+                    roots.numbers<const double>(one ? size : times(M, size)),
+                    one ? 0 : size};
+                const auto* places = numbers_within<int64_t>(sorted, M, 0, M);
+                T* numbers = packed.numbers<T>(times(M, kind.width()));
+                const WithoutGIL here;
+                pack(kind, given, places, numbers);
+            });
+        });
+        Py_RETURN_NONE;
+    });
+}
+
+struct OperandArguments {
+    const Argument rows, weights, packed;
+
+    template <class T, class Kind>
+    Operands<T> read(const Kind& kind, int64_t N, int64_t M, int64_t D) const {
+        return {D, rows.numbers<const T>(N * D),
+                weights.is_none() ? nullptr : weights.numbers<const T>(N),
+                packed.numbers<const T>(times(M, kind.width()))};
+    }
+};
+
 struct SearchArguments {
-    const Argument rows, packed, order, bounds, neighbours, candidates, levels, renewed;
+    const OperandArguments operands;
+    const Argument rough, means, order, bounds, neighbours, candidates, renewed;
 };
 
 template <class T>
-void run_search(const SearchArguments& of, const std::string& structure, SomeGroups leaders,
-                int64_t n_hops, int64_t step) {
+double run_search(const SearchArguments& of, const std::string& structure,
+                  SomeGroups leaders, int64_t n_hops, int64_t step, int64_t fewer) {
     const int64_t N = rows_of(of.order, 1, MOST), M = groups_of(of.bounds);
-    const int64_t D = rows_of(of.rows, N, MOST), K = rows_of(of.candidates, N, MOST);
+    const int64_t D = rows_of(of.operands.rows, N, MOST);
+    const int64_t K = rows_of(of.candidates, N, MOST);
     const int64_t G = rows_of(of.neighbours, M, MOST), R = rows_of(of.renewed, M, MOST);
+    if (fewer < 0 || fewer > K)
+        refuse("fewer", "a number from 0 to " + std::to_string(K), std::to_string(fewer));
     leaders.check(M);
     const auto* bounds = bounds_within(of.bounds, M, N);
     const auto* order = order_within(of.order, bounds, leaders, N);
@@ -91,95 +139,113 @@ void run_search(const SearchArguments& of, const std::string& structure, SomeGro
     // Only of their own samples: threads write those of others at the same time.
     for (int64_t at = bounds[leaders.begin]; at < bounds[leaders.end]; at++)
         check_within(of.candidates, candidates + order[at] * K, K, -1, M);
+    double total = 0;
     with_kind<T>(structure, D, [&](const auto& kind) {
-        const Candidates<T> given{
-            M, D, K, G, R, of.rows.template numbers<const T>(N * D),
-            of.packed.template numbers<const T>(times(M, kind.width())),
-            order, bounds,
-            numbers_within<int32_t>(of.neighbours, M * G, 0, M), n_hops, step,
+        using Kind = std::decay_t<decltype(kind)>;
+        const Operands<T> own = of.operands.template read<T>(kind, N, M, D);
+        const Candidates given{
+            M, K, G, R,
+            of.rough.template numbers<const float>(times(M, kind.width())),
+            of.means.template numbers<const double>(times(M, D)), order, bounds,
+            numbers_within<int32_t>(of.neighbours, M * G, 0, M), n_hops, step, fewer,
             candidates,
-            of.levels.template numbers<T>(N * K),
             of.renewed.template numbers<int32_t>(M * R)};
         const WithoutGIL here;
-        Search<T, std::decay_t<decltype(kind)>> search(given, kind);
-        for (int64_t j = leaders.begin; j < leaders.end; j++) search.lead(j);
+        Search<T, Kind> search(given, own, kind);
+        for (int64_t j = leaders.begin; j < leaders.end; j++) total += search.lead(j);
     });
+    return total;
 }
 
-// search(structure, rows, packed, order, bounds, neighbours, candidates, levels,
-//        renewed, begin, end, n_hops, step): for the samples of some leaders
+// search(structure, rows, weights, packed, rough, means, order, bounds, neighbours,
+//        candidates, renewed, begin, end, n_hops, step, fewer): for the samples of some
+// leaders; returns the log-likelihood of fewer candidates
 inline PyObject* search_candidates(PyObject*, PyObject* args) {
-    PyObject *structure, *rows, *packed, *order, *bounds, *neighbours, *candidates;
-    PyObject *levels, *renewed;
+    PyObject *structure, *rows, *weights, *packed, *rough, *means, *order, *bounds;
+    PyObject *neighbours, *candidates, *renewed;
     SomeGroups leaders;
-    Py_ssize_t n_hops, step;
-    if (!PyArg_ParseTuple(args, "OOOOOOOOOnnnn:search", &structure, &rows, &packed,
-                          &order, &bounds, &neighbours, &candidates, &levels, &renewed,
-                          &leaders.begin, &leaders.end, &n_hops, &step))
+    Py_ssize_t n_hops, step, fewer;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOOOOnnnnn:search", &structure, &rows, &weights,
+                          &packed, &rough, &means, &order, &bounds, &neighbours,
+                          &candidates, &renewed, &leaders.begin, &leaders.end, &n_hops,
+                          &step, &fewer))
         return nullptr;
     return guarded([&] {
-        const SearchArguments given{{"rows", rows},
-                                    {"packed", packed},
-                                    {"order", order},
-                                    {"bounds", bounds},
-                                    {"neighbours", neighbours},
-                                    {"candidates", candidates, PyBUF_WRITABLE},
-                                    {"levels", levels, PyBUF_WRITABLE},
-                                    {"renewed", renewed, PyBUF_WRITABLE}};
-        for (const Argument* out : {&given.candidates, &given.levels, &given.renewed})
-            refuse_overlaps(*out, {&given.rows, &given.packed, &given.order,
+        const SearchArguments given{
+            {{"rows", rows}, {"weights", weights}, {"packed", packed}},
+            {"rough", rough},
+            {"means", means},
+            {"order", order},
+            {"bounds", bounds},
+            {"neighbours", neighbours},
+            {"candidates", candidates, PyBUF_WRITABLE},
+            {"renewed", renewed, PyBUF_WRITABLE}};
+        const OperandArguments& operands = given.operands;
+        for (const Argument* out : {&given.candidates, &given.renewed})
+            refuse_overlaps(*out, {&operands.rows, &operands.weights, &operands.packed,
+                                   &given.rough, &given.means, &given.order,
                                    &given.bounds, &given.neighbours});
-        refuse_overlaps(given.candidates, {&given.levels, &given.renewed});
-        refuse_overlaps(given.levels, {&given.renewed});
-        with_dtype(given.rows, [&](auto number) {
-            run_search<decltype(number)>(given, text_of("structure", structure), leaders,
-                                         n_hops, step);
-        });
-        Py_RETURN_NONE;
-    });
-}
-
-// share(candidates, weights, levels, keys): turn log-densities into weighted shares;
-// returns the log-likelihood
-inline PyObject* share_samples(PyObject*, PyObject* args) {
-    PyObject *candidates, *weights, *levels, *keys;
-    Py_ssize_t n_samples;
-    if (!PyArg_ParseTuple(args, "OOOOn:share", &candidates, &weights, &levels, &keys,
-                          &n_samples))
-        return nullptr;
-    return guarded([&] {
-        const Argument of("candidates", candidates), weigh("weights", weights);
-        const Argument shares("levels", levels, PyBUF_WRITABLE);
-        const Argument out("keys", keys, PyBUF_WRITABLE);
-        const int64_t K = rows_of(of, n_samples, MOST), size = n_samples * K;
-        refuse_overlaps(out, {&of, &weigh, &shares});
-        refuse_overlaps(shares, {&of, &weigh});
+        refuse_overlaps(given.candidates, {&given.renewed});
         double total = 0;
-        with_dtype(shares, [&](auto number) {
-            using T = decltype(number);
-            const auto* found = of.numbers<const int32_t>(size);
-            const T* own = weigh.is_none() ? nullptr : weigh.numbers<const T>(n_samples);
-            T* changed = shares.numbers<T>(size);
-            int32_t* who = out.numbers<int32_t>(size);
-            const WithoutGIL here;
-            total = share(found, own, n_samples, K, changed, who);
+        with_dtype(operands.rows, [&](auto number) {
+            total = run_search<decltype(number)>(given, text_of("structure", structure),
+                                                 leaders, n_hops, step, fewer);
         });
         return PyFloat_FromDouble(total);
     });
 }
 
-// shared_moments(structure, rows, shares, order, bounds, means, begin, end, out)
+// share(structure, rows, weights, packed, candidates, shares, keys, n_samples,
+//       n_components): sort the candidates of samples, write their weighted shares and
+// which have one; returns the log-likelihood
+inline PyObject* share_samples(PyObject*, PyObject* args) {
+    PyObject *structure, *rows, *weights, *packed, *candidates, *shares, *keys;
+    Py_ssize_t N, M;
+    if (!PyArg_ParseTuple(args, "OOOOOOOnn:share", &structure, &rows, &weights, &packed,
+                          &candidates, &shares, &keys, &N, &M))
+        return nullptr;
+    return guarded([&] {
+        const OperandArguments operands{
+            {"rows", rows}, {"weights", weights}, {"packed", packed}};
+        const Argument of("candidates", candidates, PyBUF_WRITABLE);
+        const Argument out("shares", shares, PyBUF_WRITABLE);
+        const Argument who("keys", keys, PyBUF_WRITABLE);
+        for (const Argument* written : {&of, &out, &who})
+            refuse_overlaps(*written, {&operands.rows, &operands.weights, &operands.packed});
+        refuse_overlaps(of, {&out, &who});
+        refuse_overlaps(out, {&who});
+        const int64_t D = rows_of(operands.rows, N, MOST), K = rows_of(of, N, MOST);
+        double total = 0;
+        with_dtype(operands.rows, [&](auto number) {
+            using T = decltype(number);
+            with_kind<T>(text_of("structure", structure), D, [&](const auto& kind) {
+                const Operands<T> samples = operands.template read<T>(kind, N, M, D);
+                int32_t* held = of.numbers<int32_t>(N * K);
+                check_within(of, held, N * K, -1, M);
+                T* found = out.numbers<T>(N * K);
+                int32_t* named = who.numbers<int32_t>(N * K);
+                const WithoutGIL here;
+                total = share(kind, samples, N, K, held, found, named);
+            });
+        });
+        return PyFloat_FromDouble(total);
+    });
+}
+
+// shared_moments(structure, rows, shares, order, bounds, means, places, begin, end, out):
+// write the sums of some components, each at its place
 inline PyObject* shared_moments(PyObject*, PyObject* args) {
-    PyObject *structure, *rows, *shares, *order, *bounds, *means, *out;
+    PyObject *structure, *rows, *shares, *order, *bounds, *means, *places, *out;
     SomeGroups some;
-    if (!PyArg_ParseTuple(args, "OOOOOOnnO:shared_moments", &structure, &rows, &shares,
-                          &order, &bounds, &means, &some.begin, &some.end, &out))
+    if (!PyArg_ParseTuple(args, "OOOOOOOnnO:shared_moments", &structure, &rows, &shares,
+                          &order, &bounds, &means, &places, &some.begin, &some.end, &out))
         return nullptr;
     return guarded([&] {
         const Argument points("rows", rows), of("shares", shares), sorted("order", order);
         const Argument starts("bounds", bounds), about("means", means);
+        const Argument at("places", places);
         const Argument sums("out", out, PyBUF_WRITABLE);
-        refuse_overlaps(sums, {&points, &of, &sorted, &starts, &about});
+        refuse_overlaps(sums, {&points, &of, &sorted, &starts, &about, &at});
         const int64_t M = groups_of(starts), D = rows_of(about, M, MOST);
         const int64_t N = rows_of(points, D, MOST), K = rows_of(of, N, MOST);
         some.check(M);
@@ -190,9 +256,9 @@ inline PyObject* shared_moments(PyObject*, PyObject* args) {
                 const Shares<T> given{
                     D, K, points.numbers<const T>(N * D), of.numbers<const T>(N * K),
                     order_within(sorted, bounds, some, N * K), bounds,
-                    about.numbers<const double>(M * D)};
-                const int64_t size = times(some.end - some.begin, kind.n_sums());
-                double* found = sums.numbers<double>(size);
+                    about.numbers<const double>(M * D),
+                    numbers_within<int64_t>(at, M, 0, M)};
+                double* found = sums.numbers<double>(times(M, kind.n_sums()));
                 const WithoutGIL here;
                 add_moments(kind, given, some.begin, some.end, found);
             });

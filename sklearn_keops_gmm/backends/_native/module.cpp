@@ -290,6 +290,7 @@ PyMethodDef methods[] = {
     {"settle", settle, METH_VARARGS, nullptr},
     {"m_step", m_step, METH_VARARGS, nullptr},
     {"group", group_items, METH_VARARGS, nullptr},
+    {"pack", pack_components, METH_VARARGS, nullptr},
     {"search", search_candidates, METH_VARARGS, nullptr},
     {"share", share_samples, METH_VARARGS, nullptr},
     {"shared_moments", shared_moments, METH_VARARGS, nullptr},

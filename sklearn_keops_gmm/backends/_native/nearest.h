@@ -75,7 +75,7 @@ class Nearest {
           centres(PointTiles<T>::n_for(given.n_groups), given.D),
           firsts(first_tiles(given)),
           means(firsts.back(), given.D),
-          probes(given.n_groups) {
+          probes(n_probes) {
         centres.write(given.centres, given.n_groups, 0);
         for (int64_t g = 0; g < given.n_groups; g++)
             means.write(given.means + given.bounds[g] * given.D, size_of(g), firsts[g]);
@@ -109,15 +109,24 @@ class Nearest {
 
     int64_t size_of(int64_t g) const { return given.bounds[g + 1] - given.bounds[g]; }
 
-    // Writes the groups nearest to a point.
+    // Writes the groups nearest to a point, of those at a distance below infinity.
     void probe(const T* x, int64_t* groups) {
+        for (int64_t p = 0; p < n_probes; p++)
+            probes[p] = {std::numeric_limits<T>::infinity(), p};
         for (int64_t start = 0; start < given.n_groups; start += SIZE) {
             centres.squared_distances(start / SIZE, x, squares);
-            for (int64_t k = 0; k < std::min<int64_t>(SIZE, given.n_groups - start); k++)
-                probes[start + k] = {in_order(numbers()[k]), start + k};
+            const int64_t n = std::min<int64_t>(SIZE, given.n_groups - start);
+            for (int64_t k = 0; k < n; k++)
+                if (numbers()[k] < probes.back().first) insert(numbers()[k], start + k);
         }
-        std::partial_sort(probes.begin(), probes.begin() + n_probes, probes.end());
         for (int64_t p = 0; p < n_probes; p++) groups[p] = probes[p].second;
+    }
+
+    // In place of the farthest.
+    void insert(T distance, int64_t group) {
+        int64_t p = n_probes - 1;
+        for (; p > 0 && distance < probes[p - 1].first; p--) probes[p] = probes[p - 1];
+        probes[p] = {distance, group};
     }
 
     void find_in(const int64_t* groups, const T* x, int64_t count, T* distances,

@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <utility>
 
+#if defined(__AVX__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 // In bytes; each extension module is compiled for one kind of processor.
 #ifndef VECTOR_BYTES
 #define VECTOR_BYTES 16
@@ -79,9 +83,15 @@ inline V largest(V a, V b) {
 // Tells whether a comparison is true anywhere.
 template <class T>
 inline bool any(Integers<T> mask) {
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask);
+#elif VECTOR_BYTES == 32 && defined(__AVX__)
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#else
     Integer<T> found = 0;
     UNROLL for (int l = 0; l < LANES<T>; l++) found |= mask[l];
     return found;
+#endif
 }
 
 // Returns the numbers of two vectors, one after the other, at so many places.
