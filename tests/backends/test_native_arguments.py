@@ -221,6 +221,7 @@ def test_all_functions_refuse_in_the_same_words(module):
             np.zeros(70, int),
             np.array([0, 70]),
             np.ones((1, 3)),
+            np.zeros(1, int),
             0,
             1,
             np.zeros(10),
@@ -228,8 +229,10 @@ def test_all_functions_refuse_in_the_same_words(module):
     multiple = "expected a multiple of 4 numbers, got 6 of 'd'"
     with pytest.raises(ValueError, match=f"^points: {multiple}"):
         module.block_order(4, np.ones(6), of_order["order"])
+    keys = np.ones(6, np.int32)
+    given = np.ones(8), None, np.ones((3, 5)), keys.copy(), np.ones(6), keys, 4, 3
     with pytest.raises(ValueError, match=multiple.replace("'d'", "'i'")):
-        module.share(np.ones(6, np.int32), None, np.ones(6), np.ones(6, np.int32), 4)
+        module.share("diag", *given)
     own = "expected memory of its own, got some of"
     memory = np.zeros(210)
     with pytest.raises(ValueError, match=f"^order: {own} points"):
