@@ -625,7 +625,7 @@ default=None
         """
         given = self._indices(features, some_left=True)
         checked = check_values(values, len(given))
-        point = torch.tensor(checked, dtype=torch.float64)
+        point = to_tensor(checked, torch.device("cpu")).double()
         model = self._model()
         shares = responsibilities_for(point, model.marginal(given))
         conditional = model.condition(given, point, shares)
