@@ -77,6 +77,17 @@ def to_numpy(array: Any) -> Any:
     return array
 
 
+def plain_tensor(array: Any) -> Any:
+    """Return a tensor as one that numpy and scikit-learn can read: of values alone.
+
+    Without a gradient, and bfloat16 as float32. What is no tensor stays as it is.
+    """
+    if not isinstance(array, Tensor):
+        return array
+    array = array.detach()
+    return array.float() if array.dtype == torch.bfloat16 else array
+
+
 def to_tensor(array: Any, device: torch.device) -> Tensor:
     """Return a contiguous tensor on `device`, on the same memory if it is there.
 

@@ -53,6 +53,29 @@ def test_tensors_without_dispatch_are_data():
     assert isinstance(model.predict(X), np.ndarray)
 
 
+DISPATCH = [False, pytest.param(True, marks=new_scikit_learn)]
+
+
+@pytest.mark.parametrize("dispatch", DISPATCH)
+def test_tensors_that_numpy_cannot_read(dispatch):
+    values = torch.tensor(iris())
+    ones = torch.ones(150, dtype=torch.float64)
+    exact = KeOpsGaussianMixture(3, random_state=0)
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        means = exact.fit(values, sample_weight=ones).means_
+        with_gradient = values.clone().requires_grad_()
+        weights = ones.clone().requires_grad_()
+        model = KeOpsGaussianMixture(3, random_state=0)
+        assert_allclose(model.fit(with_gradient, sample_weight=weights).means_, means)
+        assert_allclose(model.predict(with_gradient), exact.predict(values))
+        short = values.bfloat16()
+        found = model.fit(short, sample_weight=ones.bfloat16()).means_
+        expected = exact.fit(short.float(), sample_weight=ones).means_
+        assert found.dtype == expected.dtype
+        assert_allclose(found, expected)
+        assert_allclose(model.predict(short), exact.predict(short.float()))
+
+
 @new_scikit_learn
 def test_sample_weight_and_starts_as_tensors():
     X = torch.tensor(iris())
