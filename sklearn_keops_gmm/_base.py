@@ -47,12 +47,13 @@ from sklearn_keops_gmm._data import (
     to_tensor,
 )
 from sklearn_keops_gmm._estimator import PackageEstimator
-from sklearn_keops_gmm._fit import bootstrap
+from sklearn_keops_gmm._fit import bootstrap, say_without_parameters
 from sklearn_keops_gmm._interop import to_sklearn
 from sklearn_keops_gmm._model import (
     BootstrapResult,
     GaussianMixtureModel,
     MixtureSummary,
+    NoMaximumError,
     StandardErrors,
 )
 from sklearn_keops_gmm.backends import single_thread
@@ -371,8 +372,8 @@ default=None
             If no mixture was fitted.
         ValueError
             If `X` or `sample_weight` is unusable, if the mixture is at no maximum of
-            the likelihood of these samples, or if there are more than 10,000
-            parameters.
+            the likelihood of these samples, as where a feature is constant or a linear
+            function of others, or if there are more than 10,000 parameters.
 
         See Also
         --------
@@ -404,7 +405,14 @@ default=None
         """
         check_is_fitted(self)
         data = as_source(X, sample_weight).read(self, 1, reset=False)
-        return find_standard_errors(data, self._model(), self.backend)
+        try:
+            return find_standard_errors(data, self._model(), self.backend)
+        except NoMaximumError:
+            ridge = to_numpy(getattr(self, "reg_covar_", 0.0))
+            reason = say_without_parameters(data, ridge)
+            if reason is None:
+                raise
+            raise ValueError(reason) from None
 
     def bootstrap(
         self,
@@ -625,7 +633,7 @@ default=None
         """
         given = self._indices(features, some_left=True)
         checked = check_values(values, len(given))
-        point = torch.tensor(checked, dtype=torch.float64)
+        point = to_tensor(checked, torch.device("cpu")).double()
         model = self._model()
         shares = responsibilities_for(point, model.marginal(given))
         conditional = model.condition(given, point, shares)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from inspect import Parameter, signature
+from numbers import Integral
 from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    validate_parameter_constraints,
+)
 
 from sklearn_keops_gmm._data import (
     TAKES_TENSORS,
@@ -49,6 +54,18 @@ class PackageEstimator(BaseEstimator):
         validate_parameter_constraints(
             self._parameter_constraints, changed, caller_name=type(self).__name__
         )
+        for name, value in changed.items():
+            if isinstance(value, bool):
+                self._refuse_as_count(name, value)
+
+    def _refuse_as_count(self, name: str, value: bool) -> None:
+        """Raise ValueError if a parameter is a number, as Python takes a bool for."""
+        for constraint in self._parameter_constraints[name]:
+            if isinstance(constraint, Interval) and constraint.type is Integral:
+                raise InvalidParameterError(
+                    f"The {name!r} parameter of {type(self).__name__} must be "
+                    f"{constraint}. Got {value} instead."
+                )
 
     @single_thread()
     def __getstate__(self) -> dict[str, Any]:

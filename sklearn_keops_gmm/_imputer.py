@@ -123,6 +123,7 @@ class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, PackageEsti
             If a parameter or `X` is unusable.
         """
         with all_or_nothing(self):
+            self._check_shape(getattr(X, "shape", ()))
             mixture = self.estimator
             if mixture is None:
                 mixture = KeOpsGaussianMixtureCV(random_state=self.random_state)
@@ -157,6 +158,14 @@ class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, PackageEsti
         if self.sample_posterior:
             return filled_in(1, self.random_state)[0, ...]
         return filled_in(None, None)
+
+    def _check_shape(self, shape: tuple[Any, ...]) -> None:
+        """Raise ValueError if a table has too few rows: the mixture names itself."""
+        if len(shape) == 2 and shape[0] < 2:
+            raise ValueError(
+                f"Found array with {shape[0]} sample(s) (shape={shape}) while a "
+                f"minimum of 2 is required by {type(self).__name__}."
+            )
 
     def _function(self, method: str, answer: Any, *, n_columns: int) -> SampleFunction:
         """Return what the mixture answers about samples, as this estimator checks."""

@@ -163,7 +163,8 @@ default='kmeans'
         others near them, and 'kmeans' is the best of ten runs.
     noise_volume : float, default=None
         What noise has a density of one over. None is the volume of the box of the
-        samples, in which features that are constant do not count.
+        samples. Features that are constant do not count: along these noise is as
+        dense as components are.
     frozen : list of {'weights', 'means', 'covariances'} or dict, default=None
         What 'em' and 'lbfgs' leave bit by bit as it is at the start: given by the
         arrays above, or by `warm_start`. A dictionary has True, or a mask of shape
@@ -217,11 +218,13 @@ default='kmeans'
     covariance_pooling_ : float
         How many samples were added to each component.
     noise_weight_ : float
-        The part of noise; only with `noise`, and so are the next two.
+        The part of noise; only with `noise`, and so are the next three.
     noise_log_density_ : float
         The logarithm of its density.
     noise_box_ : ndarray of shape (2, n_features)
         The least and the greatest value of each feature: where `sample` draws noise.
+    noise_log_widths_ : ndarray of shape (n_features,)
+        What its density is one over in each feature, in logarithms.
     converged_ : bool
         Whether the kept start stopped by `tol`.
     n_iter_ : int

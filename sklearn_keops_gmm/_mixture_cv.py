@@ -171,7 +171,9 @@ default='kmeans'
         What was added to the variance of each feature.
     covariance_pooling_ : float
         How many samples were added to each component.
-    noise_weight_, noise_log_density_, noise_box_ : float, float, ndarray
+    noise_weight_, noise_log_density_ : float
+        Of noise, as in :class:`KeOpsGaussianMixture`.
+    noise_box_, noise_log_widths_ : ndarray
         Of noise, as in :class:`KeOpsGaussianMixture`.
     path_ : SparsityPath
         All mixtures of that type that were compared. Except with 'cv' it ends where

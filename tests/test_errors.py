@@ -170,6 +170,31 @@ def test_not_at_a_maximum():
         model.standard_errors(iris())
 
 
+@pytest.mark.parametrize("pieces", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_features_without_parameters(scale, pieces):
+    X, one = iris(), np.ones((150, 1))
+    total = X.sum(axis=1, keepdims=True)
+    expected = {
+        r"^Feature 4 is constant.*Leave out": (X, one),
+        r"^Features 0, 5 are constant": (-one, X, 2 * one),
+        r"^Features depend linearly.* in 1 of 5 dim.*Leave out": (X, total),
+        r"^Features depend linearly.* in 2 of 6 dim": (X, total, X[:, :1]),
+    }
+    for message, parts in expected.items():
+        Z = scale * np.column_stack(parts)
+        Z = [Z[::2], Z[1::2]] if pieces else Z
+        model = KeOpsGaussianMixture(2, reg_covar="auto", random_state=0).fit(Z)
+        with pytest.raises(ValueError, match=message):
+            model.standard_errors(Z)
+
+
+def test_dependent_features_have_errors_where_each_has_a_variance():
+    X = np.column_stack((blobs(), blobs()[:, 0]))
+    model = fitted(X, covariance_type="diag")
+    assert np.isfinite(model.standard_errors(X).means).all()
+
+
 def test_too_many_parameters():
     X = np.random.default_rng(0).normal(size=(300, 40))
     model = KeOpsGaussianMixture(20, max_iter=1, random_state=0).fit(X)

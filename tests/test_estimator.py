@@ -41,3 +41,13 @@ def test_what_was_changed_is_checked(made):
         estimator = made().set_params(**{name: object()})
         with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter"):
             estimator._validate_params()
+
+
+@pytest.mark.parametrize(
+    "made", [KeOpsGaussianMixture, KeOpsGaussianMixtureCV, MixtureClustering]
+)
+def test_a_bool_is_no_count(made):
+    for name in ("n_components", "max_iter"):
+        message = f"The '{name}' parameter of {made.__name__} must be an int.*Got True"
+        with pytest.raises(InvalidParameterError, match=message):
+            made().set_params(**{name: True}).fit([[0.0], [1.0], [2.0]])

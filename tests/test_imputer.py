@@ -112,6 +112,10 @@ def test_what_is_refused(gaps):
         imputer.transform(gaps)
     with pytest.raises(ValueError, match="'estimator' parameter of GaussianMixtureI"):
         GaussianMixtureImputer(GaussianNB()).fit(gaps)
+    for few in (gaps[:0], gaps[:1]):
+        message = rf"{len(few)} sample.*2 is required by GaussianMixtureImputer\."
+        with pytest.raises(ValueError, match=message):
+            imputer.fit(few)
     imputer.fit(gaps)
     before = imputer.mixture_
     with pytest.raises(ValueError, match="X has 1 features, but GaussianMixtureImput"):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from sklearn.utils.validation import _num_samples
+from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
 from sklearn_keops_gmm._data._checks import check_observed, check_weighted_samples
@@ -15,6 +16,7 @@ from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import Placement
 from sklearn_keops_gmm._data._input import checked_samples, checked_weights
 from sklearn_keops_gmm._data._query import SampleFunction
+from sklearn_keops_gmm._model import power_of_two
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ArraySource:
         weights = None
         if self.sample_weight is not None:
             checked = checked_weights(self.sample_weight, array, dtype=array.dtype)
-            weights = to_tensor(checked, device)
+            weights = _in_range(to_tensor(checked, device))
         points = to_tensor(array, device)
         points, weights, counts = check_weighted_samples(points, weights, min_samples)
         data = Data(kind, points, weights, counts=counts)
@@ -74,3 +76,11 @@ class ArraySource:
     def mean(self, function: SampleFunction) -> tuple[float, float]:
         """Return the weighted mean of the answers, and the sum of the weights."""
         return function.mean(self.X, self.sample_weight)
+
+
+def _in_range(weights: Tensor) -> Tensor:
+    """Return weights whose squares can be held; the unit says nothing, and is exact."""
+    largest = float(weights.max())
+    if largest < torch.finfo(weights.dtype).max ** 0.5:
+        return weights
+    return weights / power_of_two(largest)

@@ -77,26 +77,37 @@ def to_numpy(array: Any) -> Any:
     return array
 
 
+def plain_tensor(array: Any) -> Any:
+    """Return a tensor as one that numpy and scikit-learn can read: of values alone.
+
+    Without a gradient, and bfloat16 as float32. What is no tensor stays as it is.
+    """
+    if not isinstance(array, Tensor):
+        return array
+    array = array.detach()
+    return array.float() if array.dtype == torch.bfloat16 else array
+
+
 def to_tensor(array: Any, device: torch.device) -> Tensor:
     """Return a contiguous tensor on `device`, on the same memory if it is there.
 
-    It is only read: a read-only array is lent without torch's warning.
+    It is only read: a read-only array is lent without torch's warning, and so is one
+    with a negative stride along an axis of length 1, which torch would refuse.
     """
     if isinstance(array, Tensor):
         return array.detach().to(device).contiguous()
-    lent = np.ascontiguousarray(to_numpy(array))
-    if not lent.flags.writeable:
-        lent = np.asarray(_Borrowed(lent))
-    return torch.from_numpy(lent).to(device)
+    lent = _Borrowed(np.ascontiguousarray(to_numpy(array)))
+    return torch.from_numpy(np.asarray(lent)).to(device)
 
 
 class _Borrowed:
-    """Lends the memory of an array, whatever its writeable flag."""
+    """Lends the memory of a contiguous array, whatever its writeable flag."""
 
     def __init__(self, array: np.ndarray) -> None:
         address, _ = array.__array_interface__["data"]
         self.__array_interface__ = {
             **array.__array_interface__,
             "data": (address, False),
+            "strides": None,
         }
         self._owner = array

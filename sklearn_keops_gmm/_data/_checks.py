@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -200,10 +200,17 @@ def resolve_features(
 
     Raises
     ------
+    TypeError
+        If they are neither one feature nor some.
     ValueError
         If features are unknown, repeated or none.
     """
     single = isinstance(features, (str, int, np.integer))
+    if not single and not isinstance(features, Iterable):
+        raise TypeError(
+            "'features' must be an index, a name, a sequence of these, or a mask; got "
+            f"{features!r}. Of a slice, say, give the indices: list(range(0, 2))."
+        )
     items = [features] if single else list(to_numpy(features))
     if (
         not single

@@ -17,7 +17,12 @@ from sklearn_keops_gmm._model.covariances import make_covariance
 # What a model is made of.
 _PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 # And of noise, if there is some.
-NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_density_", "noise_box_")
+NOISE_ATTRIBUTES = (
+    "noise_weight_",
+    "noise_log_density_",
+    "noise_box_",
+    "noise_log_widths_",
+)
 # What scikit-learn's checks of samples read, besides the class.
 _READ = ("n_features_in_", "feature_names_in_", "means_")
 
@@ -116,10 +121,12 @@ def _of_noise(
     if model.noise is None:
         return {}
     box = torch.stack((model.noise.low, model.noise.high))
+    device = model.parameters.means.device
     return {
         "noise_weight_": model.parameters.noise_weight,
         "noise_log_density_": model.noise.log_density,
-        "noise_box_": kind.wrap(box.to(model.parameters.means.device, dtype)),
+        "noise_box_": kind.wrap(box.to(device, dtype)),
+        "noise_log_widths_": kind.wrap(model.noise.log_widths.to(device, dtype)),
     }
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from sklearn_keops_gmm._data._arrays import plain_tensor
+
 _PLAIN_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 _ACCEPTED = (
     "Accepted are an array-like of shape (n_samples, n_features), a sequence of such "
@@ -29,6 +31,7 @@ def checked_samples(estimator: Any, X: Any, **how: Any) -> Any:
     ValueError
         If its values are no numbers, or infinite, or unusable otherwise.
     """
+    X = plain_tensor(X)
     if how.get("reset", True) and _are_usable_as_given(X, **how):
         # What scikit-learn would make of them, which takes it as long as a few steps.
         estimator.n_features_in_ = X.shape[1]
@@ -89,6 +92,7 @@ def checked_weights(sample_weight: Any, array: Any, **how: Any) -> Any:
     if _are_plain_weights(sample_weight, array, how.get("dtype")):
         return sample_weight
     _refuse_masks(sample_weight)
+    sample_weight = plain_tensor(sample_weight)
     return _check_sample_weight(sample_weight, array, ensure_non_negative=True, **how)
 
 

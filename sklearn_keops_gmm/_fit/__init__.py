@@ -8,7 +8,11 @@ from sklearn_keops_gmm._fit._folds import (
     rows_of,
     rows_that_count,
 )
-from sklearn_keops_gmm._fit._free_features import most_components, n_free_features
+from sklearn_keops_gmm._fit._free_features import (
+    most_components,
+    n_free_features,
+    say_without_parameters,
+)
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
@@ -64,6 +68,7 @@ __all__ = [
     "remembered",
     "rows_of",
     "rows_that_count",
+    "say_without_parameters",
     "solve",
     "starting_point",
     "warm_start_of",

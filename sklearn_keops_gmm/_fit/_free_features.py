@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
 from sklearn_keops_gmm._data import Data
@@ -52,3 +53,31 @@ def most_components(data: Data, covariance_type: str) -> int:
     if covariance.pseudo_samples(n_free) <= 1.0:
         most = max(most, min(_FEW, size // _ENOUGH))
     return max(1, most)
+
+
+def say_without_parameters(data: Data, ridge: np.ndarray) -> str | None:
+    """Return which features have no parameters of their own, and what to do.
+
+    None if all have: none is constant, and none a linear function of others.
+
+    Parameters
+    ----------
+    data : Data
+    ridge : ndarray of shape (D,)
+        What is added to the variances.
+    """
+    remedy = "Leave out such features, fit again, and ask for errors of the others."
+    constant = np.flatnonzero(data.extent.low == data.extent.high).tolist()
+    if constant:
+        what = "Feature {} is" if len(constant) == 1 else "Features {} are"
+        named = what.format(", ".join(map(str, constant)))
+        return f"{named} constant, and the likelihood has no maximum. {remedy}"
+    sample = Sample(data.points, data.sample_weight, data.frame().centre)
+    n_features, n_dependent = data.points.shape[1], sample.n_dependent(ridge)
+    if n_dependent == 0:
+        return None
+    return (
+        "Features depend linearly on each other, as a copy or a sum of others does: "
+        f"their covariance matrix is singular in {n_dependent} of {n_features} "
+        f"dimensions, and the likelihood has no maximum. {remedy}"
+    )

@@ -22,6 +22,7 @@ from sklearn_keops_gmm._fit._frozen import check_frozen_start, frozen_parameters
 from sklearn_keops_gmm._fit._groups import Groups
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
+from sklearn_keops_gmm._fit._noise import with_noise
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._regularization import find_ridge, pooled_covariances
 from sklearn_keops_gmm._fit._sample import Sample
@@ -34,6 +35,7 @@ from sklearn_keops_gmm._fit._user_start import check_start
 from sklearn_keops_gmm._fit._verbose import Reporter, SparseReporter
 from sklearn_keops_gmm._fit._warm_start import WarmStart
 from sklearn_keops_gmm._model import (
+    Frame,
     GaussianMixtureModel,
     LazyParameters,
     MixtureParameters,
@@ -164,30 +166,23 @@ def build_problem(
     covariance = make_covariance(mixture.covariance_type)
     check_solver(covariance, mixture.solver, mixture.acceleration)
     name = choose_backend(mixture.backend, points.device, covariance.structure)
-    n_components, pooled = mixture.n_components, mixture.covariance_pooling
-    noise = _noise(mixture, data) if noise is None else noise
-    problem = StartData(
-        points,
-        data.sample_weight,
-        data.extent,
-        frame,
-        n_components,
-        covariance,
-        resolve_init_size(mixture.init_size, len(points), n_components),
-        component_labels=data.component_labels,
-        noise=noise,
-    )
+    pooled = mixture.covariance_pooling
+    problem = _start_data(mixture, data, frame, covariance)
+    ridge = find_ridge(mixture.reg_covar, problem, lattice=pooled != 0)
+    problem = with_noise(problem, noise, mixture, data, ridge)
     pooling = pooled_covariances(covariance, pooled, n_before + size, points.shape[1])
     backend = get_backend(name)
-    reductions = data.bind(truncated(mixture, data, name, backend), frame, noise)
+    reductions = data.bind(
+        truncated(mixture, data, name, backend), frame, problem.noise
+    )
     check_in_memory(mixture, reductions)
     objective = MixtureObjective(
         reductions,
         data.total_weight,
         covariance,
-        n_components,
+        mixture.n_components,
         _priors(mixture, covariance, pooling),
-        find_ridge(mixture.reg_covar, problem, lattice=pooled != 0),
+        ridge,
         Rounding(frame.centre, points.dtype),
         compiled=compiled_m_step(backend, covariance),
         groups=Groups(problem) if reductions.in_memory else None,
@@ -196,17 +191,21 @@ def build_problem(
     return FitProblem(problem, objective, size, pseudo_samples)
 
 
-def _noise(mixture: Parameters, data: Data) -> UniformNoise | None:
-    """Return what lies beside the components, if a user expects noise."""
-    if mixture.noise is None:
-        if mixture.noise_volume is not None:
-            raise ValueError(
-                f"noise_volume={mixture.noise_volume!r} is for noise='uniform', but "
-                "got noise=None. Use noise_volume=None."
-            )
-        return None
-    low, high = torch.from_numpy(data.box.low), torch.from_numpy(data.box.high)
-    return UniformNoise.within(low, high, mixture.noise_volume)
+def _start_data(
+    mixture: Parameters, data: Data, frame: Frame, covariance: CovarianceStructure
+) -> StartData:
+    """Return what starts see, if none of the samples are noise."""
+    n_components = mixture.n_components
+    return StartData(
+        data.points,
+        data.sample_weight,
+        data.extent,
+        frame,
+        n_components,
+        covariance,
+        resolve_init_size(mixture.init_size, len(data.points), n_components),
+        component_labels=data.component_labels,
+    )
 
 
 def _priors(

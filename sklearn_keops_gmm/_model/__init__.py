@@ -15,6 +15,7 @@ from sklearn_keops_gmm._model._criteria import (
 from sklearn_keops_gmm._model._envelope import lower_envelope
 from sklearn_keops_gmm._model._errors import (
     BootstrapResult,
+    NoMaximumError,
     StandardErrors,
     matched,
     noise_weights_of,
@@ -112,6 +113,7 @@ __all__ = [
     "MixtureParameters",
     "MixtureSummary",
     "Moments",
+    "NoMaximumError",
     "PooledCovariances",
     "Prior",
     "PriorFunction",

@@ -15,6 +15,10 @@ from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
 from sklearn_keops_gmm._model._information import ComponentCoordinates
 
 
+class NoMaximumError(ValueError):
+    """The information is not positive definite: there is no maximum."""
+
+
 class Intervals(NamedTuple):
     """Intervals of parameters: the last axis has the lower and the upper end.
 
@@ -127,7 +131,7 @@ def standard_errors_of(
 
     Raises
     ------
-    ValueError
+    NoMaximumError
         If it is not positive definite: the mixture is at no maximum of the likelihood.
     """
     model = coordinates.model
@@ -135,7 +139,7 @@ def standard_errors_of(
     scaled = information / torch.outer(scale, scale)
     factor, failed = torch.linalg.cholesky_ex(scaled)
     if bool(failed) or not bool(torch.isfinite(factor).all()):
-        raise ValueError(
+        raise NoMaximumError(
             "The observed information of these samples is not positive definite: the "
             "mixture is not at a maximum of their likelihood, or components rest on "
             "too few samples. Fit to these samples with a smaller tol and fewer "

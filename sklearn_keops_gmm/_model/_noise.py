@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,35 +17,46 @@ class UniformNoise:
     """The same density everywhere, and a box to draw from.
 
     The density is one over the volume of the box, or over one that was given: that of
-    a box as much larger, or smaller, along each feature. So are the densities of some
-    of the features. Features that are constant have no part in the volume.
+    a box as much larger, or smaller, along each feature that varies. Along one that is
+    constant it is that of components there. Of some of the features it is that of their
+    sides alone.
 
     Attributes
     ----------
     low, high : Tensor of shape (D,), float64
         The box, on the CPU.
     log_density : float
+    log_widths : Tensor of shape (D,), float64
+        One over which is the density in each feature.
     """
 
     low: Tensor
     high: Tensor
     log_density: float
+    log_widths: Tensor
 
     @classmethod
-    def within(cls, low: Tensor, high: Tensor, volume: float | None) -> UniformNoise:
-        """Return the noise in a box, whose volume is another one if that is given."""
-        own = float(_log_widths(low, high).sum())
-        return cls(low, high, -own if volume is None else -math.log(volume))
+    def within(
+        cls, low: Tensor, high: Tensor, volume: float | None, variances: Tensor
+    ) -> UniformNoise:
+        """Return the noise in a box, whose volume is another one if that is given.
 
-    @cached_property
-    def log_widths(self) -> Tensor:
-        """Of what the density is that in, (D,); 0 where a feature is constant."""
-        own = _log_widths(self.low, self.high)
-        varying = self.high > self.low
-        missing = -self.log_density - float(own.sum())
-        if not bool(varying.any()):
-            return own + missing / len(own)
-        return own + varying * (missing / varying.sum())
+        Parameters
+        ----------
+        low, high : Tensor of shape (D,), float64
+        volume : float or None
+            Of the features that vary.
+        variances : Tensor of shape (D,), float64
+            What components have along a feature that is constant. There the density is
+            the largest of such a normal distribution; it is 1 for a variance of 0.
+        """
+        varying = high > low
+        widths = torch.where(varying, _log_widths(low, high), _log_peaks(variances))
+        if volume is not None:
+            shared = varying if bool(varying.any()) else ~varying
+            missing = math.log(volume) - float(widths[varying].sum())
+            widths = widths + shared * (missing / shared.sum())
+        return cls(low, high, -float(widths.sum()), widths)
 
     def log_densities(self, points: Tensor) -> Tensor:
         """Return the log-density of what is observed of each of (N, D) points, (N,)."""
@@ -60,8 +70,9 @@ class UniformNoise:
     def marginal(self, features: Sequence[int]) -> UniformNoise:
         """Return the noise of some features alone."""
         chosen = list(features)
-        log_density = -float(self.log_widths[chosen].sum())
-        return UniformNoise(self.low[chosen], self.high[chosen], log_density)
+        widths = self.log_widths[chosen]
+        low, high = self.low[chosen], self.high[chosen]
+        return UniformNoise(low, high, -float(widths.sum()), widths)
 
     def draw(self, n_samples: int, random_state: RandomState) -> np.ndarray:
         """Return points of the box, (n_samples, D), float64."""
@@ -73,3 +84,9 @@ def _log_widths(low: Tensor, high: Tensor) -> Tensor:
     # Halves, as the difference may be more than a float can hold.
     halves = torch.where(high > low, 0.5 * high - 0.5 * low, 0.5)
     return halves.log() + math.log(2.0)
+
+
+def _log_peaks(variances: Tensor) -> Tensor:
+    """Return what normal densities are one over at their means, in logarithms."""
+    peaks = 0.5 * (variances.log() + math.log(2.0 * math.pi))
+    return torch.where(variances > 0, peaks, 0.0)

@@ -53,6 +53,29 @@ def test_tensors_without_dispatch_are_data():
     assert isinstance(model.predict(X), np.ndarray)
 
 
+DISPATCH = [False, pytest.param(True, marks=new_scikit_learn)]
+
+
+@pytest.mark.parametrize("dispatch", DISPATCH)
+def test_tensors_that_numpy_cannot_read(dispatch):
+    values = torch.tensor(iris())
+    ones = torch.ones(150, dtype=torch.float64)
+    exact = KeOpsGaussianMixture(3, random_state=0)
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        means = exact.fit(values, sample_weight=ones).means_
+        with_gradient = values.clone().requires_grad_()
+        weights = ones.clone().requires_grad_()
+        model = KeOpsGaussianMixture(3, random_state=0)
+        assert_allclose(model.fit(with_gradient, sample_weight=weights).means_, means)
+        assert_allclose(model.predict(with_gradient), exact.predict(values))
+        short = values.bfloat16()
+        found = model.fit(short, sample_weight=ones.bfloat16()).means_
+        expected = exact.fit(short.float(), sample_weight=ones).means_
+        assert found.dtype == expected.dtype
+        assert_allclose(found, expected)
+        assert_allclose(model.predict(short), exact.predict(short.float()))
+
+
 @new_scikit_learn
 def test_sample_weight_and_starts_as_tensors():
     X = torch.tensor(iris())
@@ -98,6 +121,52 @@ def test_layouts(layout):
     np.testing.assert_array_equal(
         model.predict_proba(layout(iris())), expected.predict_proba(iris())
     )
+
+
+def against(array):
+    """Return the array with negative strides along axes of length 1."""
+    steps = [slice(None, None, -1 if n == 1 else 1) for n in np.shape(array)]
+    view = np.asarray(array)[tuple(steps)]
+    assert min(view.strides) < 0
+    return view
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_axes_of_length_1_against_memory(dtype):
+    X = iris()[:, 2:3].astype(dtype)
+    expected = KeOpsGaussianMixture(2, random_state=0).fit(X)
+    model = KeOpsGaussianMixture(2, random_state=0).fit(against(X))
+    np.testing.assert_array_equal(model.means_, expected.means_)
+    for method in METHODS:
+        found = getattr(model, method)(against(X))
+        np.testing.assert_array_equal(found, getattr(expected, method)(X))
+    np.testing.assert_array_equal(model.predict(against(X[:1])), model.predict(X[:1]))
+    pieces = KeOpsGaussianMixture(2, random_state=0).fit([against(X)])
+    assert_allclose(pieces.means_, expected.means_, rtol=1e-4)
+
+
+def test_parameters_against_memory():
+    X = iris()[:, 2:3].copy()
+    arrays = np.array([[4.0]]), np.ones(1), np.ones((1, 1, 1))
+    means, weights, matrices = (against(array) for array in arrays)
+    model = KeOpsGaussianMixture(
+        1, means_init=means, weights_init=weights, precisions_init=matrices
+    )
+    assert model.partial_fit(against(X)).means_ == pytest.approx(X.mean())
+    counts = np.arange(150.0)[::-1]
+    model.fit(against(X), sample_weight=counts)
+    assert model.means_ == pytest.approx(np.average(X[:, 0], weights=counts))
+    known = KeOpsGaussianMixture.from_parameters(weights, means, matrices)
+    np.testing.assert_array_equal(known.means_, [[4.0]])
+
+
+def test_values_given_against_memory():
+    model = KeOpsGaussianMixture(2, random_state=0).fit(iris())
+    reversed_view = np.array([6.0, 3.0])[::-1]
+    for features, values in (([1, 0], reversed_view), (0, against([6.0]))):
+        found = model.condition(features, values)
+        expected = model.condition(features, list(values))
+        np.testing.assert_array_equal(found.means_, expected.means_)
 
 
 def test_memmap(tmp_path):

@@ -327,3 +327,17 @@ def test_collapse_with_reg_covar_is_none(structure, dtype):
     np.testing.assert_allclose(
         np.sort(model.means_, axis=0), np.sort(X, axis=0), atol=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("features", "named"), [(slice(0, 2), r"slice\(0, 2"), (None, "None"), (1.5, "1.5")]
+)
+def test_what_is_no_feature(features, named):
+    model = KeOpsGaussianMixture(2, random_state=0).fit(iris())
+    message = f"'features' must be an index.*; got {named}.*list"
+    with pytest.raises(TypeError, match=message):
+        model.marginal(features)
+    with pytest.raises(TypeError, match=message):
+        model.condition(features, [[0.0]])
+    with pytest.raises(TypeError, match=message):
+        model.conditional_mean(features, [[0.0]])

@@ -8,7 +8,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
 from tests.common import BACKENDS, SOLVERS, blobs, iris, new_scikit_learn, start
 from tests.reference import COVARIANCE_TYPES
 
@@ -87,6 +87,22 @@ def test_counts_may_be_huge(init_params):
     model = KeOpsGaussianMixture(3, **given).fit(X, sample_weight=np.full(len(X), 1e9))
     assert model.converged_
     assert np.isfinite(model.score(X))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "huge"), [(np.float64, 2.0**1018), (np.float32, 2.0**124)]
+)
+def test_weights_may_be_beyond_what_can_be_squared(dtype, huge, counts):
+    X, weights = iris().astype(dtype), (0.3 * counts).astype(dtype)
+    model = KeOpsGaussianMixture(3, random_state=0)
+    expected = model.fit(X, sample_weight=weights).means_
+    found = model.fit(X, sample_weight=dtype(huge) * weights).means_
+    rounding = 100 * np.finfo(dtype).eps
+    assert_allclose(found, expected, rtol=rounding)
+    chosen = KeOpsGaussianMixtureCV(random_state=0)
+    expected = chosen.fit(X, sample_weight=weights).means_
+    found = chosen.fit(X, sample_weight=dtype(huge) * weights).means_
+    assert_allclose(found, expected, rtol=1e3 * rounding)
 
 
 def test_fractions_in_random_starts(counts):

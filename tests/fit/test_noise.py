@@ -1,0 +1,68 @@
+"""The density of noise along features that are constant."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import multivariate_normal
+
+from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
+from tests.common import blobs
+
+noisy = partial(KeOpsGaussianMixture, noise="uniform")
+
+
+@pytest.fixture(name="X")
+def noisy_blobs(rng):
+    """Three blobs, and a quarter of noise."""
+    return np.concatenate((blobs(300), rng.uniform([-8, -9], [16, 15], size=(100, 2))))
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "tied_diag"])
+@pytest.mark.parametrize("volume", [None, 300.0])
+def test_constant_features_change_nothing(covariance_type, volume, X):
+    given = {"covariance_type": covariance_type, "noise_volume": volume, "tol": 1e-6}
+    plain = noisy(3, random_state=0, **given).fit(X)
+    constant = np.column_stack((X[:, 0], np.full(len(X), 7.0), X[:, 1]))
+    model = noisy(3, random_state=0, **given).fit(constant)
+    ridge = multivariate_normal(7.0, 1e-6).logpdf(7.0)
+    expected = plain.noise_log_density_ + ridge
+    assert model.noise_log_density_ == pytest.approx(expected, rel=1e-12)
+    assert model.noise_weight_ == pytest.approx(plain.noise_weight_, rel=1e-6)
+    scores = plain.score_samples(X) + ridge
+    assert_allclose(model.score_samples(constant), scores, rtol=1e-5)
+    shares = plain.predict_proba(X)[:, -1]
+    assert_allclose(model.predict_proba(constant)[:, -1], shares, atol=1e-5)
+    some = model.marginal([2, 0])
+    assert some.noise_log_density_ == pytest.approx(plain.noise_log_density_, rel=1e-9)
+    assert model.marginal([1]).noise_log_density_ == pytest.approx(ridge, rel=1e-9)
+    gaps = np.where([False, True, False], np.nan, constant)
+    assert_allclose(model.predict_proba(gaps)[:, -1], shares, atol=1e-5)
+
+
+def test_constant_features_without_a_ridge_have_no_density(X):
+    """Where they are constant the variance of a sphere is that of the others."""
+    constant = np.column_stack((X, np.full(len(X), 7.0)))
+    given = {"covariance_type": "spherical", "max_iter": 1}
+    model = noisy(3, random_state=0, **given)
+    with pytest.warns(match="did not converge"):
+        model.fit(constant)
+    box = -np.log(np.ptp(X, axis=0)).sum()
+    assert model.noise_log_density_ == pytest.approx(box)
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+def test_the_number_of_components_beside_constant_features(pieces, rng):
+    clusters = [rng.normal(c, 1, (200, 2)) for c in (-5, 0, 5)]
+    X = np.concatenate([*clusters, rng.uniform(-15, 15, (150, 2))])
+    X = rng.permutation(X)
+    constant = np.column_stack((X, np.full((len(X), 2), [3.0, -1e4])))
+    plain, model = (
+        KeOpsGaussianMixtureCV(5, noise="uniform", random_state=0).fit(
+            [Z[:375], Z[375:]] if pieces else Z
+        )
+        for Z in (X, constant)
+    )
+    assert model.n_components_ == plain.n_components_ == 3
+    assert model.noise_weight_ == pytest.approx(plain.noise_weight_, rel=1e-3)
