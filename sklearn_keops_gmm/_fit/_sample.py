@@ -102,7 +102,9 @@ class Sample:
         units = np.abs(whole).max(0)[varying]
         scaled = whole[:, varying] / units
         covariance = np.cov(scaled.T, aweights=weights, ddof=0)
-        amounts = np.broadcast_to(amounts, varying.shape)[varying] / units / units
+        amounts = np.broadcast_to(amounts, varying.shape)[varying]
+        with np.errstate(over="ignore"):
+            amounts = amounts / units / units
         least, most = (part * covariance.diagonal() for part in _PARTS)
         left = np.sqrt(np.clip(amounts, least, most))
         known = left > 0  # not where only rows of next to no weight differ
