@@ -104,6 +104,7 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
         'cv' is the mean log-likelihood of samples that were held out. A feature that
         is constant has no parameters where features have variances of their own; nor
         has one that is a linear function of others, where they have covariances.
+        Rounded values count with the mean log-likelihood of all that rounds to them.
     cv : int, cross-validation generator or iterable, default=None
         The folds of 'cv'. An integer k, or None for 5, is k shuffled folds.
     one_standard_error : bool, default=False
@@ -166,7 +167,7 @@ default='kmeans'
     lower_bound_ : float
         Mean log-likelihood of the samples.
     cost_ : float
-        Minus that, with what pools covariances added.
+        Minus that, with what pools covariances and what rounding costs added.
     reg_covar_ : ndarray of shape (n_features,)
         What was added to the variance of each feature.
     covariance_pooling_ : float
@@ -191,7 +192,8 @@ default='kmeans'
         The criterion for each mixture of `path_`, the lower the better; with 'cv'
         minus the mean score.
     scores_ : ndarray of shape (n_mixtures, n_folds)
-        Mean log-likelihood of what each fold held out; only with 'cv'.
+        Mean log-likelihood of what each fold held out, as in `criterion`; only with
+        'cv'.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 
 from sklearn_keops_gmm._data import Data, as_source, to_numpy
 from sklearn_keops_gmm._fit import (
+    EvidenceOfSamples,
     Fold,
     MixtureObjective,
     build_problem,
     n_distinct_rows,
-    n_free_features,
+    over_what_rounds,
     path_starts,
     rows_of,
 )
@@ -100,7 +101,8 @@ class SparsityPath:
         From which to which sparsity each costs less than all others on the path;
         nan where there is none.
     costs : ndarray of shape (K,)
-        Penalised cost at the lower end of that interval; nan where there is none.
+        Penalised cost at the lower end of that interval; nan where there is none. With
+        what rounding takes off the likelihood, where values were rounded.
     scores : ndarray of shape (K,)
         Mean log-likelihood per sample.
     mixtures : tuple of KeOpsGaussianMixture
@@ -275,11 +277,12 @@ class Path:
         self.mixture = mixture
         self._watch = watch
         self._ended = False  # whether that has ended it
-        self.task = build_problem(mixture, data)
+        task = build_problem(mixture, data)
+        self.task = over_what_rounds(task, task.objective.ridge.rounded)
         if mixture.reg_covar == "auto":
             self.task = self.task.standardised()
         self.sample_size = self.task.sample_size
-        self._n_free_features = n_free_features(self.task.problem, self.task.ridge)
+        self._evidence = EvidenceOfSamples(self.task)
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)
 
     def members(
@@ -375,8 +378,8 @@ class Path:
 
     def _price(self, criterion: Callable[[Evidence], float]) -> float:
         """Return what a criterion charges for one more component."""
-        one = self._evidence(1, 0.0, 0.0)
-        return criterion(replace(one, n_components=2)) - criterion(one)
+        one, two = (self._evidence.none(k) for k in (1, 2))
+        return criterion(two) - criterion(one)
 
     def _improved(self, member: Member, price: float) -> Member:
         """Return where moves lead, at a price for each component."""
@@ -445,32 +448,10 @@ class Path:
 
     def _member(self, state: State) -> Member:
         objective = self.task.objective
-        # In the unit of the samples, whatever that of their weights is.
-        unit = self.sample_size / objective.total_weight
-        entropy = objective.entropy(state.moments, state.parameters)
-        evidence = self._evidence(
-            state.n_components,
-            unit * state.moments.log_likelihood,
-            unit * entropy,
-        )
+        evidence = self._evidence.of(state)
         prior = SparsityPrior(1.0, objective.n_components)
         unit_penalty = float(prior.unit_value(state.parameters.weights))
         return Member(state, unit_penalty, evidence)
-
-    def _evidence(
-        self, n_components: int, log_likelihood: float, entropy: float
-    ) -> Evidence:
-        covariance, n_free = self.task.problem.covariance, self._n_free_features
-        of_one, of_two = (covariance.n_parameters(k, n_free) for k in (1, 2))
-        return Evidence(
-            n_samples=self.sample_size,
-            log_likelihood=log_likelihood,
-            entropy=entropy,
-            n_components=n_components,
-            n_own=of_two - of_one + n_free,
-            n_shared=2 * of_one - of_two,
-            n_noise=int(self.task.problem.noise is not None),
-        )
 
 
 def _at_the_price_of(objective: MixtureObjective, state: State) -> State:
@@ -541,11 +522,16 @@ def without_sparsity(mixture: KeOpsGaussianMixture) -> KeOpsGaussianMixture:
 def fold_scores(
     mixture: KeOpsGaussianMixture, data: Data, fold: Fold, tol: float | str
 ) -> dict[int, float]:
-    """Return the mean log-likelihood of `test` for each number of components."""
+    """Return the mean log-likelihood of `test` for each number of components.
+
+    Of rounded values it is that of all that rounds to them.
+    """
     with single_thread():
-        train, test = fold
-        objective = build_problem(mixture, rows_of(data, test)).objective
+        train, test = (rows_of(data, rows) for rows in fold)
+        path = Path(mixture, train, tol)
+        rounded = path.task.objective.ridge.rounded
+        held_out = over_what_rounds(build_problem(mixture, test), rounded).objective
         return {
-            member.n_components: objective.score(member.parameters)
-            for member in Path(mixture, rows_of(data, train), tol).converged()
+            member.n_components: held_out.score(member.parameters)
+            for member in path.converged()
         }

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
 from sklearn.metrics import adjusted_rand_score
@@ -216,6 +217,69 @@ def test_values_of_which_most_were_rounded(rng, kind):
     X = np.log(minutes) if kind == "log" else np.where(few, exact, minutes)
     orders = (np.arange(272), rng.permutation(272))
     assert [found(X[order, None], n_components=20) for order in orders] == [2, 2]
+
+
+@pytest.mark.parametrize("criterion", ["lic", "bic", "icl"])
+@pytest.mark.parametrize("scale", [1.0, 2.0, 5.0, 10.0])
+def test_no_component_for_each_rounded_value(scale, criterion):
+    rng = np.random.default_rng(0)
+    exact = rng.normal(50, scale, size=2000)
+    rounded = exact.round()[:, None]
+    assert found(rounded, criterion=criterion) == 1
+    # Nor where another feature was not rounded.
+    beside = np.stack([exact.round(), rng.normal(size=2000)], axis=1)
+    assert found(beside, criterion=criterion) == 1
+
+
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_rounded_clusters(n_features, rng):
+    centres = np.array([50.0, 60.0, 85.0])[:, None]
+    X = np.concatenate([rng.normal(c, 2, (700, n_features)) for c in centres])
+    assert [found(Y) for Y in (X, X.round())] == [3, 3]
+
+
+@pytest.mark.parametrize("n_bins", [20, 30, 50, 100])
+def test_a_histogram(n_bins, rng):
+    sample = np.r_[rng.normal(0, 1, 60_000), rng.normal(6, 2, 40_000)]
+    counts, edges = np.histogram(sample, bins=n_bins)
+    middles = (edges[1:] + edges[:-1])[:, None] / 2
+    model = KeOpsGaussianMixtureCV(random_state=0).fit(middles, sample_weight=counts)
+    assert model.n_components_ == 2
+    np.testing.assert_allclose(np.sort(model.means_.ravel()), [0, 6], atol=0.1)
+
+
+def test_held_out_values_that_were_rounded(rng):
+    X = rng.normal(50, 2, size=(1000, 1)).round()
+    model = KeOpsGaussianMixtureCV(8, criterion="cv", random_state=0).fit(X)
+    assert model.n_components_ == 1
+
+
+def test_many_components_on_rounded_values(rng):
+    """Some that are not needed lose all samples on the way down."""
+    X = np.where(rng.random(2000) < 0.5, rng.normal(35, 6, 2000), 70)
+    X = np.where(X == 70, rng.normal(70, 9, 2000), X).round()[:, None]
+    model = KeOpsGaussianMixtureCV(criterion="icl", random_state=0).fit(X)
+    assert np.isfinite(model.criterion_).all()
+    assert model.n_components_ == 2
+
+
+def test_what_rounding_takes_off(rng):
+    """Criteria are means over what rounds to values; scores are at these."""
+    X = np.r_[rng.normal(50, 1, 300), rng.normal(57, 2, 300)].round()[:, None]
+    settings = {"criterion": "bic", "reg_covar": 0.0, "random_state": 0}
+    model = KeOpsGaussianMixtureCV(6, **settings).fit(X)
+    for k, mixture in enumerate(model.path_.mixtures):
+        assert mixture.score(X) == pytest.approx(model.path_.scores[k])
+        # The mean of a quadratic function over one step.
+        means, deviations = mixture.means_.T, np.sqrt(mixture.covariances_[:, 0].T)
+        shifts = np.array([-1, 1])[:, None, None] / np.sqrt(12)
+        terms = norm.logpdf(X + shifts, means, deviations).mean(axis=0)
+        terms += np.log(mixture.weights_)
+        expected = np.logaddexp.reduce(terms, axis=1).sum()
+        taken_off = mixture.score_samples(X).sum() - expected
+        assert taken_off > 0
+        criterion = mixture.bic(X) + 2 * taken_off
+        assert model.criterion_[k] == pytest.approx(criterion, rel=1e-9)
 
 
 @pytest.mark.slow

@@ -216,8 +216,8 @@ def test_values_that_stand_for_missing_ones(value, weighted):
     rows = 1 if weighted else 5
     X = np.concatenate((iris(), np.full((rows, 4), value)))
     weights = np.repeat([1, 5 // rows], (150, rows))
-    found = KeOpsGaussianMixtureCV(8, random_state=0).fit(X, sample_weight=weights)
-    expected = KeOpsGaussianMixtureCV(8, random_state=0).fit(iris())
+    found = KeOpsGaussianMixtureCV(random_state=0).fit(X, sample_weight=weights)
+    expected = KeOpsGaussianMixtureCV(random_state=0).fit(iris())
     assert found.n_components_ == 4
     labels, others = found.predict(X)[:150], expected.predict(iris())
     assert adjusted_rand_score(labels, others) > 0.98

@@ -270,7 +270,7 @@ def test_the_largest_number_tried_is_named():
 
 def test_no_more_components_than_distinct_rows():
     """Where each has one, no number is left to be tried."""
-    X = np.eye(4)[np.arange(100) % 4]
+    X = np.eye(4)[np.arange(400) % 4]
     model = KeOpsGaussianMixtureCV(random_state=0).fit(X)
     assert model.n_components_ == model.path_.n_components[0] == 4
     assert not any("was tried" in said for said in model.summary(X).warnings)

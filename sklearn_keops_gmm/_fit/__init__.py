@@ -1,6 +1,7 @@
 """A fit: the objective, where it starts, and how it runs."""
 
 from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks, PathTasks
+from sklearn_keops_gmm._fit._evidence import EvidenceOfSamples
 from sklearn_keops_gmm._fit._folds import (
     Fold,
     check_folds,
@@ -10,7 +11,6 @@ from sklearn_keops_gmm._fit._folds import (
 )
 from sklearn_keops_gmm._fit._free_features import (
     most_components,
-    n_free_features,
     say_without_parameters,
 )
 from sklearn_keops_gmm._fit._initialization import STARTS
@@ -25,6 +25,7 @@ from sklearn_keops_gmm._fit._regularization import (
     warn_of_weak_components,
 )
 from sklearn_keops_gmm._fit._resampling import bootstrap
+from sklearn_keops_gmm._fit._rounded import over_what_rounds
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
     build_problem,
@@ -41,6 +42,7 @@ from sklearn_keops_gmm._fit._warnings import warn_user
 __all__ = [
     "STARTS",
     "CallbackSupport",
+    "EvidenceOfSamples",
     "FitProblem",
     "FitTasks",
     "Fold",
@@ -62,8 +64,8 @@ __all__ = [
     "makes_moves",
     "most_components",
     "n_distinct_rows",
-    "n_free_features",
     "online_step",
+    "over_what_rounds",
     "path_starts",
     "remembered",
     "rows_of",

@@ -76,6 +76,11 @@ class MixtureObjective:
         The M-step of maximum likelihood, where the backend has one of its own.
     groups : Groups or None
         What finds components that a mixture lacks.
+    rounded : Tensor of shape (D,) or None
+        The variances W of what rounds to a value. The log-density of a sample under a
+        component is then its mean over that, ``tr(inv(Sigma_j) diag(W)) / 2`` less: by
+        Jensen's inequality the log-likelihood is at most the mean of the mixture's. It
+        is for EM: `differentiable_cost` is that of the values as they are.
     """
 
     reductions: Reductions
@@ -88,6 +93,7 @@ class MixtureObjective:
     held: Held = NOTHING_HELD
     compiled: MStep | None = None
     groups: Groups | None = None
+    rounded: Tensor | None = None
     # What the last M-step has found, if an E-step was part of it.
     _known: list[State] = field(default_factory=list, init=False, compare=False)
 
@@ -95,7 +101,7 @@ class MixtureObjective:
 
     def components(self, parameters: MixtureParameters) -> Components:
         """Return what the backend needs to know of `parameters`."""
-        return components_of(self.covariance, parameters)
+        return components_of(self.covariance, parameters, self.rounded)
 
     def moments(self, parameters: MixtureParameters) -> Moments:
         """Return the moments about the means of `parameters`."""
@@ -130,9 +136,10 @@ class MixtureObjective:
         components = self.components(parameters)
         _, gradient = self.covariance.quadratic_gradient(components.factors, moments)
         distances = -(components.factors * gradient).sum()
-        complete = moments.mass @ components.offsets - 0.5 * distances
-        complete = complete - moments.missing + moments.noise_log_density
-        return moments.log_likelihood - float(complete)
+        # No sample is of a component without mass, whose log-weight is -inf.
+        offsets = torch.where(moments.mass > 0, components.offsets, 0.0)
+        complete = moments.mass @ offsets - 0.5 * distances - moments.missing
+        return moments.log_likelihood - float(complete + moments.noise_log_density)
 
     # -- expectation-maximisation -----------------------------------------------
 
@@ -375,13 +382,12 @@ class MixtureObjective:
             self.reductions,
         )
         log_likelihood = total / self.total_weight
-        ridge = self.ridge
         traces = self.covariance.precision_traces(
-            factors, means.shape[1], ridge.profile
+            factors, means.shape[1], self.ridge.profile
         )
         found = mass / self.total_weight
         held = found if fractions is None else fractions
-        raised = 0.5 * ridge.size * (held * traces).sum()
+        raised = 0.5 * self.ridge.size * (held * traces).sum()
         unknowns = Unknowns(log_weights.exp(), means, factors, targets)
         cost = self.prior.value(unknowns) - log_likelihood
         return CostTerms(cost, raised, log_likelihood, found)

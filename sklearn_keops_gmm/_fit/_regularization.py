@@ -52,16 +52,21 @@ def find_ridge(reg_covar: float | str, problem: StartData, lattice: bool) -> Rid
         return Ridge(float(reg_covar))
     sample = Sample.of(problem)
     n_features = problem.points.shape[1]
+    rounded = None
     amounts = np.full(n_features, 0.0 if relative else float(reg_covar))
     if relative:
         amounts += _RELATIVE * sample.positive_variances()
     if lattice:
         per_row = problem.mean_weight if problem.counted else 1.0
-        amounts += sample.rounding_steps(max(1.0, per_row)) ** 2 / 12
+        variances = sample.rounding_steps(max(1.0, per_row)) ** 2 / 12
+        amounts += variances
+        if variances.any():
+            rounded = torch.from_numpy(variances).to(problem.centre)
     size = float(amounts.max())
     if (amounts == size).all():
-        return Ridge(size)
-    return Ridge(size, torch.from_numpy(amounts / size).to(problem.centre))
+        return Ridge(size, rounded=rounded)
+    profile = torch.from_numpy(amounts / size).to(problem.centre)
+    return Ridge(size, profile, rounded)
 
 
 def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:

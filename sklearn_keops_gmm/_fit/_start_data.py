@@ -107,6 +107,13 @@ class StartData:
         """The mean of the sample weights."""
         return self.total_weight / len(self.points)
 
+    @property
+    def observed_shares(self) -> Tensor:
+        """The parts of the total weight, (D,), that features are not missing in."""
+        weights = self.weights(slice(None))
+        missing = [weights[column.isnan()].sum() for column in self.points.T]
+        return 1.0 - torch.stack(missing) / weights.sum()
+
     def weights(self, rows: slice) -> Tensor:
         """Return the sample weights of some rows, (n,), float64."""
         if self.sample_weight is None:

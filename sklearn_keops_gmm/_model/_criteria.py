@@ -29,6 +29,9 @@ class Evidence:
         Free parameters of the covariance that all share.
     n_noise : int, default=0
         Free parameters of noise: its weight.
+    rounding : float, default=0.0
+        What the log-likelihood exceeds that of values which stand for all that rounds
+        to them by.
     """
 
     n_samples: float
@@ -38,6 +41,12 @@ class Evidence:
     n_own: int
     n_shared: int
     n_noise: int = 0
+    rounding: float = 0.0
+
+    @property
+    def fit(self) -> float:
+        """The log-likelihood that criteria compare, summed over the samples."""
+        return self.log_likelihood - self.rounding
 
     @property
     def n_parameters(self) -> int:
@@ -48,7 +57,7 @@ class Evidence:
 def bic(evidence: Evidence) -> float:
     """Return the Bayesian information criterion (Schwarz, 1978)."""
     penalty = evidence.n_parameters * math.log(evidence.n_samples)
-    return penalty - 2 * evidence.log_likelihood
+    return penalty - 2 * evidence.fit
 
 
 def icl(evidence: Evidence) -> float:
@@ -72,7 +81,7 @@ def lic(evidence: Evidence) -> float:
     places = 2 * evidence.n_components * math.log(evidence.n_samples)
     n_other = evidence.n_components * evidence.n_own + evidence.n_shared
     n_other += evidence.n_noise
-    return places + 3 * n_other - 2 * evidence.log_likelihood
+    return places + 3 * n_other - 2 * evidence.fit
 
 
 CRITERIA: dict[str, Callable[[Evidence], float]] = {"lic": lic, "bic": bic, "icl": icl}

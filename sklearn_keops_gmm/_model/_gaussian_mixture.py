@@ -21,18 +21,31 @@ from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 
 def components_of(
-    covariance: CovarianceStructure, parameters: MixtureParameters
+    covariance: CovarianceStructure,
+    parameters: MixtureParameters,
+    rounded: Tensor | None = None,
 ) -> Components:
-    """Return what backends need to know of some parameters."""
-    if parameters.components is not None:
-        return parameters.components
-    return covariance.components(
+    """Return what backends need to know of some parameters.
+
+    Parameters
+    ----------
+    covariance : CovarianceStructure
+    parameters : MixtureParameters
+    rounded : Tensor of shape (D,), default=None
+        The variances of what rounds to a value. Log-densities are then means over that.
+    """
+    means, factors = parameters.means, parameters.precisions_cholesky
+    components = parameters.components or covariance.components(
         parameters.proportions.log(),
-        parameters.means,
-        parameters.precisions_cholesky,
+        means,
+        factors,
         noise_weight=parameters.noise_weight,
         triangular=True,
     )
+    if rounded is None:
+        return components
+    traces = covariance.precision_traces(factors, means.shape[1], rounded)
+    return replace(components, offsets=components.offsets - 0.5 * traces)
 
 
 @dataclass(frozen=True, eq=False)

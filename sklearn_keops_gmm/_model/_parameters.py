@@ -67,10 +67,14 @@ class Ridge:
         Not negative.
     profile : Tensor of shape (D,), float64, or None
         What `size` is multiplied by for each feature; None is 1 for all.
+    rounded : Tensor of shape (D,), float64, or None
+        The part of it that is the variance of all that rounds to a value, if values
+        were rounded.
     """
 
     size: float
     profile: Tensor | None = None
+    rounded: Tensor | None = None
 
     @property
     def amounts(self) -> Tensor | float:

@@ -264,3 +264,71 @@ def test_mixtures_that_lose_components_take_one_e_step(rng):
     assert any(lost)
     # One is for the cost that is compared.
     assert objective.reductions.count - count == 2 * len(lost)
+
+
+# -- rounded values --------------------------------------------------------------------
+
+STEPS = (0.4, 1.0)
+
+
+def over_what_rounds(objective, steps=STEPS):
+    """The same objective of values that were rounded to some steps."""
+    variances = torch.tensor(steps, dtype=torch.float64) ** 2 / 12
+    return replace(objective, ridge=Ridge(1.0, variances), rounded=variances)
+
+
+def mean_over_boxes(objective, unknowns, points, steps=STEPS):
+    """The log-likelihood of each sample, with mean log-densities over its box.
+
+    Two nodes in each feature give the mean of a quadratic function.
+    """
+    parameters = objective.parameters(*unknowns)
+    components = replace(objective, rounded=None).components(parameters)
+    matrices = objective.covariance.matrices(parameters.covariances, parameters.means)
+    inverses = np.linalg.inv(matrices.numpy())
+    shifts = np.array([[i, j] for i in (-1, 1) for j in (-1, 1)]) * steps / np.sqrt(12)
+    apart = points[:, None] + shifts[:, None, None] - parameters.means.numpy()
+    distances = np.einsum("knja,jab,knjb->knj", apart, inverses, apart)
+    terms = (components.offsets.numpy() - 0.5 * distances).mean(axis=0)
+    return np.logaddexp.reduce(terms, axis=1)
+
+
+@every_backend
+@every_structure
+def test_log_density_is_a_mean_over_what_rounds(backend, structure, rng):
+    state = rng.bit_generator.state
+    objective, unknowns = make_objective(rng, backend, structure, weighted=False)
+    rng.bit_generator.state = state
+    points = rng.normal(size=(40, 2))
+    rounded = over_what_rounds(objective)
+    expected = mean_over_boxes(objective, unknowns, points).mean()
+    parameters = objective.parameters(*unknowns)
+    assert rounded.score(parameters) == pytest.approx(expected, rel=1e-6)
+    assert rounded.score(parameters) < objective.score(parameters)
+
+
+@every_structure
+def test_em_lowers_the_cost_of_rounded_values(structure, rng):
+    """Its M-step is exact, as what is added to variances is part of the cost."""
+    settings = {"sparsity": 0.0, "weighted": False}
+    objective, unknowns = make_objective(rng, "torch", structure, **settings)
+    objective = over_what_rounds(objective)
+    # Wide ones, of which each has some samples.
+    start = objective.parameters(torch.zeros(3), unknowns[1], 0.2 * unknowns[2])
+    costs = []
+    for _ in range(30):
+        state = objective.evaluate(start)
+        costs.append(state.cost)
+        start = objective.maximize(state)
+    assert np.diff(costs).max() < 1e-12
+    assert costs[-1] < costs[0] - 0.01
+
+
+def test_entropy_with_a_component_without_mass(rng):
+    objective, unknowns = make_objective(rng, "torch", "full", sparsity=0.0)
+    parameters = objective.parameters(*unknowns)
+    weights = torch.tensor([0.4, 0.6, 0.0], dtype=torch.float64)
+    three = replace(parameters, weights=weights)
+    two = objective.without(three, weights == 0)
+    entropies = [objective.entropy(objective.moments(p), p) for p in (three, two)]
+    assert entropies[0] == pytest.approx(entropies[1], rel=1e-12)
