@@ -137,8 +137,8 @@ default='kmeans'
     n_jobs : int, default=None
         How many folds of 'cv' to run in parallel, as in joblib.
     random_state : int, RandomState instance or None, default=None
-        Seeds the folds, `sample`, and starts other than 'kmeans': with that neither
-        the seed nor the order of the samples decides what is found.
+        Seeds `sample`, starts other than 'kmeans', and with criterion 'cv' folds and
+        starts. Else neither it nor the order of the samples decides what is found.
 
     Attributes
     ----------

@@ -17,6 +17,7 @@ from sklearn_keops_gmm._fit import (
     Fold,
     MixtureObjective,
     build_problem,
+    drawn_start,
     n_distinct_rows,
     over_what_rounds,
     path_starts,
@@ -308,7 +309,7 @@ class Path:
 
     def converged(self) -> list[Member]:
         """Return all members, each where it converges."""
-        members = self.members(next(path_starts(self.mixture, self.task)), self.tol)
+        members = self.members(drawn_start(self.mixture, self.task), self.tol)
         return [self.refined(member) for member in members]
 
     def searched(

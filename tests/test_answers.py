@@ -68,8 +68,8 @@ def test_units_of_features_do_not_matter(structure):
         for Z in (X, X * units)
     )
     scaled = second.criterion_ - 2 * len(X) * np.log(units).sum()
-    assert scaled.min() == pytest.approx(first.criterion_.min(), rel=1e-6)
     # Each has converged when less than one nat is left to gain.
+    assert scaled.min() == pytest.approx(first.criterion_.min(), abs=0.1)
     np.testing.assert_allclose(scaled, first.criterion_, atol=2.0)
 
 

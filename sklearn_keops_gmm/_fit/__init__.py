@@ -17,7 +17,7 @@ from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import online_step, remembered
-from sklearn_keops_gmm._fit._path_starts import path_starts
+from sklearn_keops_gmm._fit._path_starts import drawn_start, path_starts
 from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
@@ -57,6 +57,7 @@ __all__ = [
     "check_components_stay",
     "check_folds",
     "continues",
+    "drawn_start",
     "has_steps",
     "history_of",
     "known_mixture",

@@ -31,9 +31,14 @@ def path_starts(mixture: Any, task: FitProblem) -> Iterator[MixtureParameters]:
     if begins_by_kmeans(mixture, problem):
         for which in range(_STARTS if problem.points.numel() <= _SMALL else 1):
             yield seedless_start(problem, ridge, which)
-        return
+    else:
+        yield drawn_start(mixture, task)
+
+
+def drawn_start(mixture: Any, task: FitProblem) -> MixtureParameters:
+    """Return where a path starts that goes by the seed of an estimator."""
     start = starting_point(mixture, task, check_random_state(mixture.random_state))
     total = float(start.weights.sum())
     if abs(total - 1.0) > 1e-9:  # scikit-learn's starts at single samples
         start = replace(start, weights=start.weights / total)
-    yield start
+    return start
