@@ -36,7 +36,9 @@ def in_memory(**parameters):
     return KeOpsGaussianMixture(**given).fit(X)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"solver": "lbfgs"}, {"sparsity": 4.0}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"solver": "lbfgs"}, {"sparsity": 4.0, "tol": 1e-6}]
+)
 def test_two_workers(parameters, client):
     X = blobs(4000)
     whole = in_memory(**parameters)
