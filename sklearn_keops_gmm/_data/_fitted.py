@@ -15,7 +15,12 @@ from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 from sklearn_keops_gmm._model.covariances import make_covariance
 
 # What a model is made of.
-_PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+_PARAMETERS: tuple[str, ...] = (
+    "weights_",
+    "means_",
+    "covariances_",
+    "precisions_cholesky_",
+)
 # And of noise, if there is some.
 NOISE_ATTRIBUTES = (
     "noise_weight_",
@@ -35,7 +40,10 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
     ValueError
         If they, or its `covariance_type`, were changed and make no mixture any more.
     """
-    names = (*_PARAMETERS, *NOISE_ATTRIBUTES) if has_noise(estimator) else _PARAMETERS
+    names = _PARAMETERS
+    if has_noise(estimator):
+        # Of mixtures of older versions the last is not known.
+        names += tuple(name for name in NOISE_ATTRIBUTES if hasattr(estimator, name))
     attributes = (to_numpy(getattr(estimator, name)) for name in names)
     arrays = [np.asarray(attribute) for attribute in attributes]
     given = estimator.covariance_type

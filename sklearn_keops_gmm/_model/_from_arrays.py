@@ -43,8 +43,8 @@ def model_of(
 ) -> GaussianMixtureModel:
     """Return the model that arrays describe, whatever their precision.
 
-    Those of noise, if there is some, are its weight, its log-density, its box
-    and the logarithms of its widths.
+    Those of noise, if there is some, are its weight, its log-density, its box, and the
+    logarithms of its widths, which older versions did not keep.
 
     Small models are kept: the same content gives the same model, with all that was
     derived from it. The arrays are copied.
@@ -82,11 +82,14 @@ def _model(
     parameters = MixtureParameters(weights, means, covariances, factors)
     if not noise:
         return GaussianMixtureModel(parameters, covariance)
-    noise_weight, log_density, (low, high), log_widths = noise
+    noise_weight, log_density, (low, high), *log_widths = noise
     parameters = replace(
         parameters, weights=weights / weights.sum(), noise_weight=float(noise_weight)
     )
-    found = UniformNoise(low, high, float(log_density), log_widths)
+    if log_widths:
+        found = UniformNoise(low, high, float(log_density), *log_widths)
+    else:
+        found = UniformNoise.of_density(low, high, float(log_density))
     return GaussianMixtureModel(parameters, covariance, found)
 
 

@@ -58,6 +58,12 @@ class UniformNoise:
             widths = widths + shared * (missing / shared.sum())
         return cls(low, high, -float(widths.sum()), widths)
 
+    @classmethod
+    def of_density(cls, low: Tensor, high: Tensor, log_density: float) -> UniformNoise:
+        """Return the noise of such a density, which no constant feature changes."""
+        volume = math.exp(-log_density)
+        return cls.within(low, high, volume, torch.zeros_like(low))
+
     def log_densities(self, points: Tensor) -> Tensor:
         """Return the log-density of what is observed of each of (N, D) points, (N,)."""
         if bool(points.sum().isnan()):

@@ -66,3 +66,13 @@ def test_the_number_of_components_beside_constant_features(pieces, rng):
     )
     assert model.n_components_ == plain.n_components_ == 3
     assert model.noise_weight_ == pytest.approx(plain.noise_weight_, rel=1e-3)
+
+
+@pytest.mark.parametrize("volume", [None, 300.0])
+def test_mixtures_of_older_versions(volume, X):
+    """They know their density and their box, which tell the widths."""
+    model = noisy(3, random_state=0, noise_volume=volume).fit(X)
+    gaps = np.where(np.arange(len(X))[:, None] % 3 == [0, 1], np.nan, X)
+    expected = model.score_samples(gaps)
+    del model.noise_log_widths_
+    assert_allclose(model.score_samples(gaps), expected, rtol=1e-12)
