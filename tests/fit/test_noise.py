@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
+from sklearn.datasets import load_wine
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
 from tests.common import blobs
@@ -76,3 +77,13 @@ def test_mixtures_of_older_versions(volume, X):
     expected = model.score_samples(gaps)
     del model.noise_log_widths_
     assert_allclose(model.score_samples(gaps), expected, rtol=1e-12)
+
+
+def test_noise_that_explains_all_samples():
+    """Round components in features of other units are far less likely than a box."""
+    X = load_wine().data
+    with pytest.raises(ValueError, match=r"noise explains all samples.*noise_volume"):
+        noisy(3, covariance_type="spherical", random_state=0).fit(X)
+    volume = 1e3 * np.prod(np.ptp(X, axis=0))
+    model = noisy(3, covariance_type="spherical", random_state=0, noise_volume=volume)
+    assert 0.0 <= model.fit(X).noise_weight_ < 1.0
