@@ -57,8 +57,8 @@ def steps(n_samples, n_features, dtype):
     rng = np.random.default_rng(0)
     X, gaps, components = draw(n_samples, n_features, rng)
     X, gaps = (torch.from_numpy(points.astype(dtype)) for points in (X, gaps))
-    box = (bound.values.double() for bound in (X.min(0), X.max(0)))
-    noise = UniformNoise.within(*box, None)
+    low, high = (bound.values.double() for bound in (X.min(0), X.max(0)))
+    noise = UniformNoise.within(low, high, None, torch.zeros_like(low))
     noisy = replace(components, noise_weight=NOISE)
     return {
         "plain": step(X, components),

@@ -121,7 +121,7 @@ def test_one_pass_as_two(weight, rng):
     """The moments of noise are those that other backends find in two passes."""
     case = make_case(rng, "full", np.float64, n_samples=400)
     low, high = (torch.from_numpy(x) for x in (case.points.min(0), case.points.max(0)))
-    noise = UniformNoise.within(low, high, None)
+    noise = UniformNoise.within(low, high, None, torch.zeros_like(low))
     components = replace(case.components(), noise_weight=weight)
     points = torch.from_numpy(case.points), torch.from_numpy(case.sample_weight)
     found, other = (
