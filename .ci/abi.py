@@ -44,8 +44,8 @@ def check(module):
     factors = array("d", [1.0, 2.0, 0.5, 1.0])
     centre = array("d", [0.0, 0.0])
     mixture = module.mixture("d", "diag", centre, 1.0, offsets, means, factors)
-    alone = -math.inf  # nothing has a density beside the components
-    module.log_density(mixture, centre, 1.0, alone, points, None, 2**20, out)
+    alone, rests = -math.inf, None  # nothing has a density beside the components
+    module.log_density(mixture, centre, 1.0, alone, points, None, rests, 2**20, out)
     for i, found in enumerate(out):
         density = 0.0
         for j, offset in enumerate(offsets):

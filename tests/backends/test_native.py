@@ -1,6 +1,8 @@
 """What only the native backend has: compiled modules, blocks of features, rounding."""
 
+import runpy
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +32,13 @@ from tests.common import needs_compiled
 pytestmark = needs_compiled
 
 CPU = torch.device("cpu")
+# What loads the modules of a wheel in a Python that need not have torch.
+ABI = Path(__file__).parents[2] / ".ci" / "abi.py"
+
+
+@pytest.mark.skipif(not ABI.exists(), reason="it is part of a checkout alone")
+def test_modules_are_checked_without_torch(module):
+    runpy.run_path(str(ABI))["check"](module)
 
 
 # Those kept in registers, those in squares of 4 and of 5, and what is left over.
