@@ -106,6 +106,7 @@ def three_blobs(rng):
         pytest.param(lambda rng: rng.normal(size=(500, 2)), 1, id="Gaussian"),
         pytest.param(lambda rng: rng.uniform(size=(1000, 2)), 1, id="square"),
         pytest.param(disc, 1, id="disc"),
+        pytest.param(lambda rng: rng.uniform(size=(2000, 6)), 1, id="box"),
         pytest.param(lambda rng: moons(1000, rng.integers(99))[0], 2, id="moons"),
         pytest.param(three_blobs, 3, id="blobs"),
     ],

@@ -24,6 +24,9 @@ _LINK_POWER, _SMALL_POWER = 0.3, 0.3
 _SMALL = 1e-3
 # One cluster has no cut: how much its weakest link speaks for it, beyond this.
 _ONE_POWER, _ONE_LINK = 1.5, 0.035
+# Two components that hang together may be two clusters that overlap; but many are the
+# parts of one. How much that speaks against a cluster for each, per so many more.
+_PARTS, _PARTS_POWER = 3, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,8 @@ def widest_gap(tree: MergeTree, confusions: np.ndarray) -> int:
     scale, where links within clusters are stronger than those between them, and rather
     where no cluster is small. One cluster stands by its weakest link alone: mergers of
     the last few are the less alike the larger they are, also where nothing is between.
+    The more components it holds, the more it speaks against a cluster for each: in many
+    dimensions the parts of one cluster are each confused a little with all others.
 
     Parameters
     ----------
@@ -121,6 +126,7 @@ def widest_gap(tree: MergeTree, confusions: np.ndarray) -> int:
         scores[i] += _SMALL_POWER * float(_log_within(smallest, _SMALL, 1.0))
     weakest = _weakest_link(links, np.ones(tree.n_components, bool), held)
     one = _ONE_POWER * (np.log(max(weakest, _LOOSE)) - np.log(_ONE_LINK))
+    scores[:1] -= max(one, 0.0) * min((tree.n_components - 2) / _PARTS, _PARTS_POWER)
     return int(np.append(counts, 1)[np.argmax(np.append(scores, one))])
 
 

@@ -230,6 +230,14 @@ def test_the_cut_is_where_components_are_apart(links, n_clusters):
     assert number_of(chain(links))[0] == n_clusters
 
 
+def test_parts_that_are_all_confused_a_little_are_one_cluster():
+    # As those of a box in eight dimensions are.
+    for n_parts in (5, 8, 13):
+        confusions = np.full((n_parts, n_parts), 0.06 / n_parts)
+        np.fill_diagonal(confusions, (1 - 0.06 * (n_parts - 1)) / n_parts)
+        assert number_of(confusions)[0] == 1
+
+
 def test_small_clusters_speak_against_a_cut():
     assert number_of(chain([0.05, 0.01], [0.34, 0.33, 0.33]))[0] == 3
     assert number_of(chain([0.05, 0.01], [0.004, 0.496, 0.5]))[0] == 2
@@ -263,6 +271,7 @@ def slow_widest_gap(tree, confusions):
         gap = np.clip(within, 0.0005, 0.05) / np.clip(between, 0.0005, 0.05)
         scores[k] = np.log(drop) + 0.3 * np.log(gap)
         scores[k] += 0.3 * np.log(np.clip(k * min(sizes), 0.001, 1))
+    scores[n] -= max(scores[1], 0) * min((n - 2) / 3, 3)
     return max(scores, key=scores.get)
 
 
