@@ -33,6 +33,7 @@ from sklearn_keops_gmm._data import (
     fitted_model,
     has_noise,
     impute,
+    keep_settings,
     labels,
     log_density,
     means_given,
@@ -859,4 +860,5 @@ default=None
             mixture.feature_names_in_ = self.feature_names_in_[features]
         mixture.converged_ = template.converged_
         mixture.__dict__.update(no_history())
+        keep_settings(mixture)
         return mixture

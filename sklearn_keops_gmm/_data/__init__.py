@@ -19,6 +19,7 @@ from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._component_labels import check_component_labels
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import (
+    SETTINGS,
     FittedChecks,
     Placement,
     attributes_of,
@@ -26,6 +27,7 @@ from sklearn_keops_gmm._data._fitted import (
     fitted_model,
     forget_noise,
     has_noise,
+    keep_settings,
     no_history,
 )
 from sklearn_keops_gmm._data._frame import Extent
@@ -47,6 +49,7 @@ from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
 from sklearn_keops_gmm._data._summary import summarise
 
 __all__ = [
+    "SETTINGS",
     "SOURCES",
     "TAKES_TENSORS",
     "ArrayKind",
@@ -76,6 +79,7 @@ __all__ = [
     "has_noise",
     "impute",
     "is_plain",
+    "keep_settings",
     "labels",
     "log_density",
     "means_given",

@@ -22,6 +22,7 @@ from sklearn_keops_gmm._data import (
     attributes_of,
     check_without_noise,
     fitted_model,
+    keep_settings,
     no_history,
     to_numpy,
 )
@@ -96,6 +97,7 @@ def known_mixture(
     mixture.__dict__.update(attributes_of(model, kind, own) | no_history())
     mixture.reg_covar_ = kind.wrap(torch.zeros(n_features, dtype=own))
     mixture.covariance_pooling_, mixture.converged_ = 0.0, True
+    keep_settings(mixture)
     return mixture
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_keops_gmm._data import fitted_model
+from sklearn_keops_gmm._fit._held import check_held
 from sklearn_keops_gmm._fit._noise_start import TYPICAL_NOISE
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._model import MixtureParameters
@@ -40,10 +41,12 @@ def warm_start_of(mixture: Any, n_features: int) -> WarmStart | None:
     Raises
     ------
     ValueError
-        If the data have another number of features.
+        If the data have another number of features, or a parameter was set that only
+        a fit anew could heed.
     """
     if not continues(mixture):
         return None
+    check_held(mixture, "warm_start=True")
     if mixture.means_.shape[1] != n_features:
         raise ValueError(
             "warm_start=True continues a fit to data with "
