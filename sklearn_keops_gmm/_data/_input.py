@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
@@ -40,7 +41,11 @@ def checked_samples(estimator: Any, X: Any, **how: Any) -> Any:
     _refuse_other_types(X)
     _refuse_dates(X)
     how = {"ensure_all_finite": "allow-nan"} | how
-    return validate_data(estimator, _with_nan(X), **how)
+    try:
+        return validate_data(estimator, _with_nan(X), **how)
+    except (ValueError, TypeError):
+        _refuse_what_is_no_number(X)
+        raise
 
 
 def is_plain(array: Any) -> bool:
@@ -155,12 +160,48 @@ def _refuse_masks(weights: Any) -> None:
 def _refuse_dates(X: Any) -> None:
     """Raise ValueError if there are dates, or lengths of time, among the features."""
     kinds = {"X": getattr(X, "dtype", None)}
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+    if _is_table(X):
         pairs = zip(X.columns, X.dtypes, strict=True)
         kinds = {f"column {column!r} of X": kind for column, kind in pairs}
     for name, kind in kinds.items():
-        if getattr(kind, "kind", None) in ("M", "m"):
+        if getattr(kind, "kind", None) in ("M", "m") or _is_temporal(kind):
             raise ValueError(
                 f"{name} is of type {kind}, but features have to be numbers. Convert "
                 "it to a number of seconds or days, say, or leave it out."
             )
+
+
+def _is_temporal(kind: Any) -> bool:
+    """Tell whether polars calls a type so, which has no letter for its kind."""
+    ask = getattr(kind, "is_temporal", None)
+    return ask is not None and bool(ask())
+
+
+def _is_table(X: Any) -> bool:
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def _refuse_what_is_no_number(X: Any) -> None:
+    """Raise ValueError if a column of a table cannot be converted, and name it."""
+    if not _is_table(X):
+        return
+    for i, (name, kind) in enumerate(zip(X.columns, X.dtypes, strict=True)):
+        # Names may be repeated: columns are taken by their places.
+        column = X.iloc[:, i] if hasattr(X, "iloc") else X[:, i]
+        for value in np.asarray(column, dtype=object):
+            if not _is_number(value):
+                shown = str(value) if isinstance(value, str) else value
+                raise ValueError(
+                    f"column {name!r} of X is of type {kind}, and "
+                    f"{reprlib.repr(shown)} in it is no number, but features have to "
+                    "be. Leave the column out, or encode it as numbers."
+                )
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value can be converted to a number, or is missing."""
+    try:
+        float(value)
+    except (ValueError, TypeError):
+        return value is None or type(value).__name__ == "NAType"
+    return True
