@@ -8,6 +8,7 @@ from sklearn_keops_gmm._data._arrays import (
 )
 from sklearn_keops_gmm._data._checks import (
     all_or_nothing,
+    check_positive,
     check_representable,
     check_values,
     check_weighted_samples,
@@ -68,6 +69,7 @@ __all__ = [
     "as_source",
     "attributes_of",
     "check_component_labels",
+    "check_positive",
     "check_representable",
     "check_values",
     "check_weighted_samples",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_scalar
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import to_numpy
@@ -247,6 +247,21 @@ def _index_of(feature: Any, n_features: int, names: list[str]) -> int:
         f"'features' takes names, or integers from {-n_features} to {n_features - 1}; "
         f"got {feature!r}."
     )
+
+
+def check_positive(number: Any, name: str) -> None:
+    """Raise an error unless a parameter is a finite number > 0; NaN is none.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is another one.
+    """
+    check_scalar(number, name, Real, min_val=0, include_boundaries="neither")
+    if not math.isfinite(number):
+        raise ValueError(f"{name} == {number!r}, must be finite.")
 
 
 def check_values(values: ArrayLike, n_values: int) -> np.ndarray:

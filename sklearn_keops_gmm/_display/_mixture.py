@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ import sklearn
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 
-from sklearn_keops_gmm._data import fitted_model
+from sklearn_keops_gmm._data import check_positive, fitted_model
 from sklearn_keops_gmm._display._one_feature import bin_edges, curve_ticks
 from sklearn_keops_gmm._display._style import Style, axes_for, cluster_colours, style
 from sklearn_keops_gmm._display._subject import Subject, subject_of
@@ -241,7 +241,7 @@ default=None
         ImportError
             If matplotlib is missing.
         """
-        check_scalar(n_std, "n_std", Real, min_val=0, include_boundaries="neither")
+        check_positive(n_std, "n_std")
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
         self.numbers_: list[Any] = []

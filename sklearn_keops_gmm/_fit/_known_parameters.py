@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy, deepcopy
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from sklearn_keops_gmm._data import (
@@ -20,6 +18,7 @@ from sklearn_keops_gmm._data import (
     Source,
     as_source,
     attributes_of,
+    check_positive,
     check_without_noise,
     fitted_model,
     keep_settings,
@@ -112,7 +111,7 @@ def adapted_mixture(
 ) -> Any:
     """Return a mixture adapted to few samples of another population; see `adapt`."""
     check_is_fitted(mixture)
-    check_scalar(relevance, "relevance", Real, min_val=0, include_boundaries="neither")
+    check_positive(relevance, "relevance")
     kept = {"weights": weights, "covariances": covariances}
     frozen = [name for name, free in kept.items() if not free]
     adapted = deepcopy(mixture)

@@ -253,6 +253,7 @@ def test_other_estimators():
         ({"grid_resolution": 9.5}, TypeError, "grid_resolution must be an instance"),
         ({"subsample": 0}, ValueError, "subsample == 0, must be >= 1"),
         ({"n_std": 0}, ValueError, "n_std == 0, must be > 0"),
+        ({"n_std": np.nan}, ValueError, "n_std == nan, must be finite"),
         ({"n_std": "two"}, TypeError, "n_std must be an instance"),
     ],
 )
