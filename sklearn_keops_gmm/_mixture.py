@@ -478,13 +478,14 @@ default='kmeans'
         """Fit; return the result, and whether a callback has ended a start."""
         n_starts = 1 if continues(self) else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
+        names = getattr(self, "feature_names_in_", None)
         with single_thread():
             source = as_source(X, sample_weight)
             if component_labels is not None:
                 check_components_stay(self, "component_labels")
                 source = source.labelled(component_labels)
             data = source.read(self, self.n_components)
-            past = warm_start_of(self, data.points.shape[1])
+            past = warm_start_of(self, data.points.shape[1], names)
             start_size = len(past.parameters.weights) if past else self.n_components
             data = check_component_labels(data, start_size)
             task = build_problem(self, data)

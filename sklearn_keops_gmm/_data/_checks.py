@@ -264,8 +264,21 @@ def check_positive(number: Any, name: str) -> None:
         raise ValueError(f"{name} == {number!r}, must be finite.")
 
 
-def check_values(values: ArrayLike, n_values: int) -> np.ndarray:
-    """Return `values` as float64 of shape (n_values,), or raise ValueError."""
+def check_values(
+    values: Any, n_values: int, names: list[str] | None = None
+) -> np.ndarray:
+    """Return `values` as float64 of shape (n_values,), or raise ValueError.
+
+    They are taken by their places: a series of pandas has to have these names, if it
+    has some.
+    """
+    labels = list(values.index) if hasattr(values, "iloc") else []
+    named = bool(labels) and all(isinstance(label, str) for label in labels)
+    if names is not None and named and labels != names:
+        raise ValueError(
+            f"'values' are of {labels}, but 'features' are {names}. Give them in the "
+            "same order."
+        )
     array: np.ndarray = check_array(
         np.atleast_1d(to_numpy(values)),
         dtype=np.float64,

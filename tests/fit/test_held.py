@@ -5,6 +5,7 @@ import inspect
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -165,3 +166,17 @@ def test_a_mixture_by_hand():
         setattr(model, name, np.concatenate((array, array)))
     model.weights_ /= 2
     assert model.set_params(n_components=2 * M).partial_fit(SECOND).n_components_ == 6
+
+
+def test_warm_starts_know_names():
+    """Columns in another order would make means of other features."""
+    frame = pd.DataFrame(FIRST, columns=["a", "b"])
+    model = fitted(warm_start=True).fit(frame)
+    before = model.means_.copy()
+    for other in (frame[["b", "a"]], frame.rename(columns={"a": "z"})):
+        with pytest.raises(ValueError, match=r"features \['a', 'b'\], but X has"):
+            model.fit(other)
+        assert list(model.feature_names_in_) == ["a", "b"]
+        assert_array_equal(model.means_, before)
+    model.fit(frame).fit(FIRST)
+    fitted().fit(frame).fit(frame[["b", "a"]])
