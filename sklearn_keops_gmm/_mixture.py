@@ -408,7 +408,9 @@ default='kmeans'
             If it is not fitted.
         """
         twin: Self = from_sklearn(cls, mixture, **parameters)
-        keep_settings(twin)
+        # Whatever the parameters that are to differ: these are of the next fit.
+        known = {"n_components": twin.n_components_, "noise": None}
+        keep_settings(twin, **known, noise_volume=None)
         return twin
 
     @_fit_context(prefer_skip_nested_validation=True)

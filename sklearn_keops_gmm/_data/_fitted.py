@@ -125,10 +125,13 @@ def forget_noise(estimator: Any) -> None:
         estimator.__dict__.pop(name, None)
 
 
-def keep_settings(estimator: Any) -> None:
-    """Keep what a mixture has been fitted with, for what goes on from there."""
+def keep_settings(estimator: Any, **others: Any) -> None:
+    """Keep what a mixture has been fitted with, for what goes on from there.
+
+    That are its parameters, but for `others`.
+    """
     kept = {name: getattr(estimator, name) for name in _SETTINGS}
-    estimator.__dict__[SETTINGS] = kept
+    estimator.__dict__[SETTINGS] = kept | others
 
 
 def _of_noise(

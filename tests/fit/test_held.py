@@ -180,3 +180,17 @@ def test_warm_starts_know_names():
         assert_array_equal(model.means_, before)
     model.fit(frame).fit(FIRST)
     fitted().fit(frame).fit(frame[["b", "a"]])
+
+
+def test_what_differs_from_the_mixture_of_scikit_learn():
+    """It is of the next fit."""
+    peer = fitted().fit(FIRST).to_sklearn()
+    for differs in ({"n_components": 5}, {"noise": "uniform"}):
+        model = KeOpsGaussianMixture.from_sklearn(peer, **differs)
+        with pytest.raises(ValueError, match="was set, but partial_fit goes on"):
+            model.partial_fit(SECOND)
+        assert np.isfinite(model.fit(SECOND).score(X))
+    model = KeOpsGaussianMixture.from_sklearn(peer, covariance_type="diag")
+    with pytest.raises(ValueError, match=r"'diag' was set after .* fitted with 'full'"):
+        model.predict(X)
+    assert model.fit(SECOND).covariances_.shape == (M, 2)
