@@ -39,6 +39,7 @@ def checked_samples(estimator: Any, X: Any, **how: Any) -> Any:
         vars(estimator).pop("feature_names_in_", None)
         return X
     _refuse_other_types(X)
+    X = _with_an_end(X)
     _refuse_dates(X)
     how = {"ensure_all_finite": "allow-nan"} | how
     try:
@@ -120,6 +121,19 @@ def _refuse_other_types(X: Any) -> None:
     # Some sparse matrices are mappings; scikit-learn says what they are.
     if isinstance(X, (Mapping, Set)) and not issparse(X):
         raise TypeError(f"X is a {type(X).__name__}. {_ACCEPTED}.")
+
+
+def _with_an_end(X: Any) -> Any:
+    """Return what has but a length and items, as torch's data sets, as a list.
+
+    numpy would ask for items until there is an IndexError, which need never come.
+    """
+    others = ("__iter__", "__array__", "__array_interface__", "shape")
+    if any(hasattr(X, name) for name in others):
+        return X
+    if not (hasattr(X, "__len__") and hasattr(X, "__getitem__")):
+        return X
+    return [X[i] for i in range(len(X))]
 
 
 def _with_nan(X: Any) -> Any:

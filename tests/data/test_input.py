@@ -50,6 +50,25 @@ def test_what_can_be_read_once(use):
             USES[use](given)
 
 
+class Rows(torch.utils.data.Dataset):
+    """A data set of torch need not say where it ends, but by its length."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i % len(X)]
+
+
+@every_use
+def test_what_has_no_end_but_its_length(use):
+    if use == "fit":
+        expected = KeOpsGaussianMixture(2, random_state=0).fit(X).means_
+        found = KeOpsGaussianMixture(2, random_state=0).fit(Rows()).means_
+        np.testing.assert_array_equal(found, expected)
+    USES[use](Rows())
+
+
 @every_use
 @pytest.mark.parametrize("given", [{"a": [1.0, 2.0]}, {1.0, 2.0}], ids=["dict", "set"])
 def test_what_is_no_table(use, given):
