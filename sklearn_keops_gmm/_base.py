@@ -33,6 +33,7 @@ from sklearn_keops_gmm._data import (
     fitted_model,
     has_noise,
     impute,
+    keep_settings,
     labels,
     log_density,
     means_given,
@@ -591,7 +592,8 @@ default=None
             The features whose values are known: indices, names as in
             `feature_names_in_`, or a mask.
         values : float or array-like of shape (n_given,)
-            Their values, in the order of `features`.
+            Their values, in the order of `features`; a series of pandas has to have
+            the same names, if it has names.
 
         Returns
         -------
@@ -632,7 +634,9 @@ default=None
         6.01 +- 0.10
         """
         given = self._indices(features, some_left=True)
-        checked = check_values(values, len(given))
+        known = getattr(self, "feature_names_in_", None)
+        names = None if known is None else list(known[given])
+        checked = check_values(values, len(given), names)
         point = to_tensor(checked, torch.device("cpu")).double()
         model = self._model()
         shares = responsibilities_for(point, model.marginal(given))
@@ -859,4 +863,5 @@ default=None
             mixture.feature_names_in_ = self.feature_names_in_[features]
         mixture.converged_ = template.converged_
         mixture.__dict__.update(no_history())
+        keep_settings(mixture)
         return mixture

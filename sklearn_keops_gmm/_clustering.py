@@ -464,11 +464,7 @@ default=None
         check_is_fitted(self)
         tree = MergeTree(to_numpy(self.children_), to_numpy(self.distances_))
         _check_not_both(n_clusters, distance_threshold)
-        if n_clusters is not None and not 1 <= n_clusters <= tree.n_components:
-            raise ValueError(
-                f"'n_clusters' must be an integer from 1 to {tree.n_components}, the "
-                f"number of components; got {n_clusters!r}."
-            )
+        _check_cut(n_clusters, distance_threshold, tree.n_components)
         labels = tree.labels(self._number(tree, n_clusters, distance_threshold))
         return self._kind().wrap(torch.from_numpy(labels))
 
@@ -604,6 +600,21 @@ def _check_not_both(n_clusters: int | None, distance_threshold: float | None) ->
         raise ValueError(
             f"Give n_clusters or distance_threshold, or neither; got {n_clusters=} and "
             f"{distance_threshold=}."
+        )
+
+
+def _check_cut(n_clusters: Any, distance_threshold: Any, most: int) -> None:
+    """Raise ValueError if a tree cannot be cut there."""
+    counts = isinstance(n_clusters, Integral) and not isinstance(n_clusters, bool)
+    if n_clusters is not None and not (counts and 1 <= n_clusters <= most):
+        raise ValueError(
+            f"'n_clusters' must be an integer from 1 to {most}, the number of "
+            f"components; got {n_clusters!r}."
+        )
+    is_number = isinstance(distance_threshold, Real)
+    if distance_threshold is not None and not (is_number and distance_threshold >= 0):
+        raise ValueError(
+            f"'distance_threshold' must be a number >= 0; got {distance_threshold!r}."
         )
 
 

@@ -17,7 +17,6 @@ from sklearn.base import (
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._base import FittedMixture
 from sklearn_keops_gmm._data import (
     SampleFunction,
     all_or_nothing,
@@ -28,6 +27,7 @@ from sklearn_keops_gmm._estimator import (
     function_of_held,
     hand_on_features,
 )
+from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
 from sklearn_keops_gmm.backends import single_thread
 
@@ -82,14 +82,14 @@ class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, PackageEsti
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "estimator": [FittedMixture, None],
+        "estimator": [KeOpsGaussianMixture, KeOpsGaussianMixtureCV, None],
         "sample_posterior": ["boolean"],
         "random_state": ["random_state"],
     }
 
     def __init__(
         self,
-        estimator: FittedMixture | None = None,
+        estimator: KeOpsGaussianMixture | KeOpsGaussianMixtureCV | None = None,
         *,
         sample_posterior: bool = False,
         random_state: int | RandomState | None = None,

@@ -25,6 +25,7 @@ from sklearn_keops_gmm._data import (
     as_source,
     check_component_labels,
     forget_noise,
+    keep_settings,
 )
 from sklearn_keops_gmm._fit import (
     STARTS,
@@ -34,6 +35,7 @@ from sklearn_keops_gmm._fit import (
     adapted_mixture,
     build_problem,
     check_components_stay,
+    check_held,
     continues,
     has_steps,
     history_of,
@@ -189,7 +191,8 @@ default='kmeans'
     random_state : int, RandomState instance or None, default=None
         Seeds the starts, the batches, and `sample`.
     warm_start : bool, default=False
-        Start from the result of the previous fit; `n_init` is then ignored.
+        Start from the result of the previous fit; `n_init` and what else says how to
+        start are then ignored. `n_components` and `covariance_type` have to stay.
     verbose : int, default=0
         1 prints starts and iterations, 2 also times and changes of the cost.
     verbose_interval : int, default=10
@@ -405,6 +408,9 @@ default='kmeans'
             If it is not fitted.
         """
         twin: Self = from_sklearn(cls, mixture, **parameters)
+        # Whatever the parameters that are to differ: these are of the next fit.
+        known = {"n_components": twin.n_components_, "noise": None}
+        keep_settings(twin, **known, noise_volume=None)
         return twin
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -474,13 +480,14 @@ default='kmeans'
         """Fit; return the result, and whether a callback has ended a start."""
         n_starts = 1 if continues(self) else self.n_init
         tasks = FitTasks(self, n_starts, None if makes_moves(self) else self.max_iter)
+        names = getattr(self, "feature_names_in_", None)
         with single_thread():
             source = as_source(X, sample_weight)
             if component_labels is not None:
                 check_components_stay(self, "component_labels")
                 source = source.labelled(component_labels)
             data = source.read(self, self.n_components)
-            past = warm_start_of(self, data.points.shape[1])
+            past = warm_start_of(self, data.points.shape[1], names)
             start_size = len(past.parameters.weights) if past else self.n_components
             data = check_component_labels(data, start_size)
             task = build_problem(self, data)
@@ -529,6 +536,7 @@ default='kmeans'
         forget_noise(self)
         self.__dict__.update(task.attributes(data, result.parameters))
         self.__dict__.update(history_of(result, state.cost))
+        keep_settings(self)
         self._forget()
         if task.pooling > 0:
             self._memory = remembered(
@@ -693,7 +701,11 @@ default='kmeans'
         call after that, or after `fit`, makes a step: the running moments move
         towards those of the batch by ``(t + learning_offset) ** -learning_decay`` of
         the way, t counting the steps from 1, and an M-step follows, with `sparsity`.
-        `noise` keeps the density that it has from the first call.
+        `noise` keeps the density that it has from the first call. Steps heed what
+        `sparsity`, `reg_covar`, `covariance_pooling`, `truncation`, `frozen`,
+        `learning_decay`, `learning_offset`, `backend` and `device` are then;
+        `n_components`, `covariance_type`, `noise` and `noise_volume` have to stay; all
+        others have a say in the first call only.
 
         Parameters
         ----------
@@ -714,8 +726,8 @@ default='kmeans'
         Raises
         ------
         ValueError
-            If `X` is unusable or has other features than before, or if there is a
-            `prior`.
+            If `X` is unusable or has other features than before, if there is a
+            `prior`, or if a parameter that has to stay was set to something else.
         AttributeError
             If `solver` is not 'em'.
 
@@ -739,6 +751,7 @@ default='kmeans'
         """
         if not hasattr(self, "means_"):
             return self.fit(X, sample_weight=sample_weight)
+        check_held(self, "partial_fit")
         with all_or_nothing(self):
             data = as_source(X, sample_weight).read(self, 1, reset=False)
             self.__dict__.update(online_step(self, data, self._model()))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from sklearn_keops_gmm._data import Data, as_source, to_numpy
+from sklearn_keops_gmm._data import Data, as_source, keep_settings, to_numpy
 from sklearn_keops_gmm._fit import (
     EvidenceOfSamples,
     Fold,
@@ -502,6 +502,7 @@ def _fitted(
     fitted.costs_, fitted.lower_bounds_ = [], []
     fitted.cost_ = sparsity * member.unit_penalty + member.state.cost
     fitted.lower_bound_ = member.log_likelihood
+    keep_settings(fitted)
     return fitted
 
 
@@ -513,6 +514,7 @@ def without_sparsity(mixture: KeOpsGaussianMixture) -> KeOpsGaussianMixture:
     """
     alone: KeOpsGaussianMixture = copy(mixture)
     alone.n_components, alone.sparsity = alone.n_components_, 0.0
+    keep_settings(alone)
     weights = torch.as_tensor(np.asarray(to_numpy(mixture.weights_), dtype=np.float64))
     prior = SparsityPrior(mixture.sparsity, mixture.n_components)
     weights = weights / (1.0 - getattr(mixture, "noise_weight_", 0.0))

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.mixture import GaussianMixture
@@ -210,3 +211,17 @@ def test_another_covariance_type_after_the_fit(other):
         ):
             ask(iris())
     assert model.fit(iris()).score(iris()) < 0
+
+
+def test_values_with_names():
+    frame = pd.DataFrame(
+        np.random.default_rng(0).normal(size=(50, 3)), columns=[*"abc"]
+    )
+    model = KeOpsGaussianMixture(random_state=0).fit(frame)
+    expected = model.condition(["b", "a"], [5.0, 1.0]).means_
+    for index in (["b", "a"], [0, 1]):
+        found = model.condition(["b", "a"], pd.Series([5.0, 1.0], index=index))
+        assert_allclose(found.means_, expected)
+    message = r"'values' are of \['a', 'b'\], but 'features' are \['b', 'a'\]"
+    with pytest.raises(ValueError, match=message):
+        model.condition(["b", "a"], pd.Series({"a": 1.0, "b": 5.0}))

@@ -276,6 +276,11 @@ def test_the_number_found_does_not_depend_on_what_was_asked_for(of_moons):
     [
         ({"n_clusters": 99}, r"integer from 1 to \d+.*got 99"),
         ({"n_clusters": 0}, "got 0"),
+        ({"n_clusters": 1.5}, r"got 1\.5"),
+        ({"n_clusters": True}, "got True"),
+        ({"distance_threshold": np.nan}, "'distance_threshold' .*got nan"),
+        ({"distance_threshold": -1.0}, r"number >= 0; got -1\.0"),
+        ({"distance_threshold": "far"}, "got 'far'"),
         ({"n_clusters": 2, "distance_threshold": 1.0}, "n_clusters or distance_thr"),
     ],
 )

@@ -396,10 +396,10 @@ def test_draws(covariance_type, rng):
     assert not np.array_equal(draws, model.impute(sample, 2, random_state=1))
 
 
-@pytest.mark.parametrize("n_draws", [0, -1])
+@pytest.mark.parametrize("n_draws", [0, -1, 2.0, "2"])
 def test_no_draws(n_draws, gaps):
     model = KeOpsGaussianMixture(3, random_state=0).fit(gaps)
-    with pytest.raises(ValueError, match=f"'n_draws' must be .*; got {n_draws}"):
+    with pytest.raises(ValueError, match=f"'n_draws' must be .*; got {n_draws!r}"):
         model.impute(gaps, n_draws=n_draws)
 
 

@@ -300,3 +300,12 @@ def test_paths_are_printed_in_a_line():
     assert isinstance(path, SparsityPath)
     assert len(path) == 6
     assert repr(path) == "SparsityPath(6 mixtures, from 6 to 1 components)"
+
+
+def test_odd_names_of_features():
+    names = ["a\nb", "\x1b[31m", "n" * 100, "größe"]
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 4)), columns=names)
+    lines = repr(KeOpsGaussianMixture().fit(X).summary(X)).splitlines()
+    header = next(line for line in lines if line.startswith("component"))
+    assert header.split()[-4:] == ["a\\nb", "\\x1b[31m", "n" * 37 + "...", "größe"]
+    assert lines.index(header) == len(lines) - 2

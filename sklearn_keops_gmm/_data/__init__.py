@@ -8,6 +8,7 @@ from sklearn_keops_gmm._data._arrays import (
 )
 from sklearn_keops_gmm._data._checks import (
     all_or_nothing,
+    check_positive,
     check_representable,
     check_values,
     check_weighted_samples,
@@ -19,6 +20,7 @@ from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._component_labels import check_component_labels
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import (
+    SETTINGS,
     FittedChecks,
     Placement,
     attributes_of,
@@ -26,6 +28,7 @@ from sklearn_keops_gmm._data._fitted import (
     fitted_model,
     forget_noise,
     has_noise,
+    keep_settings,
     no_history,
 )
 from sklearn_keops_gmm._data._frame import Extent
@@ -47,6 +50,7 @@ from sklearn_keops_gmm._data._source import SOURCES, Source, as_source
 from sklearn_keops_gmm._data._summary import summarise
 
 __all__ = [
+    "SETTINGS",
     "SOURCES",
     "TAKES_TENSORS",
     "ArrayKind",
@@ -65,6 +69,7 @@ __all__ = [
     "as_source",
     "attributes_of",
     "check_component_labels",
+    "check_positive",
     "check_representable",
     "check_values",
     "check_weighted_samples",
@@ -76,6 +81,7 @@ __all__ = [
     "has_noise",
     "impute",
     "is_plain",
+    "keep_settings",
     "labels",
     "log_density",
     "means_given",

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_scalar
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import to_numpy
 from sklearn_keops_gmm.backends import has_missing
 
 # What a fit sets beside attributes whose names end in an underscore.
-_PRIVATE = {"_memory"}
+_PRIVATE = {"_memory", "_settings"}
 # What k-means sees by default: samples, or samples per component where that is more.
 _INIT_SIZE, _INIT_SIZE_PER_COMPONENT = 20_000, 100
 # Pairs times features from which the transfer to a GPU is worth its time.
@@ -249,8 +249,36 @@ def _index_of(feature: Any, n_features: int, names: list[str]) -> int:
     )
 
 
-def check_values(values: ArrayLike, n_values: int) -> np.ndarray:
-    """Return `values` as float64 of shape (n_values,), or raise ValueError."""
+def check_positive(number: Any, name: str) -> None:
+    """Raise an error unless a parameter is a finite number > 0; NaN is none.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is another one.
+    """
+    check_scalar(number, name, Real, min_val=0, include_boundaries="neither")
+    if not math.isfinite(number):
+        raise ValueError(f"{name} == {number!r}, must be finite.")
+
+
+def check_values(
+    values: Any, n_values: int, names: list[str] | None = None
+) -> np.ndarray:
+    """Return `values` as float64 of shape (n_values,), or raise ValueError.
+
+    They are taken by their places: a series of pandas has to have these names, if it
+    has some.
+    """
+    labels = list(values.index) if hasattr(values, "iloc") else []
+    named = bool(labels) and all(isinstance(label, str) for label in labels)
+    if names is not None and named and labels != names:
+        raise ValueError(
+            f"'values' are of {labels}, but 'features' are {names}. Give them in the "
+            "same order."
+        )
     array: np.ndarray = check_array(
         np.atleast_1d(to_numpy(values)),
         dtype=np.float64,

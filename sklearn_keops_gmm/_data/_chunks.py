@@ -120,8 +120,8 @@ def check_any(found: Any) -> None:
     """Raise ValueError if nothing was found in any chunk."""
     if not found:
         raise ValueError(
-            "X is a sequence of arrays that has no row, or none of positive weight: at "
-            "least one is needed."
+            "X has no row in any of its parts, or none of positive weight: at least "
+            "one is needed."
         )
 
 

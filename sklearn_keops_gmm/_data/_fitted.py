@@ -28,6 +28,9 @@ NOISE_ATTRIBUTES = (
     "noise_box_",
     "noise_log_widths_",
 )
+# Parameters that what goes on from a fit has as they were in it, and what keeps them.
+_SETTINGS = ("n_components", "noise", "noise_volume")
+SETTINGS = "_settings"
 # What scikit-learn's checks of samples read, besides the class.
 _READ = ("n_features_in_", "feature_names_in_", "means_")
 
@@ -54,7 +57,7 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
         if covariances.shape == make_covariance(fitted).shape(*means.shape):
             raise ValueError(
                 f"covariance_type={given!r} was set after this mixture was fitted with "
-                f"{fitted!r}. Fit it again."
+                f"{fitted!r}. Fit it again, with warm_start=False."
             )
         fitted = given
     return model_of(fitted, *arrays)
@@ -120,6 +123,15 @@ def forget_noise(estimator: Any) -> None:
     """Delete attributes of noise that an earlier fit has set."""
     for name in NOISE_ATTRIBUTES:
         estimator.__dict__.pop(name, None)
+
+
+def keep_settings(estimator: Any, **others: Any) -> None:
+    """Keep what a mixture has been fitted with, for what goes on from there.
+
+    That are its parameters, but for `others`.
+    """
+    kept = {name: getattr(estimator, name) for name in _SETTINGS}
+    estimator.__dict__[SETTINGS] = kept | others
 
 
 def _of_noise(

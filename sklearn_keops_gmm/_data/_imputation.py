@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,7 +63,7 @@ def impute(
 
     if n_draws is None:
         return ask(filled_in)
-    if n_draws < 1:
+    if not _is_count(n_draws):
         raise ValueError(f"'n_draws' must be an integer >= 1 or None; got {n_draws!r}.")
     generator = check_random_state(random_state)
     seeds = generator.randint(np.iinfo(np.int32).max, size=n_draws)
@@ -70,6 +71,10 @@ def impute(
     if in_partitions(draws[0]):
         return stacked(draws)
     return ArrayKind.of(*draws).xp.stack(draws)
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, Integral) and int(number) >= 1
 
 
 def filled_in(bound: Bound) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
@@ -38,9 +39,14 @@ def checked_samples(estimator: Any, X: Any, **how: Any) -> Any:
         vars(estimator).pop("feature_names_in_", None)
         return X
     _refuse_other_types(X)
+    X = _with_an_end(X)
     _refuse_dates(X)
     how = {"ensure_all_finite": "allow-nan"} | how
-    return validate_data(estimator, _with_nan(X), **how)
+    try:
+        return validate_data(estimator, _with_nan(X), **how)
+    except (ValueError, TypeError):
+        _refuse_what_is_no_number(X)
+        raise
 
 
 def is_plain(array: Any) -> bool:
@@ -117,6 +123,19 @@ def _refuse_other_types(X: Any) -> None:
         raise TypeError(f"X is a {type(X).__name__}. {_ACCEPTED}.")
 
 
+def _with_an_end(X: Any) -> Any:
+    """Return what has but a length and items, as torch's data sets, as a list.
+
+    numpy would ask for items until there is an IndexError, which need never come.
+    """
+    others = ("__iter__", "__array__", "__array_interface__", "shape")
+    if any(hasattr(X, name) for name in others):
+        return X
+    if not (hasattr(X, "__len__") and hasattr(X, "__getitem__")):
+        return X
+    return [X[i] for i in range(len(X))]
+
+
 def _with_nan(X: Any) -> Any:
     """Return samples with NaN in place of what numpy or pandas calls missing."""
     if isinstance(X, (list, tuple)):
@@ -155,12 +174,48 @@ def _refuse_masks(weights: Any) -> None:
 def _refuse_dates(X: Any) -> None:
     """Raise ValueError if there are dates, or lengths of time, among the features."""
     kinds = {"X": getattr(X, "dtype", None)}
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+    if _is_table(X):
         pairs = zip(X.columns, X.dtypes, strict=True)
         kinds = {f"column {column!r} of X": kind for column, kind in pairs}
     for name, kind in kinds.items():
-        if getattr(kind, "kind", None) in ("M", "m"):
+        if getattr(kind, "kind", None) in ("M", "m") or _is_temporal(kind):
             raise ValueError(
                 f"{name} is of type {kind}, but features have to be numbers. Convert "
                 "it to a number of seconds or days, say, or leave it out."
             )
+
+
+def _is_temporal(kind: Any) -> bool:
+    """Tell whether polars calls a type so, which has no letter for its kind."""
+    ask = getattr(kind, "is_temporal", None)
+    return ask is not None and bool(ask())
+
+
+def _is_table(X: Any) -> bool:
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def _refuse_what_is_no_number(X: Any) -> None:
+    """Raise ValueError if a column of a table cannot be converted, and name it."""
+    if not _is_table(X):
+        return
+    for i, (name, kind) in enumerate(zip(X.columns, X.dtypes, strict=True)):
+        # Names may be repeated: columns are taken by their places.
+        column = X.iloc[:, i] if hasattr(X, "iloc") else X[:, i]
+        for value in np.asarray(column, dtype=object):
+            if not _is_number(value):
+                shown = str(value) if isinstance(value, str) else value
+                raise ValueError(
+                    f"column {name!r} of X is of type {kind}, and "
+                    f"{reprlib.repr(shown)} in it is no number, but features have to "
+                    "be. Leave the column out, or encode it as numbers."
+                )
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value can be converted to a number, or is missing."""
+    try:
+        float(value)
+    except (ValueError, TypeError):
+        return value is None or type(value).__name__ == "NAType"
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ import sklearn
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 
-from sklearn_keops_gmm._data import fitted_model
+from sklearn_keops_gmm._data import check_positive, fitted_model
 from sklearn_keops_gmm._display._one_feature import bin_edges, curve_ticks
 from sklearn_keops_gmm._display._style import Style, axes_for, cluster_colours, style
 from sklearn_keops_gmm._display._subject import Subject, subject_of
@@ -172,7 +172,8 @@ default=None
             If it is not fitted.
         ValueError
             If `features` are unknown, or more than two, or a number is too small; or
-            if there is not a label for each sample.
+            if there is not a label for each sample, or no sample of which the features
+            are observed.
         ImportError
             If matplotlib is missing.
         """
@@ -240,7 +241,7 @@ default=None
         ImportError
             If matplotlib is missing.
         """
-        check_scalar(n_std, "n_std", Real, min_val=0, include_boundaries="neither")
+        check_positive(n_std, "n_std")
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
         self.numbers_: list[Any] = []
@@ -447,7 +448,8 @@ def data_of(
 ) -> dict[str, Any]:
     """Return the parameters of a display of some features, by their indices."""
     samples = subject.samples[:, chosen]
-    rows = _rows_to_draw(samples, subsample)
+    names = [subject.names[i] for i in chosen]
+    rows = _rows_to_draw(samples, subsample, names)
     with sklearn.config_context(array_api_dispatch=False):
         mixture = subject.mixture.marginal(chosen)
         vars(mixture).pop("feature_names_in_", None)  # a grid has none
@@ -465,7 +467,7 @@ def data_of(
         "weights": model.parameters.proportions.numpy().copy(),
         "means": means.copy(),
         "covariances": matrices.copy(),
-        "feature_names": [subject.names[i] for i in chosen],
+        "feature_names": names,
         **subject.colouring.of_rows(rows),
     }
 
@@ -476,16 +478,25 @@ def _check_sizes(grid_resolution: int, subsample: int | None) -> None:
         check_scalar(subsample, "subsample", Integral, min_val=1)
 
 
-def _rows_to_draw(samples: np.ndarray, most: int | None) -> Any:
-    """Return at most so many rows of two-dimensional samples; all of others."""
-    if samples.shape[1] != 2 or most is None or most >= len(samples):
-        return slice(None)
-    return np.linspace(0, len(samples) - 1, most, dtype=int)
+def _rows_to_draw(samples: np.ndarray, most: int | None, names: list[str]) -> Any:
+    """Return at most so many rows of two-dimensional samples; all of others.
+
+    Rows of which a value is missing have no place in the picture.
+    """
+    rows = np.flatnonzero(~np.isnan(samples).any(axis=1))
+    if not len(rows):
+        raise ValueError(
+            f"X has no sample of which {' and '.join(names)} are observed: there is "
+            "none to draw."
+        )
+    if samples.shape[1] != 2 or most is None or most >= len(rows):
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most, dtype=int)]
 
 
 def _ticks(column: np.ndarray, resolution: int) -> np.ndarray:
     """Return points that cover a sample and a margin around it."""
-    low, high = float(column.min()), float(column.max())
+    low, high = float(np.nanmin(column)), float(np.nanmax(column))
     margin = _MARGIN * (high - low) or 0.5
     return np.linspace(low - margin, high + margin, resolution)
 

@@ -126,10 +126,17 @@ class PairsDisplay:
 
         Raises
         ------
+        TypeError
+            If there is an `ax`.
         ImportError
             If matplotlib is missing.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
+        if "ax" in plot_kw:
+            raise TypeError(
+                f"{type(self).__name__}.plot has a picture for each two features: it "
+                "takes no 'ax', but 'figure'. Give figure=ax.figure, say."
+            )
         import matplotlib.pyplot as plt
 
         n = 1 + max(row for row, _ in self.displays)

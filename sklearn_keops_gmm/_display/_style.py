@@ -12,13 +12,24 @@ Style = dict[str, Any] | None
 
 
 def axes_for(ax: Any, caller: str) -> Any:
-    """Return `ax`, or new ones if it is None; ImportError without matplotlib."""
+    """Return `ax`, or new ones if it is None; ImportError without matplotlib.
+
+    Raises
+    ------
+    TypeError
+        If they are no axes, but an array of some, say.
+    """
     check_matplotlib_support(caller)
-    if ax is not None:
-        return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots()[1]
+    if ax is None:
+        return plt.subplots()[1]
+    if not isinstance(ax, plt.Axes):
+        raise TypeError(
+            f"'ax' of {caller} must be a matplotlib Axes or None; got "
+            f"{type(ax).__name__}. Of several axes give one."
+        )
+    return ax
 
 
 # Names under which matplotlib refuses a second colour.

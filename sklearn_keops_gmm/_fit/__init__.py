@@ -13,6 +13,7 @@ from sklearn_keops_gmm._fit._free_features import (
     most_components,
     say_without_parameters,
 )
+from sklearn_keops_gmm._fit._held import check_held
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
@@ -56,6 +57,7 @@ __all__ = [
     "build_problem",
     "check_components_stay",
     "check_folds",
+    "check_held",
     "continues",
     "drawn_start",
     "has_steps",

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy, deepcopy
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from sklearn_keops_gmm._data import (
@@ -20,8 +18,10 @@ from sklearn_keops_gmm._data import (
     Source,
     as_source,
     attributes_of,
+    check_positive,
     check_without_noise,
     fitted_model,
+    keep_settings,
     no_history,
     to_numpy,
 )
@@ -96,6 +96,7 @@ def known_mixture(
     mixture.__dict__.update(attributes_of(model, kind, own) | no_history())
     mixture.reg_covar_ = kind.wrap(torch.zeros(n_features, dtype=own))
     mixture.covariance_pooling_, mixture.converged_ = 0.0, True
+    keep_settings(mixture)
     return mixture
 
 
@@ -110,7 +111,7 @@ def adapted_mixture(
 ) -> Any:
     """Return a mixture adapted to few samples of another population; see `adapt`."""
     check_is_fitted(mixture)
-    check_scalar(relevance, "relevance", Real, min_val=0, include_boundaries="neither")
+    check_positive(relevance, "relevance")
     kept = {"weights": weights, "covariances": covariances}
     frozen = [name for name, free in kept.items() if not free]
     adapted = deepcopy(mixture)

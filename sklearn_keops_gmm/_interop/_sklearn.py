@@ -62,6 +62,7 @@ def from_sklearn(cls: Callable[..., Any], mixture: Any, **parameters: Any) -> An
     twin: Any = cls(**{**mixture.get_params(), **parameters})
     _copy_attributes(mixture, twin)
     twin.n_components_ = mixture.means_.shape[0]
+    twin.covariance_type_ = mixture.covariance_type
     # Without a prior the cost is the negative log-likelihood.
     twin.costs_ = [-bound for bound in twin.lower_bounds_]
     twin.cost_ = -mixture.lower_bound_

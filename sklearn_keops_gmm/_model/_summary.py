@@ -12,6 +12,8 @@ import numpy as np
 
 # So many components and features are printed; `to_frame` has all.
 _MOST_ROWS, _MOST_FEATURES = 30, 6
+# Of longer names of features the beginning.
+_LONGEST_NAME = 40
 
 
 class Alternative(NamedTuple):
@@ -275,7 +277,8 @@ class MixtureSummary:
 
     def _header(self) -> list[str]:
         known = [name for name, _ in self._numbers()]
-        return ["component", *known, *self.feature_names[:_MOST_FEATURES]]
+        shown = map(_heading, self.feature_names[:_MOST_FEATURES])
+        return ["component", *known, *shown]
 
     def _numbers(self) -> Iterator[tuple[str, list[str]]]:
         """Yield columns that are not about features."""
@@ -318,6 +321,12 @@ def _with_spread(mean: float, spread: float) -> str:
     if 0 <= digits <= 5 and abs(mean) < 1e6:
         return f"{mean:.{digits}f} +- {spread:.{digits}f}"
     return f"{mean:.6g} +- {spread:.3g}"
+
+
+def _heading(name: str) -> str:
+    """Return the name of a feature as it is printed: short, and on one line."""
+    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in name)
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
 
 
 def _counted(n: int, name: str) -> str:

@@ -151,7 +151,7 @@ def of_blocks(blocks, width=2):
         (da.ones(400), "^Expected 2D array, got 1D array"),
         (da.ones((4, 4, 2)), "^Expected 2D array, got 3D array"),
         (dask.delayed(blobs()), r"^X is a dask Delayed.*, arrays and data frames"),
-        (da.ones((0, 2)), "has no row"),
+        (da.ones((0, 2)), "^X has no row in any of its parts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -50,6 +50,25 @@ def test_what_can_be_read_once(use):
             USES[use](given)
 
 
+class Rows(torch.utils.data.Dataset):
+    """A data set of torch need not say where it ends, but by its length."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i % len(X)]
+
+
+@every_use
+def test_what_has_no_end_but_its_length(use):
+    if use == "fit":
+        expected = KeOpsGaussianMixture(2, random_state=0).fit(X).means_
+        found = KeOpsGaussianMixture(2, random_state=0).fit(Rows()).means_
+        np.testing.assert_array_equal(found, expected)
+    USES[use](Rows())
+
+
 @every_use
 @pytest.mark.parametrize("given", [{"a": [1.0, 2.0]}, {1.0, 2.0}], ids=["dict", "set"])
 def test_what_is_no_table(use, given):
@@ -79,6 +98,59 @@ def test_dates(use):
         USES[use](np.stack([days, days], axis=1))
     with pytest.raises(ValueError, match=r"X\[0\]: X is of type datetime64"):
         USES[use]([np.stack([days, days], axis=1)])
+
+
+@every_use
+def test_dates_of_polars(use):
+    """Which numpy would take for numbers of days, or of microseconds."""
+    polars = pytest.importorskip("polars")
+    days = pd.date_range("2020-01-01", periods=len(X)).to_pydatetime()
+    sizes, lengths = polars.Series("size", X[:, 0]), list(days - days[0])
+    for kind, values in (("Date", [day.date() for day in days]), ("Duration", lengths)):
+        frame = polars.DataFrame([sizes, polars.Series("day", values)])
+        with pytest.raises(ValueError, match=rf"column 'day' of X is of type {kind}"):
+            USES[use](frame)
+
+
+WORDS = np.where(X[:, 0] > X[:, 1], "tall", "wide")
+NO_NUMBERS = {
+    "str": (WORDS, "'tall'|'wide'"),
+    "category": (pd.Categorical(WORDS), "'tall'|'wide'"),
+    "object": (pd.Series([None, *WORDS[1:]], dtype=object), "'tall'|'wide'"),
+    "string": (pd.Series([pd.NA, *WORDS[1:]], dtype="string"), "'tall'|'wide'"),
+    "complex128": (X[:, 0] + 1j, r"\(.*j\)"),
+    "period": (pd.period_range("2020", periods=len(X), freq="D"), "Period"),
+}
+
+
+@every_use
+@pytest.mark.filterwarnings("ignore:X has feature names")
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_columns_of_no_numbers(use, kind):
+    column, value = NO_NUMBERS[kind]
+    frame = pd.DataFrame({"size": X[:, 0], "shape": column})
+    message = rf"column 'shape' of X is of type {kind}.*, and ({value}).* is no number"
+    with pytest.raises(ValueError, match=message):
+        USES[use](frame)
+    with pytest.raises(ValueError, match=rf"X\[0\]: {message}"):
+        USES[use]([frame, frame])
+
+
+def test_columns_of_no_numbers_in_polars():
+    polars = pytest.importorskip("polars")
+    for kind, column in (("String", WORDS), ("List", [[1.0, 2.0]] * len(X))):
+        frame = polars.DataFrame({"size": X[:, 0], "shape": column})
+        with pytest.raises(ValueError, match=rf"column 'shape' of X is of type {kind}"):
+            FITTED.fit(frame)
+
+
+def test_columns_that_can_be_converted():
+    expected = KeOpsGaussianMixture(2, random_state=0).fit(X).means_
+    for kind in (object, "category", "str", "Float64"):
+        found = KeOpsGaussianMixture(2, random_state=0).fit(
+            pd.DataFrame(X).astype(kind)
+        )
+        np.testing.assert_allclose(found.means_, expected)
 
 
 class Changing:

@@ -21,6 +21,7 @@ from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
     KeOpsGaussianMixtureCV,
     MixtureDisplay,
+    PairsDisplay,
     SparsityPathDisplay,
 )
 from tests import reference
@@ -252,6 +253,7 @@ def test_other_estimators():
         ({"grid_resolution": 9.5}, TypeError, "grid_resolution must be an instance"),
         ({"subsample": 0}, ValueError, "subsample == 0, must be >= 1"),
         ({"n_std": 0}, ValueError, "n_std == 0, must be > 0"),
+        ({"n_std": np.nan}, ValueError, "n_std == nan, must be finite"),
         ({"n_std": "two"}, TypeError, "n_std must be an instance"),
     ],
 )
@@ -309,3 +311,46 @@ def test_a_mixture_that_was_chosen():
         CostDisplay.from_estimator(model)
     display = SparsityPathDisplay.from_path(model.path_)
     assert max(display.n_components) <= 4
+
+
+@pytest.mark.parametrize("color_by", [None, "component", "uncertainty", "labels"])
+@pytest.mark.parametrize("subsample", [None, 20])
+def test_missing_values(color_by, subsample, rng):
+    """What is drawn are the samples that have a place, and the same density."""
+    X = iris().copy()
+    X[rng.uniform(size=X.shape) < 0.2] = np.nan
+    X[:, 3] = np.where(np.arange(len(X)) == 7, 9.0, X[:, 3])
+    X[7, 2] = np.nan
+    given = np.arange(len(X)) % 2 if color_by == "labels" else color_by
+    how = {"grid_resolution": 10, "subsample": subsample, "color_by": given}
+    display = MixtureDisplay.from_estimator(fitted(), X, features=[2, 3], **how)
+    complete = X[~np.isnan(X[:, 2:]).any(axis=1)][:, 2:]
+    assert len(display.samples) == (subsample or len(complete))
+    assert set(map(tuple, display.samples)) <= set(map(tuple, complete))
+    # The axes are those of all that is observed.
+    assert display.ticks[1][-1] > 9.0
+    alone = MixtureDisplay.from_estimator(fitted(), X, features=2, **how)
+    assert_array_equal(
+        np.sort(alone.samples[:, 0]), np.sort(X[:, 2])[: len(alone.samples)]
+    )
+    PairsDisplay.from_estimator(fitted(), X, **how).figure_.canvas.draw()
+
+
+def test_nothing_to_draw():
+    X = iris().copy()
+    X[::2, 0] = X[1::2, 1] = np.nan
+    with pytest.raises(ValueError, match="feature 0 and feature 1 are observed"):
+        MixtureDisplay.from_estimator(fitted(), X, features=[0, 1])
+
+
+@pytest.mark.parametrize("wrong", [np.array([None, None]), "ax", 3])
+def test_what_is_no_axes(wrong):
+    model = fitted()
+    for draw in (
+        lambda **how: MixtureDisplay.from_estimator(model, iris(), **how),
+        lambda **how: CostDisplay.from_estimator(model, **how),
+    ):
+        with pytest.raises(TypeError, match=f"'ax' of .*; got {type(wrong).__name__}"):
+            draw(ax=wrong)
+    with pytest.raises(TypeError, match="takes no 'ax', but 'figure'"):
+        PairsDisplay.from_estimator(model, iris(), ax=wrong)

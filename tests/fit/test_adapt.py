@@ -165,6 +165,10 @@ def test_it_is_a_copy_with_the_same_parameters():
 
 def test_errors():
     known = before()
+    for relevance in (np.nan, np.inf):
+        message = f"relevance == {relevance}, must be finite"
+        with pytest.raises(ValueError, match=message):
+            known.adapt(FEW, relevance=relevance)
     with pytest.raises(ValueError, match="relevance == 0"):
         known.adapt(FEW, relevance=0)
     with pytest.raises(ValueError, match="3 features"):

@@ -13,6 +13,8 @@ from sklearn.base import BaseEstimator
 DIGITS = 8
 # Parameters that are newer than the file: at their defaults they say nothing.
 LATER = {"frozen": None, "noise": None, "noise_volume": None, "truncation": None}
+# What a fit keeps of such parameters, which are hashed themselves.
+KEPT = {"_settings"}
 
 
 def parts(value: Any) -> Iterator[bytes]:
@@ -68,5 +70,5 @@ def given(model: Any) -> dict[str, Any]:
 
 def fitted(model: Any) -> dict[str, Any]:
     """Return all that a fit has set, also what is private: it is saved, too."""
-    given = model.get_params()
-    return {name: value for name, value in vars(model).items() if name not in given}
+    apart = {*model.get_params(), *KEPT}
+    return {name: value for name, value in vars(model).items() if name not in apart}

@@ -27,7 +27,7 @@ _DOCUMENTED = (
     "Expected n_samples >= n_components but got",
     "Found array with 1 sample",
     "Expected 2D array, got 1D array instead",
-    "X is a sequence of arrays that has no row",
+    "X has no row in any of its parts",
     "Sample weights must contain at least one non-zero number",
     "solver='adam' diverged at iteration",
     r"The cost is (inf|nan|-inf): some samples are so far",
