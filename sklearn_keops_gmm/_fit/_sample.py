@@ -80,6 +80,19 @@ class Sample:
             steps[d] = rounding_step(column[observed], weights, per_row)
         return steps
 
+    def covariance(self) -> np.ndarray:
+        """Return the covariance matrix of rows in which nothing is missing, (D, D)."""
+        whole, weights = self._whole()
+        found: np.ndarray = np.atleast_2d(np.cov(whole.T, aweights=weights, ddof=0))
+        return found
+
+    def _whole(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the rows in which nothing is missing, (n, D), and their weights."""
+        complete = ~np.isnan(self._points).any(axis=1)
+        if self._weights is None:
+            return self._points[complete], None
+        return self._points[complete], self._weights[complete] / self._weights.max()
+
     def n_dependent(self, amounts: np.ndarray | float = 0.0) -> int:
         """Return the number of features that are linear functions of others.
 
@@ -90,11 +103,7 @@ class Sample:
         amounts : ndarray of shape (D,) or float
             What is added to variances, for the rounding of values among others.
         """
-        complete = ~np.isnan(self._points).any(axis=1)
-        whole = self._points[complete]
-        weights = None
-        if self._weights is not None:
-            weights = self._weights[complete] / self._weights.max()
+        whole, weights = self._whole()
         varying = (whole != whole[:1]).any(axis=0)
         n_varying = int(varying.sum())
         if len(whole) <= n_varying or n_varying < 2:
