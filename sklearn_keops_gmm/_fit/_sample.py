@@ -53,11 +53,24 @@ class Sample:
 
     def variances(self) -> np.ndarray:
         """Return the variances of the features, (D,)."""
-        means = _average(self._points, self._weights)
+        variances, units = self._scaled_variances()
         with np.errstate(over="ignore"):
-            squares = (self._points - means) ** 2
-            variances = _average(squares, self._weights)
-        return np.minimum(variances, np.finfo(float).max)
+            return np.minimum(variances * units * units, np.finfo(float).max)
+
+    def too_narrow(self) -> np.ndarray:
+        """Tell, (D,) bool, which features vary, but their variance is no float."""
+        varying = self._scaled_variances()[0] > 0
+        return varying & (self.variances() < np.finfo(float).tiny)
+
+    def _scaled_variances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return variances, (D,), in units, (D,), in which none overflows."""
+        far = np.fmax.reduce(np.abs(self._points), axis=0)
+        _, exponents = np.frexp(np.nan_to_num(far))
+        # Exact powers of two, whose inverses are floats too.
+        units = np.ldexp(1.0, np.clip(exponents, -1000, 1000))
+        scaled = self._points / units
+        squares = (scaled - _average(scaled, self._weights)) ** 2
+        return _average(squares, self._weights), units
 
     def positive_variances(self) -> np.ndarray:
         """Return the same, with the smallest of the others for constant features."""
