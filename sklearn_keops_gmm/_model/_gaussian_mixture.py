@@ -164,7 +164,9 @@ class GaussianMixtureModel:
             return replace(self, parameters=kept)
         targets = [i for i in range(self.n_features) if i not in set(given)]
         kept = replace(kept, noise_weight=float(responsibilities[-1]))
-        return replace(self, parameters=kept, noise=self.noise.marginal(targets))
+        return replace(
+            self, parameters=kept, noise=self.noise.condition(given, targets)
+        )
 
     def without_noise(self) -> GaussianMixtureModel:
         """Return the mixture of what is no noise."""

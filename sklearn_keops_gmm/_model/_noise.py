@@ -133,6 +133,24 @@ class UniformNoise:
         low, high = self.low[chosen], self.high[chosen]
         return UniformNoise(low, high, -float(widths.sum()), widths, span)
 
+    def condition(self, given: Sequence[int], targets: Sequence[int]) -> UniformNoise:
+        """Return the noise of all other features, given some."""
+        found = self.marginal(targets)
+        if self.span is None:
+            return found
+        span = self.span.condition(given, targets)
+        # Those that follow from what is given are narrow; the rest has what is left.
+        variances = _variances_given(span, list(range(len(targets))))
+        rest = variances.isinf() & (found.high > found.low)
+        narrow = _log_peaks(variances) + _log_widths(found.low, found.high)
+        widths = torch.where(variances.isinf(), found.log_widths, narrow)
+        whole = -self.log_density - float(self._widths(list(given)).sum())
+        if bool(rest.any()):
+            widths = widths + rest * ((whole - widths.sum()) / rest.sum())
+        return replace(
+            found, log_density=-float(widths.sum()), log_widths=widths, span=span
+        )
+
     def _widths(self, chosen: list[int]) -> Tensor:
         """Return what the density is one over in each of some features alone, (F,)."""
         if self.span is None:

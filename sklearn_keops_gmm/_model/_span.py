@@ -48,6 +48,15 @@ class Span:
         found[order] = np.where(left > self.least, np.inf, left)
         return found
 
+    def condition(self, given: Sequence[int], targets: Sequence[int]) -> Span:
+        """Return the span of some features, given others."""
+        rows, columns = list(targets), list(given)
+        across = self.covariance[np.ix_(rows, columns)]
+        known = self.covariance[np.ix_(columns, columns)]
+        explained = across @ np.linalg.lstsq(known, across.T, rcond=None)[0]
+        own = self.covariance[np.ix_(rows, rows)]
+        return Span(own - explained, self.least)
+
     def log_det_given(self, targets: Sequence[int], given: Sequence[int]) -> float:
         """Return the log-determinant of the covariance of features given others."""
         _, before = _pivots(self.covariance, given)

@@ -114,3 +114,25 @@ def test_samples_of_noise_depend_alike(name, X):
     noise = drawn[labels == -1][:, :2]
     assert (noise > low - 0.02).all()
     assert (noise < high + 0.02).all()
+
+
+@pytest.mark.parametrize("given", [[0], [2], [1, 2], [0, 2]])
+@pytest.mark.parametrize("name", ["copy", "sum"])
+def test_noise_given_some_features(name, given, X):
+    """The density of all is that of some times that of all others given those."""
+    more = beside(X, name)
+    model = noisy().fit(more)
+    others = np.setdiff1d(np.arange(3), given)
+    conditional = model.condition(given, more[7, given])
+    expected = model.score_samples(more[7:8])
+    some = model.marginal(given).score_samples(more[7:8, given])
+    rest = conditional.score_samples(more[7:8, others])
+    assert_allclose(some + rest, expected, rtol=1e-3)
+    density = model.marginal(given).noise_log_density_ + conditional.noise_log_density_
+    assert density == pytest.approx(model.noise_log_density_, abs=1e-4)
+
+
+def test_nothing_observed_beside_them(X):
+    more = np.concatenate((beside(X, "copy"), np.full((5, 3), np.nan)))
+    model = noisy().fit(more)
+    assert_allclose(model.score_samples(more[-5:]), 0.0, atol=1e-12)
