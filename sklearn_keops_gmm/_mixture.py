@@ -165,7 +165,8 @@ default='kmeans'
         others near them, and 'kmeans' is the best of ten runs.
     noise_volume : float, default=None
         What noise has a density of one over. None is the volume of the box of the
-        samples. Features that are constant do not count: along these noise is as
+        samples. Features that are constant do not count, nor with covariances that are
+        matrices those that are linear functions of others: along these noise is as
         dense as components are.
     frozen : list of {'weights', 'means', 'covariances'} or dict, default=None
         What 'em' and 'lbfgs' leave bit by bit as it is at the start: given by the

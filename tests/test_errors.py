@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
@@ -10,6 +9,8 @@ from sklearn_keops_gmm._data import fitted_model
 from sklearn_keops_gmm._model import ComponentCoordinates, matched
 from tests.common import blobs, every_backend, iris
 from tests.data.sources import KINDS
+from tests.information import automatic_errors
+from tests.missing import with_gaps
 from tests.reference import COVARIANCE_TYPES
 
 NAMES = ("weights", "means", "covariances", "log_variances", "fisher_z")
@@ -20,61 +21,6 @@ def fitted(X, n_components=3, sample_weight=None, **parameters):
     return KeOpsGaussianMixture(n_components, **given).fit(
         X, sample_weight=sample_weight
     )
-
-
-def automatic_errors(model, X, weights):
-    """Standard errors of weights and means by torch's Hessian, all others in numbers.
-
-    Covariances are those of `_matrices`, which knows nothing of the package. The weight
-    of noise, if there is some, is the last.
-    """
-    M, D = model.means_.shape
-    log_noise = getattr(model, "noise_log_density_", None)
-    n_free = M - 1 if log_noise is None else M
-    start = np.concatenate(
-        (model.weights_[:n_free], model.means_.ravel(), _free(model).ravel())
-    )
-    points, v = torch.tensor(X), torch.tensor(weights)
-
-    def log_likelihood(theta):
-        free, means = theta[:n_free], theta[n_free : n_free + M * D].reshape(M, D)
-        shares = torch.cat((free, 1 - free.sum()[None]))
-        covariances = _matrices(model, theta[n_free + M * D :], M, D)
-        normal = torch.distributions.MultivariateNormal(means, covariances)
-        pairs = normal.log_prob(points[:, None])
-        if log_noise is not None:
-            noise = torch.full((len(points), 1), log_noise, dtype=torch.float64)
-            pairs = torch.cat((pairs, noise), dim=1)
-        return (v * torch.logsumexp(shares.log() + pairs, dim=1)).sum()
-
-    hessian = torch.autograd.functional.hessian(log_likelihood, torch.tensor(start))
-    covariance = np.linalg.inv(-hessian.numpy())
-    errors = np.sqrt(np.diag(covariance))
-    of_last = np.sqrt(covariance[:n_free, :n_free].sum())
-    of_weights = np.append(errors[:n_free], of_last)
-    return of_weights, errors[n_free : n_free + M * D].reshape(M, D)
-
-
-def _free(model):
-    """The entries of covariances that are free."""
-    D = model.means_.shape[1]
-    if model.covariance_type in ("full", "tied"):
-        rows, columns = np.triu_indices(D)
-        return model.covariances_[..., rows, columns]
-    return model.covariances_
-
-
-def _matrices(model, free, M, D):
-    kind = model.covariance_type
-    if kind in ("full", "tied"):
-        rows, columns = np.triu_indices(D)
-        places = np.zeros((D, D), dtype=int)
-        places[rows, columns] = places[columns, rows] = np.arange(len(rows))
-        per_one = free.reshape(-1, len(rows))
-        return per_one[:, places.ravel()].reshape(-1, D, D).expand(M, D, D)
-    columns = {"diag": (M, D), "tied_diag": (1, D), "spherical": (M, 1)}
-    shape = columns.get(kind, (1, 1))
-    return torch.diag_embed(free.reshape(shape).expand(M, D))
 
 
 @pytest.mark.parametrize("structure", COVARIANCE_TYPES)
@@ -99,6 +45,40 @@ def test_hessian_beside_noise(structure, rng):
     assert_allclose(found.means, of_means, rtol=1e-8)
     low, high = found.intervals().noise_weight
     assert 0 < low < model.noise_weight_ < high < 1
+
+
+@pytest.mark.parametrize("noise", [None, "uniform"])
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+def test_hessian_of_what_is_observed(structure, noise, rng):
+    X = with_gaps(rng, blobs(100), 0.2, empty=True)
+    if noise is not None:
+        X = np.concatenate((X, rng.uniform([-8, -9], [16, 15], size=(60, 2))))
+    weights = rng.integers(0, 4, size=len(X)).astype(float)
+    given = {"covariance_type": structure, "noise": noise, "reg_covar": 0.0}
+    model = fitted(X, sample_weight=weights, **given)
+    errors = model.standard_errors(X, weights)
+    of_weights, of_means = automatic_errors(model, X, weights)
+    found = errors.weights
+    if noise is not None:
+        found = np.append(found, errors.noise_weight)
+    assert_allclose(found, of_weights, rtol=1e-6)
+    assert_allclose(errors.means, of_means, rtol=1e-6)
+
+
+def test_what_misses_all_values_changes_no_errors(rng):
+    X = with_gaps(rng, blobs(100), 0.2)
+    model, more = fitted(X), np.concatenate((X, np.full((50, 2), np.nan)))
+    expected, errors = model.standard_errors(X), model.standard_errors(more)
+    for name in NAMES:
+        assert_allclose(getattr(errors, name), getattr(expected, name), rtol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-120, 1e120])
+def test_units_whose_squares_no_number_holds(unit):
+    X = blobs(100) * [1.0, unit]
+    model = fitted(X, reg_covar="auto")
+    with pytest.raises(ValueError, match=r"features \[1\] of X: .* Scale these"):
+        model.standard_errors(X)
 
 
 @every_backend

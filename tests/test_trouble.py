@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
 from sklearn_keops_gmm._model.covariances import COVARIANCES
 from tests.common import DENSE_BACKENDS
 from tests.reference import STRUCTURES
@@ -232,3 +232,12 @@ def test_few_samples_for_many_features_in_float32(structure, seed):
         scores.append(model.score(X))
         assert model.lower_bound_ == pytest.approx(scores[-1], abs=0.3)
     assert scores[1] == pytest.approx(scores[0], abs=0.3)
+
+
+@pytest.mark.parametrize("kind", [KeOpsGaussianMixture, KeOpsGaussianMixtureCV])
+def test_features_too_narrow_for_a_variance(kind):
+    X = np.random.default_rng(0).normal(size=(300, 2)) * [1.0, 1e-300]
+    with pytest.raises(ValueError, match=r"X varies by less than .* features \[1\]"):
+        kind(3, reg_covar="auto").fit(X)
+    with pytest.warns(match="reg_covar=1e-06 is more than a hundredth"):
+        KeOpsGaussianMixture(reg_covar=1e-6).fit(X)

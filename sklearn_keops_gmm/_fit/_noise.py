@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from sklearn_keops_gmm._data import Data
+from sklearn_keops_gmm._fit._sample import Sample
 from sklearn_keops_gmm._fit._start_data import StartData
-from sklearn_keops_gmm._model import Ridge, UniformNoise
+from sklearn_keops_gmm._model import Ridge, Span, UniformNoise, span_in_box
 
 
 class NoiseParameters(Protocol):
@@ -49,4 +52,26 @@ def with_noise(
     variances = torch.from_numpy(ridge.array(n_features))
     # No component has the ridge alone where its variance is that of all features.
     variances = variances * (n_free < n_features)
-    return replace(problem, noise=UniformNoise.within(low, high, volume, variances))
+    span = _span(problem, low, high, ridge.array(n_features))
+    found = UniformNoise.within(low, high, volume, variances, span)
+    return replace(problem, noise=found)
+
+
+def _span(
+    problem: StartData, low: Tensor, high: Tensor, ridge: np.ndarray
+) -> Span | None:
+    """Return which features are linear functions of others, where components tell.
+
+    Across them components are as wide as what is added to variances, and so is noise.
+    """
+    n_features, n_varying = len(low), problem.extent.n_varying
+    if problem.covariance.n_free_features(n_features, n_varying, 1) == (
+        problem.covariance.n_free_features(n_features, n_varying, 0)
+    ):
+        return None
+    sample = Sample.of(problem)
+    n_dependent = sample.n_dependent(ridge)
+    if n_dependent == 0:
+        return None
+    covariance = sample.covariance() + np.diag(ridge)
+    return span_in_box(low, high, covariance, n_dependent)

@@ -93,13 +93,13 @@ def _cleaned(
 
 def _densities(points: Tensor, weights: np.ndarray, noise: UniformNoise) -> np.ndarray:
     """Return about how dense samples are where each lies; noise alone would be 1."""
-    varying = noise.high > noise.low
-    low, high = noise.low[varying], noise.high[varying]
+    counting = noise.counting
+    low, high = noise.low[counting], noise.high[counting]
     n_samples, n_features = len(points), len(low)
     k = min(_NEIGHBOURS, n_samples - 1)
     if k < 1 or n_features == 0:
         return np.full(n_samples, np.inf)
-    own = points.cpu().double()[:, varying]
+    own = points.cpu().double()[:, counting]
     unit = ((own - low) / (high - low)).numpy()
     with openmp_of_others():
         distances, neighbours = NearestNeighbors(n_neighbors=k).fit(unit).kneighbors()

@@ -46,6 +46,11 @@ def find_ridge(reg_covar: float | str, problem: StartData, lattice: bool) -> Rid
     lattice : bool
         Whether values that were rounded to a step h stand for all within h / 2 of them,
         whose variance h**2 / 12 is then added.
+
+    Raises
+    ------
+    ValueError
+        If a feature varies by so little that a millionth of its variance is nothing.
     """
     relative = reg_covar == "auto"
     if not relative and not lattice:
@@ -55,6 +60,7 @@ def find_ridge(reg_covar: float | str, problem: StartData, lattice: bool) -> Rid
     rounded = None
     amounts = np.full(n_features, 0.0 if relative else float(reg_covar))
     if relative:
+        _check_wide_enough(sample)
         amounts += _RELATIVE * sample.positive_variances()
     if lattice:
         per_row = problem.mean_weight if problem.counted else 1.0
@@ -75,13 +81,23 @@ def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:
         return
     if _is_plainly_small(reg_covar, problem):
         return
-    variances = Sample.of(problem, _SMALL_SAMPLE).variances()
-    variances = variances[variances > 0]
+    sample = Sample.of(problem, _SMALL_SAMPLE)
+    variances = sample.variances()
+    variances = variances[(variances > 0) | sample.too_narrow()]
     if len(variances) and reg_covar > _LARGE * variances.min():
         warn_user(
             f"reg_covar={reg_covar:g} is more than a hundredth of the smallest "
             f"variance of a feature, {variances.min():.3g}: it widens the components. "
             "Scale the input data, decrease reg_covar, or use reg_covar='auto'.",
+        )
+
+
+def _check_wide_enough(sample: Sample) -> None:
+    narrow = np.flatnonzero(sample.too_narrow()).tolist()
+    if narrow:
+        raise ValueError(
+            f"X varies by less than 1e-154 in features {narrow}, and no number holds "
+            "the square of that. Scale these features."
         )
 
 

@@ -53,11 +53,24 @@ class Sample:
 
     def variances(self) -> np.ndarray:
         """Return the variances of the features, (D,)."""
-        means = _average(self._points, self._weights)
+        variances, units = self._scaled_variances()
         with np.errstate(over="ignore"):
-            squares = (self._points - means) ** 2
-            variances = _average(squares, self._weights)
-        return np.minimum(variances, np.finfo(float).max)
+            return np.minimum(variances * units * units, np.finfo(float).max)
+
+    def too_narrow(self) -> np.ndarray:
+        """Tell, (D,) bool, which features vary, but their variance is no float."""
+        varying = self._scaled_variances()[0] > 0
+        return varying & (self.variances() < np.finfo(float).tiny)
+
+    def _scaled_variances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return variances, (D,), in units, (D,), in which none overflows."""
+        far = np.fmax.reduce(np.abs(self._points), axis=0)
+        _, exponents = np.frexp(np.nan_to_num(far))
+        # Exact powers of two, whose inverses are floats too.
+        units = np.ldexp(1.0, np.clip(exponents, -1000, 1000))
+        scaled = self._points / units
+        squares = (scaled - _average(scaled, self._weights)) ** 2
+        return _average(squares, self._weights), units
 
     def positive_variances(self) -> np.ndarray:
         """Return the same, with the smallest of the others for constant features."""
@@ -80,6 +93,19 @@ class Sample:
             steps[d] = rounding_step(column[observed], weights, per_row)
         return steps
 
+    def covariance(self) -> np.ndarray:
+        """Return the covariance matrix of rows in which nothing is missing, (D, D)."""
+        whole, weights = self._whole()
+        found: np.ndarray = np.atleast_2d(np.cov(whole.T, aweights=weights, ddof=0))
+        return found
+
+    def _whole(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the rows in which nothing is missing, (n, D), and their weights."""
+        complete = ~np.isnan(self._points).any(axis=1)
+        if self._weights is None:
+            return self._points[complete], None
+        return self._points[complete], self._weights[complete] / self._weights.max()
+
     def n_dependent(self, amounts: np.ndarray | float = 0.0) -> int:
         """Return the number of features that are linear functions of others.
 
@@ -90,11 +116,7 @@ class Sample:
         amounts : ndarray of shape (D,) or float
             What is added to variances, for the rounding of values among others.
         """
-        complete = ~np.isnan(self._points).any(axis=1)
-        whole = self._points[complete]
-        weights = None
-        if self._weights is not None:
-            weights = self._weights[complete] / self._weights.max()
+        whole, weights = self._whole()
         varying = (whole != whole[:1]).any(axis=0)
         n_varying = int(varying.sum())
         if len(whole) <= n_varying or n_varying < 2:

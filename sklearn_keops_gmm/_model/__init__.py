@@ -49,7 +49,7 @@ from sklearn_keops_gmm._model._mixture_edits import (
     split_component,
     without_components,
 )
-from sklearn_keops_gmm._model._noise import UniformNoise
+from sklearn_keops_gmm._model._noise import UniformNoise, span_in_box
 from sklearn_keops_gmm._model._parameters import (
     Components,
     CostTerms,
@@ -77,6 +77,7 @@ from sklearn_keops_gmm._model._priors import (
     UserPrior,
 )
 from sklearn_keops_gmm._model._regression import Regression
+from sklearn_keops_gmm._model._span import Span
 from sklearn_keops_gmm._model._state import State
 from sklearn_keops_gmm._model._summary import (
     Comparison,
@@ -124,6 +125,7 @@ __all__ = [
     "Rounding",
     "SampleSummary",
     "SolverResult",
+    "Span",
     "SparsityPrior",
     "StandardErrors",
     "State",
@@ -152,6 +154,7 @@ __all__ = [
     "products",
     "say_weak",
     "select_components",
+    "span_in_box",
     "split_component",
     "standard_errors_of",
     "tied_rows",

@@ -133,8 +133,11 @@ def standard_errors_of(
     ------
     NoMaximumError
         If it is not positive definite: the mixture is at no maximum of the likelihood.
+    ValueError
+        If features have units in which it cannot be computed.
     """
     model = coordinates.model
+    _check_squares(model.matrices.diagonal(dim1=1, dim2=2))
     scale = information.diagonal().clamp_min(0).sqrt()
     scaled = information / torch.outer(scale, scale)
     factor, failed = torch.linalg.cholesky_ex(scaled)
@@ -170,6 +173,19 @@ def standard_errors_of(
         ),
         noise_weight=None if model.noise is None else float(every[-1, -1].sqrt()),
     )
+
+
+def _check_squares(variances: Tensor) -> None:
+    """Raise ValueError if squares of variances, (M, D), overflow or vanish."""
+    squares = variances**2
+    beyond = (squares < torch.finfo(squares.dtype).tiny) | squares.isinf()
+    features = beyond.any(0).nonzero()[:, 0].tolist()
+    if features:
+        raise ValueError(
+            "Standard errors of covariances take squares of variances, which no number "
+            f"holds for features {features} of X: they are too narrow or too wide. "
+            "Scale these features, and fit again."
+        )
 
 
 def _of_entries(

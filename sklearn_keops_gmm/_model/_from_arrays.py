@@ -87,10 +87,13 @@ def _model(
         parameters, weights=weights / weights.sum(), noise_weight=float(noise_weight)
     )
     if log_widths:
-        found = UniformNoise(low, high, float(log_density), *log_widths)
+        found = UniformNoise(low, high, float(log_density), log_widths[0])
     else:
         found = UniformNoise.of_density(low, high, float(log_density))
-    return GaussianMixtureModel(parameters, covariance, found)
+    model = GaussianMixtureModel(parameters, covariance, found)
+    if found.n_dependent == 0:
+        return model
+    return replace(model, noise=found.spanned(model.total_covariance.numpy()))
 
 
 def _check_arrays(

@@ -100,6 +100,14 @@ class GaussianMixtureModel:
         parameters = self.parameters
         return self.covariance.matrices(parameters.covariances, parameters.means)
 
+    @property
+    def total_covariance(self) -> Tensor:
+        """The covariance matrix of what is no noise, (D, D)."""
+        weights = self.parameters.weights
+        about = self.parameters.means - weights @ self.parameters.means
+        within = (weights[:, None, None] * self.matrices).sum(0)
+        return within + (weights[:, None] * about).T @ about
+
     @cached_property
     def components(self) -> Components:
         """What backends need to know."""
@@ -156,7 +164,9 @@ class GaussianMixtureModel:
             return replace(self, parameters=kept)
         targets = [i for i in range(self.n_features) if i not in set(given)]
         kept = replace(kept, noise_weight=float(responsibilities[-1]))
-        return replace(self, parameters=kept, noise=self.noise.marginal(targets))
+        return replace(
+            self, parameters=kept, noise=self.noise.condition(given, targets)
+        )
 
     def without_noise(self) -> GaussianMixtureModel:
         """Return the mixture of what is no noise."""
@@ -206,7 +216,18 @@ class GaussianMixtureModel:
         )
         n_noise = int(counts[n_components:].sum())
         if self.noise is not None and n_noise > 0:
-            drawn = self.noise.draw(n_noise, random_state)
+            drawn = self._drawn_noise(self.noise, n_noise, random_state)
             points = np.concatenate((points, drawn.astype(points.dtype)))
             labels[-n_noise:] = -1
         return points, labels
+
+    def _drawn_noise(
+        self, noise: UniformNoise, n_samples: int, random_state: RandomState
+    ) -> np.ndarray:
+        """Return samples of noise, (n_samples, D)."""
+        points = noise.draw(n_samples, random_state)
+        if noise.n_dependent == 0:
+            return points
+        mean = (self.parameters.weights @ self.parameters.means).cpu().numpy()
+        covariance = self.total_covariance.cpu().numpy()
+        return noise.follow(points, mean, covariance, random_state)

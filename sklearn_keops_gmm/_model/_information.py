@@ -11,6 +11,9 @@ This is the information matrix of Boldea and Magnus (2009), found with Louis's f
 
 Noise is a component more, whose only parameter is its weight: c is one over that, and H
 minus its square, so that both cancel and g c alone is left.
+
+Of a sample with missing values the density is that of what is observed: the precision
+is the inverse of that part of the covariance, with zeros elsewhere.
 """
 
 from __future__ import annotations
@@ -136,6 +139,7 @@ class ComponentCoordinates:
         Parameters
         ----------
         points : Tensor of shape (n, D), float64
+            NaN where a value is missing.
         responsibilities : Tensor of shape (n, M), float64
             With noise that of it is one more column.
         weights : Tensor of shape (n,) or None
@@ -143,17 +147,20 @@ class ComponentCoordinates:
         n_components, q = self.model.n_components, self.n_own
         v = torch.ones_like(points[:, 0]) if weights is None else weights
         scores = torch.empty(len(points), n_components, q, dtype=torch.float64)
-        within = torch.empty(n_components, q, q, dtype=torch.float64)
-        precisions = torch.linalg.inv(self.model.matrices)
+        within = torch.zeros(n_components, q, q, dtype=torch.float64)
         parameters = self.model.parameters
         proportions = parameters.proportions
-        for j in range(n_components):
-            g = responsibilities[:, j]
-            u = (points - parameters.means[j]) @ precisions[j]  # (n, D)
-            c = self._gradient(u, precisions[j], proportions[j])
-            scores[:, j] = g[:, None] * c
-            within[j] = (c * (v * g)[:, None]).mT @ c
-            within[j] += self._hessian(u, v * g, precisions[j], proportions[j])
+        for rows, seen in _patterns(points):
+            some, mass = points[rows], v[rows]
+            precisions = _precisions_of(self.model.matrices, seen)
+            for j in range(n_components):
+                g = responsibilities[rows, j]
+                about = torch.where(seen, some - parameters.means[j], 0.0)
+                u = about @ precisions[j]  # (n, D)
+                c = self._gradient(u, precisions[j], proportions[j])
+                scores[rows, j] = g[:, None] * c
+                within[j] += (c * (mass * g)[:, None]).mT @ c
+                within[j] += self._hessian(u, mass * g, precisions[j], proportions[j])
         flat = scores.flatten(1)
         if self.model.noise is not None:
             noise = responsibilities[:, -1:] / parameters.noise_weight
@@ -192,3 +199,25 @@ class ComponentCoordinates:
         n = len(sums.within) * self.n_own
         own[:n, :n] -= torch.block_diag(*sums.within)
         return self.embedding.mT @ own @ self.embedding
+
+
+def _patterns(points: Tensor) -> list[tuple[slice | Tensor, Tensor]]:
+    """Return rows that miss the same values, and which they have, (D,) bool."""
+    observed = ~points.isnan()
+    if bool(observed.all()):
+        return [(slice(None), torch.ones_like(points[0], dtype=torch.bool))]
+    patterns, of_rows = observed.unique(dim=0, return_inverse=True)
+    order = of_rows.argsort(stable=True)
+    rows = order.split(of_rows.bincount(minlength=len(patterns)).tolist())
+    return list(zip(rows, patterns, strict=True))
+
+
+def _precisions_of(matrices: Tensor, seen: Tensor) -> Tensor:
+    """Return the precisions of some features, with zeros for all others, (M, D, D)."""
+    if bool(seen.all()):
+        return torch.linalg.inv(matrices)
+    precisions = torch.zeros_like(matrices)
+    chosen = seen.nonzero()[:, 0]
+    own = torch.linalg.inv(matrices[:, chosen[:, None], chosen])
+    precisions[:, chosen[:, None], chosen] = own
+    return precisions

@@ -82,7 +82,7 @@ def test_a_failed_fit_leaves_the_model(kind):
     model = kind(3, random_state=0).fit(X)
     before, expected = state(model), answers(model, X)
     wide = np.random.default_rng(0).normal(size=(200, 3)) * [1e200, 1e-200, 1]
-    with pytest.raises(ValueError, match=r"ill-defined|The cost is"):
+    with pytest.raises(ValueError, match=r"ill-defined|The cost is|X varies by less"):
         model.fit(wide)
     assert state(model) == before
     assert np.array_equal(answers(model, X), expected)

@@ -79,3 +79,21 @@ def test_weights(X):
     weights[:5] = 1e-320
     wide[:, 4] = np.arange(len(X)) < 5
     assert n_dependent(wide, weights=weights) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-153, 1.0, 6e152])
+def test_variances_of_any_unit(scale, rng):
+    """Sums of squares overflow long before variances do."""
+    X = rng.normal(size=(300, 2))
+    sample = Sample(torch.from_numpy(scale * X), None, torch.zeros(2))
+    np.testing.assert_allclose(sample.variances() / scale / scale, X.var(0), rtol=1e-12)
+    assert not sample.too_narrow().any()
+
+
+def test_variances_that_no_number_holds(rng):
+    X = rng.normal(size=(300, 3)) * [1e-300, 1.0, 0.0]
+    sample = Sample(torch.from_numpy(X), None, torch.zeros(3))
+    np.testing.assert_array_equal(sample.too_narrow(), [True, False, False])
+    seen = torch.from_numpy(1.0 * (np.arange(300) < 1))
+    alone = Sample(torch.from_numpy(X), seen, torch.zeros(3))
+    assert not alone.too_narrow().any()
