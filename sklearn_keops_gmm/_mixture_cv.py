@@ -56,6 +56,7 @@ from sklearn_keops_gmm._sparsity_path import (
     Member,
     Path,
     as_path,
+    attributes_with,
     fold_scores,
     without_sparsity,
 )
@@ -336,9 +337,10 @@ default='kmeans'
         tasks = PathTasks(self, len(types), len(folds))
         tasks.begin(X, y, sample_weight, source.length(data))
         progress = PathProgress(tasks, PathReporter(self.verbose), self.criterion)
-        choices = []
+        choices: list[Choice] = []
         for covariance_type in types:
-            choices.append(self._choose(covariance_type, data, folds, progress))
+            least = min((found.criterion.min() for found in choices), default=np.inf)
+            choices.append(self._choose(covariance_type, data, folds, progress, least))
             if progress.stopped:
                 break
         best = min(choices, key=lambda choice: choice.criterion.min())
@@ -363,6 +365,7 @@ default='kmeans'
         data: Data,
         folds: list[Fold],
         progress: PathProgress,
+        least: float,
     ) -> Choice:
         """Follow the path of one covariance type, and choose from it."""
         settings = {name: getattr(self, name) for name in _OF_THE_MIXTURE}
@@ -371,9 +374,9 @@ default='kmeans'
         settings |= {"n_components": n_most, "covariance_type": covariance_type}
         mixture = KeOpsGaussianMixture(**settings)
         path = Path(mixture, data, self.tol, progress.member)
-        progress.begin(covariance_type, n_most, partial(_attributes, path, data))
+        progress.begin(covariance_type, n_most, partial(attributes_with, path, data))
         if self.criterion != "cv":
-            members, criterion = path.searched(CRITERIA[self.criterion])
+            members, criterion = path.searched(CRITERIA[self.criterion], least)
             chosen = int(np.argmin(criterion))
             progress.end(members[chosen])
             return Choice(path, members, criterion, chosen, n_most == bound)
@@ -517,11 +520,3 @@ class Choice:
     chosen: int
     has_more_rows: bool
     scores: np.ndarray | None = None
-
-
-def _attributes(path: Path, data: Data, member: Member) -> dict[str, Any]:
-    """Return the attributes of a choice that has found a mixture."""
-    model = path.task.model(member.parameters)
-    (mixture,) = as_path(path, data, [member]).mixtures
-    found = attributes_of(model, data.kind, data.points.dtype)
-    return found | {"mixture_": without_sparsity(mixture)}

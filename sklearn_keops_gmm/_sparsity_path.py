@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from sklearn_keops_gmm._data import Data, as_source, keep_settings, to_numpy
+from sklearn_keops_gmm._data import (
+    Data,
+    as_source,
+    attributes_of,
+    keep_settings,
+    to_numpy,
+)
 from sklearn_keops_gmm._fit import (
     EvidenceOfSamples,
     Fold,
@@ -40,6 +46,8 @@ _LOOSE, _HOPE = 1e-3, 10.0
 # Members are tied if their criteria differ by less than this part of the price of one
 # component.
 _TIED = 0.1
+# Other starts seldom gain so much of the criterion for each sample.
+_FAR = 0.25
 # What a path is never given otherwise.
 _FIXED: dict[str, Any] = {"sparsity": 0.0, "solver": "em"} | dict.fromkeys(
     ("prior", "frozen", "truncation")
@@ -313,7 +321,7 @@ class Path:
         return [self.refined(member) for member in members]
 
     def searched(
-        self, criterion: Callable[[Evidence], float]
+        self, criterion: Callable[[Evidence], float], known: float = np.inf
     ) -> tuple[list[Member], np.ndarray]:
         """Return the members and their criterion, the best of them converged.
 
@@ -326,6 +334,8 @@ class Path:
         ----------
         criterion : callable
             The lower the better; in units of the deviance, over all samples.
+        known : float
+            Of the best mixture of another type: far above it one start is enough.
 
         Returns
         -------
@@ -338,7 +348,7 @@ class Path:
         for start in path_starts(self.mixture, self.task):
             for member, value in self._branch(start, criterion).items():
                 _insert(found, member, value)
-            if self._ended:
+            if self._ended or min(found.values()) > known + _FAR * self.sample_size:
                 break
         best = min(found, key=found.__getitem__)
         price = self._price(criterion)
@@ -520,6 +530,14 @@ def without_sparsity(mixture: KeOpsGaussianMixture) -> KeOpsGaussianMixture:
     weights = weights / (1.0 - getattr(mixture, "noise_weight_", 0.0))
     alone.cost_ -= mixture.sparsity * float(prior.unit_value(weights))
     return alone
+
+
+def attributes_with(path: Path, data: Data, member: Member) -> dict[str, Any]:
+    """Return the attributes of a choice that has found a mixture."""
+    model = path.task.model(member.parameters)
+    (mixture,) = as_path(path, data, [member]).mixtures
+    found = attributes_of(model, data.kind, data.points.dtype)
+    return found | {"mixture_": without_sparsity(mixture)}
 
 
 def fold_scores(

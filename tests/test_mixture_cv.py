@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
+from sklearn_keops_gmm._fit import _path_starts
 from tests.common import blobs, every_backend, iris
 from tests.reference import COVARIANCE_TYPES
 
@@ -24,6 +25,27 @@ def clusters(rng, n_components=4, n_samples=600):
     shares = np.linspace(1, 2, n_components)
     labels = rng.choice(n_components, size=n_samples, p=shares / shares.sum())
     return centres[labels] + rng.normal(size=(n_samples, 2))
+
+
+@pytest.mark.parametrize(
+    ("types", "n_starts"),
+    [
+        (["spherical"], 4),
+        (["spherical", "full"], 4 + 4),
+        (["full", "spherical"], 4 + 1),
+    ],
+)
+def test_types_far_behind_have_one_start(types, n_starts, monkeypatch):
+    starts, start = [], _path_starts.seedless_start
+
+    def counted(*given):
+        starts.append(given)
+        return start(*given)
+
+    monkeypatch.setattr(_path_starts, "seedless_start", counted)
+    found = KeOpsGaussianMixtureCV(8, covariance_type=types).fit(iris())
+    assert len(starts) == n_starts
+    assert found.covariance_type_ == ("full" if "full" in types else "spherical")
 
 
 @parametrize_with_checks(
