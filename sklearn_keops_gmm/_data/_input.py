@@ -148,7 +148,7 @@ def _with_nan(X: Any) -> Any:
     if is_frame and any(kind.kind == "O" for kind in X.dtypes):
         return X.where(X.notna(), np.nan)
     if isinstance(X, np.ndarray) and X.dtype == object:
-        unknown = [type(value).__name__ == "NAType" for value in X.flat]
+        unknown = [_is_na(value) for value in X.flat]
         return np.where(np.reshape(unknown, X.shape), np.nan, X) if any(unknown) else X
     return X
 
@@ -201,8 +201,10 @@ def _refuse_what_is_no_number(X: Any) -> None:
         return
     for i, (name, kind) in enumerate(zip(X.columns, X.dtypes, strict=True)):
         # Names may be repeated: columns are taken by their places.
-        column = X.iloc[:, i] if hasattr(X, "iloc") else X[:, i]
-        for value in np.asarray(column, dtype=object):
+        column = np.asarray(X.iloc[:, i] if hasattr(X, "iloc") else X[:, i])
+        if column.dtype.kind in "biuf":
+            continue
+        for value in column.astype(object):
             if not _is_number(value):
                 shown = str(value) if isinstance(value, str) else value
                 raise ValueError(
@@ -217,5 +219,10 @@ def _is_number(value: Any) -> bool:
     try:
         float(value)
     except (ValueError, TypeError):
-        return value is None or type(value).__name__ == "NAType"
+        return value is None or _is_na(value)
     return True
+
+
+def _is_na(value: Any) -> bool:
+    """Tell whether a value is pandas' NA, without a need of pandas."""
+    return type(value).__name__ == "NAType"
