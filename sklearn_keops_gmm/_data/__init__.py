@@ -7,6 +7,7 @@ from sklearn_keops_gmm._data._arrays import (
     to_tensor,
 )
 from sklearn_keops_gmm._data._checks import (
+    SETTINGS,
     all_or_nothing,
     check_positive,
     check_representable,
@@ -20,7 +21,6 @@ from sklearn_keops_gmm._data._chunks import Chunk
 from sklearn_keops_gmm._data._component_labels import check_component_labels
 from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._fitted import (
-    SETTINGS,
     FittedChecks,
     Placement,
     attributes_of,

@@ -16,8 +16,10 @@ from torch import Tensor
 from sklearn_keops_gmm._data._arrays import to_numpy
 from sklearn_keops_gmm.backends import has_missing
 
+# What keeps the parameters of a fit for what goes on from it.
+SETTINGS = "_settings"
 # What a fit sets beside attributes whose names end in an underscore.
-_PRIVATE = {"_memory", "_settings"}
+_PRIVATE = {"_memory", SETTINGS}
 # What k-means sees by default: samples, or samples per component where that is more.
 _INIT_SIZE, _INIT_SIZE_PER_COMPONENT = 20_000, 100
 # Pairs times features from which the transfer to a GPU is worth its time.

@@ -9,7 +9,11 @@ import numpy as np
 import torch
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, check_same_namespace, to_numpy
-from sklearn_keops_gmm._data._checks import check_representable, resolve_device
+from sklearn_keops_gmm._data._checks import (
+    SETTINGS,
+    check_representable,
+    resolve_device,
+)
 from sklearn_keops_gmm._data._input import are_plain_samples, checked_samples
 from sklearn_keops_gmm._model import GaussianMixtureModel, model_of
 from sklearn_keops_gmm._model.covariances import make_covariance
@@ -28,9 +32,8 @@ NOISE_ATTRIBUTES = (
     "noise_box_",
     "noise_log_widths_",
 )
-# Parameters that what goes on from a fit has as they were in it, and what keeps them.
-_SETTINGS = ("n_components", "noise", "noise_volume")
-SETTINGS = "_settings"
+# Parameters that what goes on from a fit has as they were in it.
+_KEPT = ("n_components", "noise", "noise_volume")
 # What scikit-learn's checks of samples read, besides the class.
 _READ = ("n_features_in_", "feature_names_in_", "means_")
 
@@ -130,7 +133,7 @@ def keep_settings(estimator: Any, **others: Any) -> None:
 
     That are its parameters, but for `others`.
     """
-    kept = {name: getattr(estimator, name) for name in _SETTINGS}
+    kept = {name: getattr(estimator, name) for name in _KEPT}
     estimator.__dict__[SETTINGS] = kept | others
 
 

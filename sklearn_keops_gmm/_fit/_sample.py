@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from torch import Tensor
 
@@ -53,15 +55,16 @@ class Sample:
 
     def variances(self) -> np.ndarray:
         """Return the variances of the features, (D,)."""
-        variances, units = self._scaled_variances()
+        variances, units = self._scaled_variances
         with np.errstate(over="ignore"):
             return np.minimum(variances * units * units, np.finfo(float).max)
 
     def too_narrow(self) -> np.ndarray:
         """Tell, (D,) bool, which features vary, but their variance is no float."""
-        varying = self._scaled_variances()[0] > 0
+        varying = self._scaled_variances[0] > 0
         return varying & (self.variances() < np.finfo(float).tiny)
 
+    @cached_property
     def _scaled_variances(self) -> tuple[np.ndarray, np.ndarray]:
         """Return variances, (D,), in units, (D,), in which none overflows."""
         far = np.fmax.reduce(np.abs(self._points), axis=0)

@@ -107,8 +107,6 @@ class UniformNoise:
         covariance : ndarray of shape (D, D)
             Of what is no noise.
         """
-        if self.n_dependent == 0:
-            return self
         span = span_in_box(self.low, self.high, covariance, self.n_dependent)
         return replace(self, span=span)
 
@@ -211,8 +209,6 @@ class UniformNoise:
         """
         span = self.counting.numpy()
         rest = (self.high > self.low).numpy() & ~span
-        if not rest.any():
-            return points
         slopes = np.linalg.solve(covariance[np.ix_(span, span)], covariance[span])
         left = (covariance - covariance[:, span] @ slopes)[np.ix_(rest, rest)]
         followed = mean[rest] + (points[:, span] - mean[span]) @ slopes[:, rest]
