@@ -76,13 +76,19 @@ def state(model):
     return {name: value for name, value in vars(model).items() if name[-1] == "_"}
 
 
-@pytest.mark.parametrize("kind", [KeOpsGaussianMixture, KeOpsGaussianMixtureCV])
-def test_a_failed_fit_leaves_the_model(kind):
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (KeOpsGaussianMixture, r"ill-defined|The cost is"),
+        (KeOpsGaussianMixtureCV, r"X varies by less than .* features \[1\]"),
+    ],
+)
+def test_a_failed_fit_leaves_the_model(kind, message):
     X = blobs()
     model = kind(3, random_state=0).fit(X)
     before, expected = state(model), answers(model, X)
     wide = np.random.default_rng(0).normal(size=(200, 3)) * [1e200, 1e-200, 1]
-    with pytest.raises(ValueError, match=r"ill-defined|The cost is|X varies by less"):
+    with pytest.raises(ValueError, match=message):
         model.fit(wide)
     assert state(model) == before
     assert np.array_equal(answers(model, X), expected)
