@@ -14,10 +14,11 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._autograd import LogLikelihood, log_weights_of
 from sklearn_keops_gmm._fit._chart import WhitenedChart
-from sklearn_keops_gmm._fit._collapse import has_collapsed, has_width
+from sklearn_keops_gmm._fit._collapse import has_collapsed
 from sklearn_keops_gmm._fit._edits import MixtureEdits
 from sklearn_keops_gmm._fit._groups import Groups
 from sklearn_keops_gmm._fit._local import NOTHING_HELD, Held
+from sklearn_keops_gmm._fit._m_step import Maximization
 from sklearn_keops_gmm._model import (
     ComponentPrice,
     Components,
@@ -73,7 +74,7 @@ class MixtureObjective:
     held : Held
         Other components, if there are some: weights then sum to less than 1.
     compiled : MStep or None
-        The M-step of maximum likelihood, where the backend has one of its own.
+        The M-step of the backend, where it has one of its own.
     groups : Groups or None
         What finds components that a mixture lacks.
     rounded : Tensor of shape (D,) or None
@@ -215,22 +216,21 @@ class MixtureObjective:
             moments = self.covariance.select_moments(moments, alive)
         moments = self.prior.augmented(moments, parameters.means)
         rounding = self._rounding(parameters.means)
-        means, scatter = self.covariance.m_step(
-            moments, parameters.means, self.ridge.amounts, rounding
+        found = self._maximization.found(
+            moments,
+            parameters,
+            weights,
+            fractions,
+            rounding=rounding,
+            leave=rounding is not None and extinguish,
+            merged=merged if merged is None or alive is None else merged[alive],
         )
-        targets = parameters.targets
-        if targets is not None and merged is not None:
-            new = merged if alive is None else merged[alive]
-            targets = self.prior.rescaled(targets, scatter, fractions, new)
-        covariances = self.prior.pull(scatter, fractions, targets)
-        found = MixtureParameters(
-            weights, means, covariances, covariances, targets, noise_weight
-        )
-        if rounding is not None and extinguish:
-            found = self._without_collapsed(found)
-        found = self.prior.kept(found, parameters)
-        factors = self.covariance.factors(found.covariances)
-        return self.prior.kept(replace(found, precisions_cholesky=factors), parameters)
+        return replace(found, noise_weight=noise_weight) if noise_weight else found
+
+    @cached_property
+    def _maximization(self) -> Maximization:
+        """What finds means and covariances."""
+        return Maximization(self.covariance, self.prior, self.ridge, self.compiled)
 
     def _plain_m_step(
         self, moments: Moments, parameters: MixtureParameters
@@ -319,13 +319,6 @@ class MixtureObjective:
         if targets is None or (held and targets.distance(held) < _HARDLY):
             return None
         return replace(parameters, targets=targets)
-
-    def _without_collapsed(self, parameters: MixtureParameters) -> MixtureParameters:
-        """Leave out components without a width, if others have one."""
-        wide = has_width(self.covariance, parameters)
-        if bool(wide.all()) or not bool(wide.any()):
-            return parameters
-        return self.without(parameters, ~wide)
 
     # -- other numbers of components -----------------------------------------------
 

@@ -312,6 +312,22 @@ class Targets:
         return float(torch.maximum(scales, shape))
 
 
+class Pull(NamedTuple):
+    """What an M-step makes of scatter over mass: ``kept_j S_j + added_j R``.
+
+    Attributes
+    ----------
+    kept : Tensor of shape (M,)
+    added : Tensor of shape (M,)
+    targets : Targets
+        Their shape is R.
+    """
+
+    kept: Tensor
+    added: Tensor
+    targets: Targets
+
+
 @dataclass(frozen=True)
 class MixtureParameters:
     """A Gaussian mixture, float64, on the device of the data.
@@ -350,9 +366,11 @@ class MixtureParameters:
         covariances: Tensor,
         precisions_cholesky: Tensor,
         components: Components,
+        targets: Targets | None = None,
     ) -> MixtureParameters:
         """Return the mixture of which that is what backends need to know."""
-        found = cls(weights, components.means, covariances, precisions_cholesky)
+        means = components.means
+        found = cls(weights, means, covariances, precisions_cholesky, targets)
         object.__setattr__(found, "components", components)
         return found
 

@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model._parameters import MixtureParameters, Moments, Targets
+from sklearn_keops_gmm._model._parameters import (
+    MixtureParameters,
+    Moments,
+    Pull,
+    Targets,
+)
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
 _MAX_TANGENTS = 30
@@ -117,14 +122,12 @@ class Prior:
         """Return what a step has found, but for what stays as it was before."""
         return found
 
-    def pull(
-        self, covariances: Tensor, fractions: Tensor, targets: Targets | None
-    ) -> Tensor:
-        """Return the covariances that the M-step makes of scatter over mass.
+    def pull(self, fractions: Tensor, targets: Targets | None) -> Pull | None:
+        """Return what the M-step makes of scatter over mass, if that is another.
 
         A conjugate prior adds some more samples to each component.
         """
-        return covariances
+        return None
 
     def renewed(self, covariances: Tensor, fractions: Tensor) -> Targets | None:
         """Return the targets that scatter over mass makes, if it has any."""
@@ -197,12 +200,9 @@ class Priors(Prior):
             found = prior.kept(found, before)
         return found
 
-    def pull(
-        self, covariances: Tensor, fractions: Tensor, targets: Targets | None
-    ) -> Tensor:
-        for prior in self.priors:
-            covariances = prior.pull(covariances, fractions, targets)
-        return covariances
+    def pull(self, fractions: Tensor, targets: Targets | None) -> Pull | None:
+        pulls = (prior.pull(fractions, targets) for prior in self.priors)
+        return next((pull for pull in pulls if pull is not None), None)
 
     def renewed(self, covariances: Tensor, fractions: Tensor) -> Targets | None:
         for prior in self.priors:
@@ -378,13 +378,11 @@ class PooledCovariances(Prior):
         )
         return self.pseudo_samples / self.n_samples * divergence
 
-    def pull(
-        self, covariances: Tensor, fractions: Tensor, targets: Targets | None
-    ) -> Tensor:
+    def pull(self, fractions: Tensor, targets: Targets | None) -> Pull | None:
         if targets is None:
-            return covariances
+            return None
         mass = self.n_samples * fractions
-        return self.covariance.pull(covariances, mass, self.pseudo_samples, targets)
+        return self.covariance.pull(mass, self.pseudo_samples, targets)
 
     def renewed(self, covariances: Tensor, fractions: Tensor) -> Targets | None:
         mass, n_features = self.n_samples * fractions, self.n_features

@@ -12,6 +12,7 @@ from sklearn_keops_gmm._model import (
     Frame,
     MixtureParameters,
     Moments,
+    Pull,
     Ridge,
     Structure,
 )
@@ -98,14 +99,29 @@ class Backend(Protocol):
 
 
 class MStep(Protocol):
-    """The M-step of maximum likelihood, from moments to a mixture in one call."""
+    """The M-step, from moments to a mixture in one call."""
 
     def __call__(
-        self, moments: Moments, means: Tensor, ridge: Ridge
+        self,
+        moments: Moments,
+        means: Tensor,
+        ridge: Ridge,
+        weights: Tensor | None = None,
+        pull: Pull | None = None,
     ) -> MixtureParameters | None:
-        """Return the mixture that `moments` about `means` define, of the same weights.
+        """Return the mixture that `moments` about `means` define.
 
         None where it is for `CovarianceStructure.m_step` to answer, or to raise.
+
+        Parameters
+        ----------
+        moments : Moments
+        means : Tensor of shape (M, D)
+        ridge : Ridge
+        weights : Tensor of shape (M,), default=None
+            Of the mixture; None for the parts of the mass.
+        pull : Pull, default=None
+            To what covariances are pulled.
         """
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn_keops_gmm._model.covariances import make_covariance
 from tests.backends.arguments import NO_NAMES, NO_NUMBERS, OTHER_COUNTS
 
-N_READ = 6  # the others are written to
+N_READ = 10  # the others are written to
 
 
 def m_step_arguments(covariance_type="full", n_components=2, n_features=3):
@@ -19,14 +19,22 @@ def m_step_arguments(covariance_type="full", n_components=2, n_features=3):
     second = {"full": second, "tied": second[1:]}.get(covariance_type, second[:2])
     if covariance.structure == "spherical":
         second = (n_components,)
-    return {
+    given = {
         "type": covariance_type,
         "mass": np.full(n_components, 9.0),
         "first": np.zeros((n_components, n_features)),
         "second": np.zeros(second),
         "means": np.ones((n_components, n_features)),
         "ridge": np.ones(n_features),
-        "weights": np.zeros(n_components),
+        "weights": np.full(n_components, 1.0 / n_components),
+        "kept": np.full(n_components, 0.5),
+        "added": np.full(n_components, 2.0),
+        "shape": np.ones(shape[1:]),
+    }
+    if covariance.shared:
+        given |= dict.fromkeys(("kept", "added", "shape"))
+    return given | {
+        "new_weights": np.zeros(n_components),
         "new_means": np.zeros((n_components, n_features)),
         "covariances": np.zeros(shape),
         "factors": np.zeros(shape),
@@ -43,10 +51,15 @@ def wrong_m_steps():
         # These tell how many of all others there have to be.
         wrong = r"\w+" if name in ("mass", "ridge") else name
         for make in NO_NUMBERS.values():
-            yield wrong, given | {name: make(given[name])}
+            value = make(given[name])
+            if value is not None or name != "weights":  # which can be left out
+                yield wrong, given | {name: value}
         for make in OTHER_COUNTS.values():
             # Which of them is wrong, who can tell?
             yield r"\w+", given | {name: make(given[name])}
+    # All share one covariance, which is not pulled.
+    shared = m_step_arguments("tied") | {"kept": given["kept"]}
+    yield "kept", shared
     names = list(given)
     for i, out in enumerate(names[N_READ:], N_READ):
         for other in names[1:i]:

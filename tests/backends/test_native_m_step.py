@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm._model import Moments, Ridge
-from sklearn_keops_gmm._model.covariances import COVARIANCES, make_covariance
+from sklearn_keops_gmm._model import Moments, PooledCovariances, Ridge
+from sklearn_keops_gmm._model.covariances import COVARIANCES, make_covariance, pulled
 from sklearn_keops_gmm.backends import BACKENDS, compiled_m_step
 from tests import reference
 from tests.backends.m_step_arguments import m_step_arguments, wrong_m_steps
@@ -45,14 +45,17 @@ def moments_of(covariance, sums):
     return Moments(*(torch.tensor(np.asarray(a, float)) for a in arrays), 0.0)
 
 
-def in_torch(covariance, moments, means, ridge):
+def in_torch(covariance, moments, means, ridge, pull=None):
     """Return what the structure itself makes of them: means, covariances, factors."""
     found, covariances = covariance.m_step(moments, means, ridge.amounts)
+    if pull is not None:
+        covariances = pulled(covariances, pull)
     return found, covariances, covariance.factors(covariances)
 
 
-def compiled(covariance, moments, means, ridge):
-    return compiled_m_step(BACKENDS["native"], covariance)(moments, means, ridge)
+def compiled(covariance, moments, means, ridge, *others):
+    step = compiled_m_step(BACKENDS["native"], covariance)
+    return step(moments, means, ridge, *others)
 
 
 def assert_close(found, expected, rtol, before=0.0):
@@ -146,6 +149,63 @@ def test_moments_as_other_sums_have_them(module, covariance_type, shape, rng):
     assert_close(found.covariances, expected.covariances, 1e-14)
 
 
+@every_type
+@pytest.mark.parametrize("far", [0.0, 1e9])
+@pytest.mark.parametrize("n_features", [1, 3])
+def test_what_the_mass_floor_adds(module, covariance_type, far, n_features, rng):
+    """To components of less than two samples, but for a matrix of their own."""
+    means, sums = draw_sums(rng, 4, n_features)
+    covariance, means = make_covariance(covariance_type), torch.tensor(means + far)
+    moments = moments_of(covariance, sums)
+    moments.mass[1], moments.first[1] = 1.0, 0.0
+    if not covariance.shared:
+        moments.second[1] = 0.0
+    found = compiled(covariance, moments, means, Ridge(1e-18))
+    expected = in_torch(covariance, moments, means, Ridge(1e-18))
+    assert_close(found.means, expected[0], 1e-15, means)
+    assert_allclose(found.covariances, expected[1], rtol=1e-9)
+    if covariance.structure in ("diag", "spherical"):  # where no condition counts
+        assert_allclose(found.precisions_cholesky, expected[2], rtol=1e-9)
+
+
+@every_type
+def test_weights_that_are_known(module, covariance_type, rng):
+    means, sums = draw_sums(rng, 4, 3)
+    covariance, means = make_covariance(covariance_type), torch.tensor(means)
+    moments, ridge = moments_of(covariance, sums), Ridge(0.1)
+    weights = torch.tensor([0.1, 0.0, 0.2, 0.3]).double()
+    found = compiled(covariance, moments, means, ridge, weights)
+    plain = compiled(covariance, moments, means, ridge)
+    assert_array_equal(found.weights, weights)
+    assert_array_equal(found.covariances, plain.covariances)
+    offsets = plain.components.offsets - plain.weights.log() + weights.log()
+    assert_allclose(found.components.offsets, offsets, rtol=1e-14)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])
+@pytest.mark.parametrize("mass", [100.0, 1.0])
+def test_pulled_to_targets(module, covariance_type, mass, rng):
+    """More samples of a shape, also for a component of one sample."""
+    n_components, n_features = 4, 3
+    means, sums = draw_sums(rng, n_components, n_features)
+    covariance, means = make_covariance(covariance_type), torch.tensor(means)
+    moments = moments_of(covariance, sums)
+    for array in (moments.first, moments.second, moments.mass):
+        array[1] *= mass / moments.mass[1]
+    fractions = moments.mass / moments.mass.sum()
+    prior = PooledCovariances(covariance, 2.5, 400.0, n_features)
+    _, scatter = covariance.m_step(moments, means, 1e-6)
+    targets = prior.renewed(scatter, fractions)
+    pull, ridge = prior.pull(fractions, targets), Ridge(1e-6)
+    found = compiled(covariance, moments, means, ridge, fractions, pull)
+    expected = in_torch(covariance, moments, means, ridge, pull)
+    assert found.targets is targets
+    assert_close(found.means, expected[0], 1e-15, means)
+    assert_close(found.covariances, expected[1], 1e-14)
+    assert_close(found.precisions_cholesky, expected[2], 1e-12)
+    assert compiled(make_covariance("tied"), moments, means, ridge, None, pull) is None
+
+
 def test_components_without_samples(module, rng):
     """A matrix of their own is the ridge, and their mean the origin."""
     means, sums = draw_sums(rng, 3, 2)
@@ -166,17 +226,13 @@ def test_components_without_samples(module, rng):
 
 
 @every_type
-@pytest.mark.parametrize(
-    "case", ["few samples", "NaN", "no mass", "collinear", "many features"]
-)
+@pytest.mark.parametrize("case", ["NaN", "no mass", "collinear", "many features"])
 def test_what_torch_has_to_tell(module, covariance_type, case, rng):
     n_features = 33 if case == "many features" else 3
     means, sums = draw_sums(rng, 2, n_features)
     covariance = make_covariance(covariance_type)
     moments, ridge = moments_of(covariance, sums), Ridge(1e-6)
-    if case == "few samples":
-        moments = moments.scaled(1.5 / float(moments.mass.min()))
-    elif case == "NaN":
+    if case == "NaN":
         moments.second[...] = torch.nan
     elif case == "no mass":
         moments.mass[:] = 0.0
@@ -184,11 +240,9 @@ def test_what_torch_has_to_tell(module, covariance_type, case, rng):
         moments.second[...] = 1e12
         ridge = Ridge(1e-6)
     found = compiled(covariance, moments, torch.tensor(means), ridge)
-    can = {
-        "few samples": covariance_type == "full",
-        "collinear": covariance.structure not in ("full", "tied"),
-    }
-    assert (found is not None) == can.get(case, False)
+    matrices = covariance.structure in ("full", "tied")
+    can = not matrices and case in ("collinear", "many features")
+    assert (found is not None) == can
 
 
 def test_only_what_it_knows():

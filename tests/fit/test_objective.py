@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._model._parameters import Frame, Ridge
-from sklearn_keops_gmm._model._priors import Priors, SparsityPrior
+from sklearn_keops_gmm._model._priors import PooledCovariances, Priors, SparsityPrior
 from sklearn_keops_gmm._model.covariances import make_covariance
 from sklearn_keops_gmm.backends import compiled_m_step, get_backend
 from tests import reference
@@ -205,7 +205,7 @@ def test_one_batch_is_the_objective_itself(batch_size, rng):
 @every_structure
 @pytest.mark.parametrize("scale", [None, 0.01, 3.0])
 def test_compiled_m_step(structure, scale, rng):
-    """It is made where there is maximum likelihood, and is what it is in torch."""
+    """It is what it is in torch, under priors too."""
     compiled = compiled_m_step(get_backend("native"), make_covariance(structure))
     how = {"weighted": scale is not None, "reg_covar": 1e-3}
     objective, unknowns = make_objective(rng, "native", structure, sparsity=0.0, **how)
@@ -217,19 +217,26 @@ def test_compiled_m_step(structure, scale, rng):
             total_weight=float(weights.sum()),
         )
     # Wide ones, of which each has some samples.
-    start = objective.parameters(torch.zeros(3), unknowns[1], 0.2 * unknowns[2])
-    expected = objective.maximize(objective.evaluate(start))
-    assert expected.components is None
-    objective = replace(objective, compiled=compiled)
-    found = objective.maximize(objective.evaluate(start))
-    assert found.components is not None
-    for name in ("weights", "means", "covariances", "precisions_cholesky"):
-        have, want = getattr(found, name), getattr(expected, name)
-        assert_allclose(have, want, rtol=1e-12, atol=1e-14)
-    again = objective.evaluate(found)
-    assert again.cost == pytest.approx(objective.cost(replace(found)), rel=1e-14)
-    sparse = replace(objective, prior=Priors(SparsityPrior(0.1, 3)))
-    assert sparse.maximize(sparse.evaluate(start)).components is None
+    logits, covariance = torch.zeros(3, dtype=torch.float64), objective.covariance
+    start = objective.parameters(logits, unknowns[1], 0.2 * unknowns[2])
+    priors = [objective.prior, Priors(SparsityPrior(0.1, 3))]
+    if not covariance.shared:
+        pooled = PooledCovariances(covariance, 2.0, 40.0, start.means.shape[1])
+        priors.append(Priors(SparsityPrior(0.1, 3), pooled))
+    for prior in priors:
+        objective = replace(objective, prior=prior, compiled=None)
+        state = objective.evaluate(objective.hold(start) or start)
+        expected = objective.maximize(state)
+        assert expected.components is None
+        objective = replace(objective, compiled=compiled)
+        found = objective.maximize(state)
+        assert found.components is not None
+        for name in ("weights", "means", "covariances", "precisions_cholesky"):
+            have, want = getattr(found, name), getattr(expected, name)
+            assert_allclose(have, want, rtol=1e-12, atol=1e-14)
+        assert found.targets is expected.targets
+        again = objective.evaluate(found)
+        assert again.cost == pytest.approx(objective.cost(replace(found)), rel=1e-14)
 
 
 SPARSE = {"sparsity": 10.0, "reg_covar": 0.1}

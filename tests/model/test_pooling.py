@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
 
 from sklearn_keops_gmm._model import PooledCovariances, Unknowns
-from sklearn_keops_gmm._model.covariances import make_covariance
+from sklearn_keops_gmm._model.covariances import make_covariance, pulled
 
 N, D = 500.0, 3
 
@@ -133,8 +133,8 @@ def test_a_component_without_width_has_a_target_with_one(structure, rng):
     found = prior(structure).renewed(covariances, mass / N)
     assert torch.isfinite(found.scales).all()
     assert (found.scales > 0).all()
-    pulled = prior(structure).pull(covariances, mass / N, found)
-    assert (torch.linalg.eigvalsh(matrices(structure, pulled)) > 0).all()
+    wide = pulled(covariances, prior(structure).pull(mass / N, found))
+    assert (torch.linalg.eigvalsh(matrices(structure, wide)) > 0).all()
 
 
 @own_covariances
@@ -159,8 +159,8 @@ def test_m_step_minimises_under_held_targets(structure, rng):
     covariances, mass = scatter(structure, rng)
     pooled, covariance = prior(structure), make_covariance(structure)
     targets = pooled.renewed(covariances, mass / N)
-    pulled = pooled.pull(covariances, mass / N, targets)
-    factors = covariance.factors(pulled).requires_grad_()
+    pull = pooled.pull(mass / N, targets)
+    factors = covariance.factors(pulled(covariances, pull)).requires_grad_()
     unknowns = Unknowns(mass / N, torch.zeros(4, D).double(), factors, targets)
     traces = covariance.relative_traces(factors, covariances, D)
     volumes = -2.0 * covariance.log_det(factors, D)

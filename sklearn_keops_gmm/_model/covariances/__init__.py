@@ -26,6 +26,7 @@ from sklearn_keops_gmm._model.covariances._matrices import (
     FullCovariance,
     TiedCovariance,
 )
+from sklearn_keops_gmm._model.covariances._pooling import pulled
 
 # By the names that `covariance_type` takes.
 COVARIANCES: dict[str, Callable[..., CovarianceStructure]] = {
@@ -86,5 +87,6 @@ __all__ = [
     "SharedCovariance",
     "above_mass_floor",
     "make_covariance",
+    "pulled",
     "resolve_types",
 ]

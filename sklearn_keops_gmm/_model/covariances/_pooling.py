@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model._parameters import Targets
+from sklearn_keops_gmm._model._parameters import Pull, Targets
 
 # Components with so many times the samples that determine a covariance are known well.
 _KNOWN = 9.0
@@ -132,13 +132,11 @@ class Pooling(ABC):
         middle = torch.searchsorted(mass[order].cumsum(0), 0.5 * mass.sum())
         return float(found[order[int(middle)]])
 
-    def pull(
-        self, covariances: Tensor, mass: Tensor, pseudo_samples: float, targets: Targets
-    ) -> Tensor:
-        """Return the covariances, pulled to targets."""
+    def pull(self, mass: Tensor, pseudo_samples: float, targets: Targets) -> Pull:
+        """Return what the M-step makes of the scatter of components."""
         total = mass + pseudo_samples
-        pulled = targets.of_scales(pseudo_samples / total * targets.scales)
-        return times(mass / total, covariances) + pulled
+        added = pseudo_samples / total * targets.scales
+        return Pull(mass / total, added, targets)
 
     def divergence(self, factors: Tensor, targets: Targets, n_features: int) -> Tensor:
         """Return ``sum_j KL(N(0, W_j) || N(0, Sigma_j))``, differentiable."""
@@ -155,6 +153,11 @@ class SharedPooling(Pooling):
 
     def pseudo_samples(self, n_features: int) -> float:
         return 0.0
+
+
+def pulled(covariances: Tensor, pull: Pull) -> Tensor:
+    """Return what the M-step makes of scatter over mass, (M, ...)."""
+    return times(pull.kept, covariances) + pull.targets.of_scales(pull.added)
 
 
 def times(numbers: Tensor, covariances: Tensor) -> Tensor:

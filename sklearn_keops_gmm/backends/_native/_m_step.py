@@ -1,4 +1,4 @@
-"""The M-step of maximum likelihood by the compiled module, in one call."""
+"""The M-step by the compiled module, in one call."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._model import Components, MixtureParameters, Moments, Ridge
+from sklearn_keops_gmm._model import (
+    Components,
+    MixtureParameters,
+    Moments,
+    Pull,
+    Ridge,
+)
 from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
 from sklearn_keops_gmm.backends._native._modules import native_module
 from sklearn_keops_gmm.backends._protocol import MStep
 
 # Matrices of more features are for LAPACK, beside which torch's calls take no time.
 _MOST_FEATURES = 32
+_MATRICES = ("full", "tied")
 # Types of covariances that it knows; what is derived from one may do otherwise.
 _KNOWN = {
     COVARIANCES[name]: name
@@ -35,13 +42,20 @@ def _m_step(
     moments: Moments,
     means: Tensor,
     ridge: Ridge,
+    weights: Tensor | None = None,
+    pull: Pull | None = None,
 ) -> MixtureParameters | None:
     """Return the mixture that `moments` about `means` define, if it is a plain one."""
     n_components, n_features = means.shape
+    if covariance.structure in _MATRICES and n_features > _MOST_FEATURES:
+        return None
     # Without a ridge components may collapse, which torch's M-step tells of.
-    if n_features > _MOST_FEATURES or ridge.size == 0.0:
+    if ridge.size == 0.0 or (pull is not None and covariance.shared):
         return None
     given = (moments.mass, moments.first, moments.second, means)
+    arrays = (array.contiguous().numpy() for array in given)
+    targets = None if pull is None else pull.targets
+    pulls = (None, None, None) if pull is None else (*pull[:2], pull.targets.shape)
     shape = covariance.shape(n_components, n_features)
     found = (
         np.empty(n_components),
@@ -51,12 +65,18 @@ def _m_step(
         np.empty(n_components),
     )
     module: Any = native_module()
-    arrays = (array.contiguous().numpy() for array in given)
-    if not module.m_step(name, *arrays, ridge.array(n_features), *found):
+    others = map(_numbers, (weights, *pulls))
+    if not module.m_step(name, *arrays, ridge.array(n_features), *others, *found):
         return None
-    weights, means, covariances, factors, offsets = map(torch.from_numpy, found)
+    new_weights, new_means, covariances, factors, offsets = map(torch.from_numpy, found)
     expanded = covariance.expand(factors, n_components)
     components = Components(
-        covariance.structure, offsets, means, expanded, triangular=True
+        covariance.structure, offsets, new_means, expanded, triangular=True
     )
-    return MixtureParameters.known(weights, covariances, factors, components)
+    return MixtureParameters.known(
+        new_weights, covariances, factors, components, targets
+    )
+
+
+def _numbers(array: Tensor | None) -> np.ndarray | None:
+    return None if array is None else array.contiguous().numpy()

@@ -1,4 +1,4 @@
-// The M-step of maximum likelihood: from moments to the parameters of a mixture.
+// The M-step: from moments to the parameters of a mixture.
 #pragma once
 
 #include <algorithm>
@@ -7,14 +7,24 @@
 
 #include "memory.h"
 
+// To what covariances are pulled: each becomes kept_j times itself plus added_j times the
+// shape. Without one all are null.
+struct Pull {
+    const double* kept;   // (M)
+    const double* added;  // (M)
+    const double* shape;  // one covariance
+};
+
 // What it starts from, about the means before.
 struct GivenMoments {
     int64_t count, n_features;
-    const double* mass;    // (M)
-    const double* first;   // (M, D)
-    const double* second;  // what they are of each component, or of all
-    const double* means;   // (M, D)
-    const double* ridge;   // (D): added to variances
+    const double* mass;     // (M)
+    const double* first;    // (M, D)
+    const double* second;   // what they are of each component, or of all
+    const double* means;    // (M, D)
+    const double* ridge;    // (D): added to variances
+    const double* weights;  // (M), or null where they are the parts of the mass
+    Pull pull;
 };
 
 // What it writes.
@@ -26,10 +36,11 @@ struct FoundParameters {
     double* offsets;      // (M): log-densities at the means
 };
 
-// scikit-learn adds this to every mass, as if so much lay at the origin. Where less than
-// this mass is beside it, it counts for covariances that are no matrices of their own.
+// scikit-learn adds this to every mass, as if so much lay at the origin. Beside less than
+// this mass it counts for covariances that are no matrices of their own, unless means lie
+// so many of their widths away.
 constexpr double MASS_FLOOR = 10 * std::numeric_limits<double>::epsilon();
-constexpr double LEAST_MASS = 2;
+constexpr double LEAST_MASS = 2, FAR = 0x1p20;
 // A variance given the features before, beside the variance, that may be rounding only.
 constexpr double DOUBTFUL = 64 * std::numeric_limits<double>::epsilon();
 // What sums of fractions round to.
@@ -60,14 +71,23 @@ struct Matrices {
             for (int64_t b = a; b < D; b++)
                 out[a * D + b] += shift[a] * correction[b] + shift[b] * correction[a];
     }
-    // Makes the covariance and its factor, and log |det factor|; or returns false.
-    static bool finish(double* covariance, double mass, const double* ridge, int64_t D,
-                       double* scratch, double* factor, double* log_det) {
+    // Adds the second moment of a mass at a place.
+    static void place(double mass, const double* at, int64_t D, double* out) {
+        for (int64_t a = 0; a < D; a++)
+            for (int64_t b = a; b < D; b++) out[a * D + b] += mass * (at[a] * at[b]);
+    }
+    // Makes the covariance of the second moment.
+    static void normalize(double* covariance, double mass, const double* ridge,
+                          int64_t D) {
         for (int64_t a = 0; a < D; a++) {
             for (int64_t b = a; b < D; b++)
                 covariance[b * D + a] = covariance[a * D + b] /= mass;
             covariance[a * D + a] += ridge[a];
         }
+    }
+    // Makes its factor, and log |det factor|; or returns false.
+    static bool factorise(const double* covariance, int64_t D, double* scratch,
+                          double* factor, double* log_det) {
         double det = 0;
         for (int64_t a = 0; a < D; a++) {
             double* row = scratch + a * D;
@@ -123,21 +143,31 @@ struct Variances {
                      double* out) {
         for (int64_t a = 0; a < D; a++) out[a] += 2 * shift[a] * correction[a];
     }
-    static bool finish(double* covariance, double mass, const double* ridge, int64_t D,
-                       double*, double* factor, double* log_det) {
+    static void place(double mass, const double* at, int64_t D, double* out) {
+        for (int64_t a = 0; a < D; a++) out[a] += mass * (at[a] * at[a]);
+    }
+    static void normalize(double* covariance, double mass, const double* ridge,
+                          int64_t D) {
+        for (int64_t a = 0; a < D; a++)
+            covariance[a] = variance_of(covariance[a], mass, ridge[a]);
+    }
+    static bool factorise(const double* covariance, int64_t D, double*, double* factor,
+                          double* log_det) {
         *log_det = 0;
         for (int64_t a = 0; a < D; a++) {
-            if (!make(covariance + a, mass, ridge[a], factor + a)) return false;
+            if (!invert(covariance[a], factor + a)) return false;
             *log_det += std::log(factor[a]);
         }
         return true;
     }
 
-    // Turns a second moment into a variance, and the root of its inverse.
-    static bool make(double* variance, double mass, double ridge, double* factor) {
-        *variance = (*variance < 0 ? 0.0 : *variance) / mass + ridge;
-        *factor = 1 / std::sqrt(*variance);
-        return *variance > 0 && std::isfinite(*variance) && std::isfinite(*factor);
+    static double variance_of(double second, double mass, double ridge) {
+        return (second < 0 ? 0.0 : second) / mass + ridge;
+    }
+    // Finds the root of the inverse of a variance.
+    static bool invert(double variance, double* factor) {
+        *factor = 1 / std::sqrt(variance);
+        return variance > 0 && std::isfinite(variance) && std::isfinite(*factor);
     }
 };
 
@@ -154,20 +184,34 @@ struct OneVariance {
         for (int64_t a = 0; a < D; a++) product += shift[a] * correction[a];
         *out += 2 * product;
     }
-    static bool finish(double* covariance, double mass, const double* ridge, int64_t D,
-                       double*, double* factor, double* log_det) {
+    static void place(double mass, const double* at, int64_t D, double* out) {
+        double square = 0;
+        for (int64_t a = 0; a < D; a++) square += at[a] * at[a];
+        *out += mass * square;
+    }
+    static void normalize(double* covariance, double mass, const double* ridge,
+                          int64_t D) {
         const double mean = sum_of(ridge, D) / D;
-        if (!Variances::make(covariance, D * mass, mean, factor)) return false;
+        *covariance = Variances::variance_of(*covariance, D * mass, mean);
+    }
+    static bool factorise(const double* covariance, int64_t D, double*, double* factor,
+                          double* log_det) {
+        if (!Variances::invert(*covariance, factor)) return false;
         *log_det = D * std::log(*factor);
         return true;
     }
 };
 
-// Writes weights that sum to 1, if there is a mass.
-inline bool find_weights(const double* mass, int64_t M, double* weights) {
-    const double total = sum_of(mass, M);
+// Writes the weights: those that are given, or the parts of the mass, which sum to 1.
+inline bool find_weights(const GivenMoments& given, double* weights) {
+    const int64_t M = given.count;
+    if (given.weights) {
+        std::copy_n(given.weights, M, weights);
+        return true;
+    }
+    const double total = sum_of(given.mass, M);
     if (!(total > 0 && std::isfinite(total))) return false;
-    for (int64_t j = 0; j < M; j++) weights[j] = mass[j] / total;
+    for (int64_t j = 0; j < M; j++) weights[j] = given.mass[j] / total;
     const double sum = sum_of(weights, M);
     if (std::fabs(sum - 1) >= SUM_ROUNDING)
         for (int64_t j = 0; j < M; j++) weights[j] /= sum;
@@ -176,49 +220,82 @@ inline bool find_weights(const double* mass, int64_t M, double* weights) {
 
 // Moves the mean of a component, and its second moment with it.
 template <class Kind>
-void move_mean(const GivenMoments& given, int64_t j, double mass, double* shift,
-               double* mean, double* second) {
+void move_mean(const GivenMoments& given, int64_t j, double* shift, double* mean,
+               double* second) {
     const int64_t D = given.n_features;
     const double *before = given.means + j * D, *first = given.first + j * D;
     double* correction = shift + D;
     for (int64_t a = 0; a < D; a++) {
-        mean[a] = (given.mass[j] * before[a] + first[a]) / mass;
+        mean[a] = (given.mass[j] * before[a] + first[a]) / (given.mass[j] + MASS_FLOOR);
         shift[a] = mean[a] - before[a];
         correction[a] = 0.5 * given.mass[j] * shift[a] - first[a];
     }
     Kind::move(shift, correction, D, second);
 }
 
-// Returns false where the answer takes more than this: that of a component whose width
-// is doubtful, or of fewer samples than the mass floor is nothing beside.
+// Writes where the mass floor lies: at the origin, or amid the means, (M, D).
+inline void find_floor(const double* means, int64_t M, int64_t D, double* floor) {
+    for (int64_t a = 0; a < D; a++) {
+        double low = means[a], high = means[a];
+        for (int64_t j = 1; j < M; j++) {
+            low = std::min(low, means[j * D + a]);
+            high = std::max(high, means[j * D + a]);
+        }
+        const double middle = 0.5 * (low + high), width = high - middle;
+        floor[a] = std::fabs(middle) > FAR * width && width > 0 ? middle : 0.0;
+    }
+}
+
+// Adds what the mass floor makes of second moments, of components that it counts beside.
+template <class Kind>
+void add_floor(const GivenMoments& given, const double* means, int64_t step,
+               double* scratch, double* second) {
+    const int64_t M = given.count, D = given.n_features;
+    const auto light = [](double mass) { return mass < LEAST_MASS; };
+    if (std::none_of(given.mass, given.mass + M, light)) return;
+    double* distance = scratch + D;
+    find_floor(means, M, D, scratch);
+    for (int64_t j = 0; j < M; j++) {
+        if (!light(given.mass[j])) continue;
+        for (int64_t a = 0; a < D; a++) distance[a] = means[j * D + a] - scratch[a];
+        Kind::place(MASS_FLOOR, distance, D, second + j * step);
+    }
+}
+
+// Returns false where the answer takes more than this: where there is no mass, or the
+// width of a component is doubtful.
 template <class Kind, bool SHARED>
 bool maximize(const GivenMoments& given, const FoundParameters& found) {
     const int64_t M = given.count, D = given.n_features, size = Kind::size(D);
-    if (!find_weights(given.mass, M, found.weights)) return false;
-    if (Kind::floored || SHARED)
-        for (int64_t j = 0; j < M; j++)
-            if (!(given.mass[j] >= LEAST_MASS)) return false;
+    const int64_t step = SHARED ? 0 : size;  // between covariances
+    if (!find_weights(given, found.weights)) return false;
     const Array<double> scratch(std::max(2 * D, size));
     std::fill_n(found.covariances, SHARED ? size : M * size, 0.0);
-    double floored = 0, log_det = 0;
+    double total = 0, log_det = 0;
     for (int64_t j = 0; j < M; j++) {
-        const int64_t at = SHARED ? 0 : j * size;
-        const double mass = given.mass[j] + MASS_FLOOR;
-        double* own = found.covariances + at;
+        double* own = found.covariances + j * step;
         if (!(SHARED && Kind::pooled) || j == 0)
             Kind::add(given.second + j * size, D, own);
-        move_mean<Kind>(given, j, mass, scratch, found.means + j * D, own);
-        floored += mass;
-        if (SHARED && j < M - 1) continue;
-        if (!Kind::finish(own, SHARED ? floored : mass, given.ridge, D, scratch,
-                          found.factors + at, &log_det))
-            return false;
-        found.offsets[j] = log_det;
+        move_mean<Kind>(given, j, scratch, found.means + j * D, own);
+        total += given.mass[j] + MASS_FLOOR;
     }
-    const double constant = 0.5 * D * std::log(2 * std::acos(-1.0));
-    for (int64_t j = 0; j < M; j++)
-        found.offsets[j] = std::log(found.weights[j]) +
-                           (SHARED ? log_det : found.offsets[j]) - constant;
+    if (Kind::floored || SHARED)
+        add_floor<Kind>(given, found.means, step, scratch, found.covariances);
+    for (int64_t j = 0; j < M; j++) {
+        if (!SHARED || j == 0) {
+            double* own = found.covariances + j * step;
+            const double mass = SHARED ? total : given.mass[j] + MASS_FLOOR;
+            Kind::normalize(own, mass, given.ridge, D);
+            if (given.pull.kept)
+                for (int64_t i = 0; i < size; i++)
+                    own[i] = given.pull.kept[j] * own[i] +
+                             given.pull.added[j] * given.pull.shape[i];
+            double* factor = found.factors + j * step;
+            if (!Kind::factorise(own, D, scratch, factor, &log_det)) return false;
+        }
+        const double constant = 0.5 * D * std::log(2 * std::acos(-1.0));
+        found.offsets[j] = std::log(found.weights[j]) + log_det - constant;
+    }
     return true;
 }
 

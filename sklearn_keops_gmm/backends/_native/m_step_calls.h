@@ -14,9 +14,23 @@ inline const MStep& m_step_called(const std::string& type) {
 }
 
 struct MStepArguments {
-    Argument mass, first, second, means, ridge;
-    Argument weights, new_means, covariances, factors, offsets;
+    Argument mass, first, second, means, ridge, weights;
+    Argument kept, added, shape;
+    Argument new_weights, new_means, covariances, factors, offsets;
 };
+
+// All of what pulls is given, or nothing; where all share one covariance it is nothing.
+inline Pull pull_of(const MStepArguments& arguments, bool shared, int64_t M,
+                    int64_t size) {
+    const Argument* const all[] = {&arguments.kept, &arguments.added, &arguments.shape};
+    bool none = true;
+    for (const Argument* one : all) none = none && one->is_none();
+    if (none) return {};
+    if (shared) refuse("kept", "None where all share a covariance", arguments.kept.given());
+    return {arguments.kept.numbers<const double>(M),
+            arguments.added.numbers<const double>(M),
+            arguments.shape.numbers<const double>(size)};
+}
 
 inline bool run_m_step(const MStep& step, const MStepArguments& arguments) {
     const int64_t M = rows_of(arguments.mass, 1, MOST);
@@ -29,24 +43,30 @@ inline bool run_m_step(const MStep& step, const MStepArguments& arguments) {
         arguments.first.numbers<const double>(M * D),
         arguments.second.numbers<const double>(step.pooled ? size : all),
         arguments.means.numbers<const double>(M * D),
-        arguments.ridge.numbers<const double>(D)};
+        arguments.ridge.numbers<const double>(D),
+        arguments.weights.is_none() ? nullptr
+                                    : arguments.weights.numbers<const double>(M),
+        pull_of(arguments, step.shared, M, size)};
     const int64_t count = step.shared ? size : all;
     const FoundParameters found{
-        arguments.weights.numbers<double>(M), arguments.new_means.numbers<double>(M * D),
+        arguments.new_weights.numbers<double>(M),
+        arguments.new_means.numbers<double>(M * D),
         arguments.covariances.numbers<double>(count),
         arguments.factors.numbers<double>(count), arguments.offsets.numbers<double>(M)};
     const WithoutGIL here;
     return step.maximize(given, found);
 }
 
-// m_step(type, mass, first, second, means, ridge, weights, new_means, covariances,
-//        factors, offsets): returns whether it could tell
+// m_step(type, mass, first, second, means, ridge, weights, kept, added, shape,
+//        new_weights, new_means, covariances, factors, offsets): returns whether it
+//        could tell
 inline PyObject* m_step(PyObject*, PyObject* args) {
-    PyObject *type, *mass, *first, *second, *means, *ridge;
-    PyObject *weights, *new_means, *covariances, *factors, *offsets;
-    if (!PyArg_ParseTuple(args, "OOOOOOOOOOO:m_step", &type, &mass, &first, &second,
-                          &means, &ridge, &weights, &new_means, &covariances, &factors,
-                          &offsets))
+    PyObject *type, *mass, *first, *second, *means, *ridge, *weights;
+    PyObject *kept, *added, *shape;
+    PyObject *new_weights, *new_means, *covariances, *factors, *offsets;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOOOOOOOO:m_step", &type, &mass, &first, &second,
+                          &means, &ridge, &weights, &kept, &added, &shape, &new_weights,
+                          &new_means, &covariances, &factors, &offsets))
         return nullptr;
     return guarded([&] {
         const MStepArguments all{{"mass", mass},
@@ -54,20 +74,24 @@ inline PyObject* m_step(PyObject*, PyObject* args) {
                                  {"second", second},
                                  {"means", means},
                                  {"ridge", ridge},
-                                 {"weights", weights, PyBUF_WRITABLE},
+                                 {"weights", weights},
+                                 {"kept", kept},
+                                 {"added", added},
+                                 {"shape", shape},
+                                 {"new_weights", new_weights, PyBUF_WRITABLE},
                                  {"new_means", new_means, PyBUF_WRITABLE},
                                  {"covariances", covariances, PyBUF_WRITABLE},
                                  {"factors", factors, PyBUF_WRITABLE},
                                  {"offsets", offsets, PyBUF_WRITABLE}};
-        refuse_overlaps(all.weights, {&all.new_means, &all.covariances, &all.factors,
-                                      &all.offsets});
-        refuse_overlaps(all.new_means, {&all.covariances, &all.factors, &all.offsets});
-        refuse_overlaps(all.covariances, {&all.factors, &all.offsets});
-        refuse_overlaps(all.factors, {&all.offsets});
-        for (const Argument* out : {&all.weights, &all.new_means, &all.covariances,
-                                    &all.factors, &all.offsets})
-            refuse_overlaps(*out, {&all.mass, &all.first, &all.second, &all.means,
-                                   &all.ridge});
+        const Argument* const written[] = {&all.new_weights, &all.new_means,
+                                           &all.covariances, &all.factors, &all.offsets};
+        for (auto out = std::begin(written); out != std::end(written); ++out) {
+            refuse_overlaps(**out, {&all.mass, &all.first, &all.second, &all.means,
+                                    &all.ridge, &all.weights, &all.kept, &all.added,
+                                    &all.shape});
+            for (auto other = out + 1; other != std::end(written); ++other)
+                refuse_overlaps(**out, {*other});
+        }
         return PyBool_FromLong(run_m_step(m_step_called(text_of("type", type)), all));
     });
 }
