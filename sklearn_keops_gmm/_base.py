@@ -36,9 +36,9 @@ from sklearn_keops_gmm._data import (
     keep_settings,
     labels,
     log_density,
+    log_density_of_observed,
     means_given,
     no_history,
-    observed,
     reordered,
     resolve_features,
     responsibilities,
@@ -271,14 +271,15 @@ class FittedMixture(DensityMixin, PackageEstimator):
         G. Schwarz, "Estimating the dimension of a model", The Annals of Statistics 6
         (1978).
         """
-        mean, total = self._score(X, sample_weight)
-        share, _ = as_source(X, sample_weight).mean(self._function("bic", observed))
+        check_is_fitted(self)
+        function = self._function("bic", log_density_of_observed)
+        (mean, share), total = as_source(X, sample_weight).means(function)
         if share == 0:
             raise ValueError(
                 "X has no sample of which something is observed: BIC needs one."
             )
         n_parameters = self._model().n_parameters
-        return -2 * total * mean + n_parameters * math.log(share * total)
+        return float(-2 * total * mean + n_parameters * math.log(share * total))
 
     @single_thread()
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -765,7 +766,8 @@ default=None
         """Return the mean log-likelihood, and the weight of all samples."""
         check_is_fitted(self)
         function = self._function("score_samples", log_density)
-        return as_source(X, sample_weight).mean(function)
+        (mean,), total = as_source(X, sample_weight).means(function)
+        return float(mean), total
 
     def _function(
         self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.utils.validation import _num_samples
 from torch import Tensor
@@ -73,9 +74,9 @@ class ArraySource:
         """Return the answers of a function for all samples."""
         return function(self.X)
 
-    def mean(self, function: SampleFunction) -> tuple[float, float]:
-        """Return the weighted mean of the answers, and the sum of the weights."""
-        return function.mean(self.X, self.sample_weight)
+    def means(self, function: SampleFunction) -> tuple[np.ndarray, float]:
+        """Return the weighted means of the answers, and the sum of the weights."""
+        return function.means(self.X, self.sample_weight)
 
 
 def _in_range(weights: Tensor) -> Tensor:

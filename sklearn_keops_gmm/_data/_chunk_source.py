@@ -30,11 +30,12 @@ from sklearn_keops_gmm._data._chunked import (
     without_labels,
 )
 from sklearn_keops_gmm._data._chunks import (
+    NO_SUMS,
     Chunk,
     check_any,
     chunks_of,
     in_chunks,
-    mean_of_sums,
+    means_of_sums,
     sums_of,
 )
 from sklearn_keops_gmm._data._dataset import Data
@@ -126,13 +127,13 @@ class ChunkSource:
         check_any(parts)
         return ArrayKind.of(*parts).xp.concat(parts, axis=0)
 
-    def mean(self, function: SampleFunction) -> tuple[float, float]:
-        """Return the weighted mean of the answers, and the sum of the weights."""
-        sums = np.zeros(2)
+    def means(self, function: SampleFunction) -> tuple[np.ndarray, float]:
+        """Return the weighted means of the answers, and the sum of the weights."""
+        sums = NO_SUMS
         for chunk in self.chunks():
             with chunk.named():
-                sums += sums_of(function, chunk)
-        return mean_of_sums(sums)
+                sums = sums + sums_of(function, chunk)
+        return means_of_sums(sums)
 
     def _answers(self, function: SampleFunction) -> Iterator[Any]:
         for chunk in self.chunks():

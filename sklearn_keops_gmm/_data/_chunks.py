@@ -44,11 +44,15 @@ class Chunk:
             raise ValueError(f"{self.name}: {error}") from error
 
 
-class HasMean(Protocol):
-    """A function of samples that can take the mean of its answers."""
+class HasMeans(Protocol):
+    """A function of samples that can take the means of its answers."""
 
-    def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the weighted mean of the answers, and the sum of the weights."""
+    def means(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, float]:
+        """Return the weighted means of the answers, and the sum of the weights."""
+
+
+# Those of no chunk at all, however many answers there are.
+NO_SUMS = np.zeros(1)
 
 
 def in_chunks(X: Any) -> bool:
@@ -100,20 +104,19 @@ def chunks_of(
             yield Chunk(f"X[{i}]", array, *own.values())
 
 
-def sums_of(function: HasMean, chunk: Chunk) -> np.ndarray:
-    """Return the weighted sum of the answers for a chunk, and that of the weights."""
+def sums_of(function: HasMeans, chunk: Chunk) -> np.ndarray:
+    """Return the weighted sums of the answers for a chunk, and that of the weights."""
     # Of a series of pandas, which would leave out NaN, an array.
     if chunk.weights is not None and not np.any(np.asarray(to_numpy(chunk.weights))):
-        return np.zeros(2)
-    mean, weight = function.mean(chunk.array, chunk.weights)
-    return np.array([weight * mean, weight])
+        return NO_SUMS
+    means, weight = function.means(chunk.array, chunk.weights)
+    return np.append(weight * means, weight)
 
 
-def mean_of_sums(sums: Any) -> tuple[float, float]:
-    """Return the mean, and the sum of the weights, from the sums over all chunks."""
+def means_of_sums(sums: Any) -> tuple[np.ndarray, float]:
+    """Return the means, and the sum of the weights, from the sums over all chunks."""
     check_any(np.any(sums))
-    total, weight = sums
-    return float(total / weight), float(weight)
+    return sums[:-1] / sums[-1], float(sums[-1])
 
 
 def check_any(found: Any) -> None:

@@ -27,7 +27,13 @@ from sklearn_keops_gmm._data._chunked import (
     size_of_sample,
     without_labels,
 )
-from sklearn_keops_gmm._data._chunks import Chunk, check_any, mean_of_sums, sums_of
+from sklearn_keops_gmm._data._chunks import (
+    NO_SUMS,
+    Chunk,
+    check_any,
+    means_of_sums,
+    sums_of,
+)
 from sklearn_keops_gmm._data._dask import (
     Partitions,
     dask_delayed,
@@ -127,11 +133,11 @@ class DaskSource:
             _answers_of_block, shared, none=meta, meta=meta, dtype=meta.dtype, **shape
         )
 
-    def mean(self, function: SampleFunction) -> tuple[float, float]:
-        """Return the weighted mean of the answers, and the sum of the weights."""
+    def means(self, function: SampleFunction) -> tuple[np.ndarray, float]:
+        """Return the weighted means of the answers, and the sum of the weights."""
         partitions = partitions_of(self.X, self.sample_weight)
         sums = partitions.total(partial(sums_of, function))
-        return mean_of_sums(np.zeros(2) if sums is None else sums)
+        return means_of_sums(NO_SUMS if sums is None else sums)
 
 
 def _drawn(n_samples: int, size: int, random_state: Any) -> np.ndarray:

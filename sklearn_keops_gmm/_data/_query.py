@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy, to_tensor
@@ -104,23 +105,19 @@ class SampleFunction:
         """Return what the components answer about samples that are no noise."""
         return replace(self, model=self.model.without_noise())
 
-    def mean(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the weighted mean of the answer, and the sum of the weights."""
+    def means(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, float]:
+        """Return weighted means of the answer's columns, and the sum of the weights."""
         values = to_numpy(self(X))
+        columns = values.reshape(len(values), -1).T
         if sample_weight is None:
-            with np.errstate(over="ignore"):
-                mean = np.mean(values)
-            if not np.isfinite(mean):
-                # Numbers that fit float32 may have a sum that does not.
-                mean = np.mean(values, dtype=np.float64)
-            return float(mean), float(len(values))
+            return np.array([_mean(one) for one in columns]), float(len(values))
         weights = checked_weights(to_numpy(sample_weight), values).astype(np.float64)
         # A row without weight has no say, however unlikely it is.
         counts = weights > 0
         if not counts.any():  # scikit-learn < 1.9 lets zeros pass
             raise ValueError("sample_weight must be positive somewhere; all are zero.")
-        mean = np.average(values[counts], weights=weights[counts])
-        return float(mean), float(weights.sum())
+        means = [np.average(one[counts], weights=weights[counts]) for one in columns]
+        return np.array(means), float(weights.sum())
 
 
 def log_density(bound: Bound) -> Tensor:
@@ -128,9 +125,18 @@ def log_density(bound: Bound) -> Tensor:
     return bound.reductions.log_density(bound.components)
 
 
-def observed(bound: Bound) -> Tensor:
-    """Return 1 for samples that have a feature that is observed, 0 for others, (N,)."""
-    return (~bound.points.isnan()).any(1).to(bound.points)
+def log_density_of_observed(bound: Bound) -> Tensor:
+    """Return the log-likelihoods, and 1 where something is observed or else 0: (N, 2).
+
+    The log-likelihood of nothing is 0.
+    """
+    found = log_density(bound)
+    observed = torch.ones_like(found)
+    # Most samples have the first feature, which is one look at each.
+    rows = bound.points[:, 0].isnan().nonzero()[:, 0]
+    if len(rows):
+        observed[rows] = (~bound.points[rows].isnan()).any(1).to(found)
+    return torch.stack((found, observed), dim=1)
 
 
 def labels(bound: Bound) -> Tensor:
@@ -166,6 +172,13 @@ def responsibilities_for(point: Tensor, model: GaussianMixtureModel) -> Tensor:
     backend = beside_noise(get_backend("torch"), model.noise)
     reductions = backend(point[None], None, model.frame)
     return reductions.responsibilities(model.components)[0]
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return a mean, in double precision where the sum would be too large."""
+    with np.errstate(over="ignore"):
+        mean = np.mean(values)
+    return float(mean if np.isfinite(mean) else np.mean(values, dtype=np.float64))
 
 
 def tiles(n_rows: int, n_columns: int) -> Iterator[slice]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 from sklearn_keops_gmm._data._array_source import ArraySource
 from sklearn_keops_gmm._data._chunk_source import ChunkSource
 from sklearn_keops_gmm._data._dask_source import DaskSource
@@ -82,8 +84,10 @@ class Source(Protocol):
             If the samples are unusable.
         """
 
-    def mean(self, function: SampleFunction) -> tuple[float, float]:
-        """Return the weighted mean of the answers, and the sum of the weights.
+    def means(self, function: SampleFunction) -> tuple[np.ndarray, float]:
+        """Return the weighted means of the answers, and the sum of the weights.
+
+        There is one for each column of the answer, or one if it has none.
 
         Raises
         ------

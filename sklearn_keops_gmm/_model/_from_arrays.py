@@ -15,9 +15,11 @@ from sklearn_keops_gmm._model._noise import UniformNoise
 from sklearn_keops_gmm._model._parameters import MixtureParameters
 from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
 
-# Models of so many bytes are kept, as many of them. To compare larger ones takes about
-# as long as to make them anew.
-_MOST_BYTES, _MOST_MODELS = 2**18, 64
+# So many small models are kept, of at most so many bytes, and so many larger ones.
+_SMALL, _N_SMALL = 2**18, 64
+_LARGE, _N_LARGE = 2**23, 2
+# To hash all bytes would take longer than to compare them.
+_HASHED = 64
 # Arrays of a mixture without noise.
 _N_ARRAYS = 4
 
@@ -28,6 +30,10 @@ class _Content(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     data: bytes
+
+    def __hash__(self) -> int:
+        ends = self.data[:_HASHED], self.data[-_HASHED:]
+        return hash((self.dtype, self.shape, ends))
 
     def array(self) -> np.ndarray:
         return np.frombuffer(self.data, self.dtype).reshape(self.shape)
@@ -46,8 +52,8 @@ def model_of(
     Those of noise, if there is some, are its weight, its log-density, its box, and the
     logarithms of its widths, which older versions did not keep.
 
-    Small models are kept: the same content gives the same model, with all that was
-    derived from it. The arrays are copied.
+    Models are kept, but for the largest: the same content gives the same model, with
+    all that was derived from it. The arrays are copied.
 
     Raises
     ------
@@ -56,18 +62,23 @@ def model_of(
     """
     arrays = weights, means, covariances, precisions_cholesky, *noise
     made = COVARIANCES[covariance_type]
-    if sum(array.nbytes for array in arrays) > _MOST_BYTES:
+    n_bytes = sum(array.nbytes for array in arrays)
+    if n_bytes > _LARGE:
         return _model(made, *arrays)
     contents = (_Content(a.dtype.str, a.shape, a.tobytes()) for a in arrays)
-    return _kept_model(made, *contents)
+    kept = _kept_small if n_bytes <= _SMALL else _kept_large
+    return kept(made, *contents)
 
 
-# Its lock is Python's own, which a forked child does not inherit locked.
-@lru_cache(_MOST_MODELS)
-def _kept_model(
+def _model_of_contents(
     make: Callable[..., CovarianceStructure], *contents: _Content
 ) -> GaussianMixtureModel:
     return _model(make, *(content.array() for content in contents))
+
+
+# Their locks are Python's own, which a forked child does not inherit locked.
+_kept_small = lru_cache(_N_SMALL)(_model_of_contents)
+_kept_large = lru_cache(_N_LARGE)(_model_of_contents)
 
 
 def _model(

@@ -199,14 +199,20 @@ def test_answers_leave_no_trace_in_the_estimator():
     assert not hasattr(clone(model), "means_")
 
 
-def test_large_models_are_not_kept():
+@pytest.mark.parametrize("n_components", [200, 2000])
+def test_large_models_are_hardly_kept(n_components):
+    """Two of some megabytes; none of more. A change in their midst is seen."""
     rng = np.random.default_rng(0)
-    weights, means = np.full(200, 1 / 200), rng.normal(size=(200, 20))
-    covariances = np.tile(np.eye(20), (200, 1, 1))
-    kept = _from_arrays._kept_model.cache_info().currsize
-    found = model_of("full", weights, means, covariances, covariances)
-    assert _from_arrays._kept_model.cache_info().currsize == kept
-    assert_array_equal(found.parameters.means, means)
+    weights, means = np.full(n_components, 1.0), rng.normal(size=(n_components, 20))
+    covariances = np.tile(np.eye(20), (n_components, 1, 1))
+    found = []
+    for shift in (0.0, 1.0, 2.0):
+        means[n_components // 2] += shift
+        found.append(model_of("full", weights, means, covariances, covariances))
+        assert_array_equal(found[-1].parameters.means, means)
+    again = model_of("full", weights, means, covariances, covariances)
+    assert (again is found[-1]) == (n_components == 200)
+    assert _from_arrays._kept_large.cache_info().currsize <= 2
 
 
 def test_threads_get_their_own_answers():
@@ -216,7 +222,7 @@ def test_threads_get_their_own_answers():
     for shift, model in enumerate(models):
         model.means_ += shift
     expected = [copy.deepcopy(model).score_samples(X) for model in models]
-    _from_arrays._kept_model.cache_clear()
+    _from_arrays._kept_small.cache_clear()
     together = Barrier(len(models))
 
     def ask(k):
