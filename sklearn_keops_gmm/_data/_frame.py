@@ -12,8 +12,10 @@ from torch import Tensor
 from sklearn_keops_gmm._data._arrays import to_numpy
 from sklearn_keops_gmm._model import Frame, unit_of_points
 
-# So many points tell where their middle is, about.
-_SAMPLE = 4096
+# A row of so many bytes fills registers; of fewer points there is nothing to gain.
+_ROW, _MANY = 128, 1000
+# So many points, or coordinates, tell where their middle is, about.
+_SAMPLE, _COORDINATES = 2**12, 2**16
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Extent:
     @classmethod
     def of(cls, points: Tensor) -> Extent:
         """Return the extent of (N, D) `points`."""
-        low, high = points.amin(0), points.amax(0)
+        low, high = _least_and_greatest(points)
         incomplete = bool(low.isnan().any())
         if incomplete:
             low = points.nan_to_num(nan=torch.inf).amin(0)
@@ -66,22 +68,49 @@ class Extent:
 
         Its unit is about how far the points reach, those far from most excepted.
         """
-        sample = some[:: -(-len(some) // _SAMPLE)]
-        centre = sample.nanmedian(0).values.double()
-        if self.incomplete and bool(centre.isnan().any()):
+        n_rows = min(_SAMPLE, max(1, _COORDINATES // some.shape[1]))
+        sample = to_numpy(some[:: -(-len(some) // n_rows)])
+        # Along features, which numpy takes several times as fast.
+        columns = np.ascontiguousarray(sample.T)
+        centre = _medians(columns, self.incomplete)
+        if self.incomplete and np.isnan(centre).any():
             with np.errstate(invalid="ignore"):
                 middle = 0.5 * self.low + 0.5 * self.high
-            known = torch.from_numpy(np.where(self.observed, middle, 0.0)).to(centre)
-            centre = torch.where(centre.isnan(), known, centre)
-        distances = (sample.double() - centre).abs()
+            known = np.where(self.observed, middle, 0.0)
+            centre = np.where(np.isnan(centre), known, centre)
+        with np.errstate(over="ignore"):
+            distances = np.abs(columns - centre[:, None])
         if self.incomplete:
-            distances = distances.nan_to_num()
-        distances = distances.amax(1)
-        return Frame(centre, unit_of_points(self.reach(centre), distances, some.dtype))
+            distances = np.nan_to_num(distances)
+        unit = unit_of_points(self.reach(centre), distances.max(0), some.dtype)
+        return Frame(torch.from_numpy(centre).to(some.device), unit)
 
-    def reach(self, centre: Tensor) -> float:
+    def reach(self, centre: np.ndarray) -> float:
         """Return how far the points reach from `centre`, (D,)."""
-        middle = to_numpy(centre)
         with np.errstate(over="ignore", invalid="ignore"):
-            reach = np.maximum(self.high - middle, middle - self.low).max()
+            reach = np.maximum(self.high - centre, centre - self.low).max()
         return min(float(reach), sys.float_info.max)
+
+
+def _least_and_greatest(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the extremes of each feature, (D,); NaN where one is missing."""
+    # torch is five times as fast where rows are long: some are read as one.
+    together = -(-2 * _ROW // (points.element_size() * points.shape[1]))
+    if together <= 2 or len(points) < _MANY:
+        return points.amin(0), points.amax(0)
+    n_whole = len(points) - len(points) % together
+    rows = points[:n_whole].reshape(n_whole // together, -1)
+    both = rows.amin(0).view(together, -1), rows.amax(0).view(together, -1)
+    low, high = (torch.cat((part, points[n_whole:])) for part in both)
+    return low.amin(0), high.amax(0)
+
+
+def _medians(columns: np.ndarray, incomplete: bool) -> np.ndarray:
+    """Return the medians of columns, (D, n), float64; of an even number the lower."""
+    if incomplete:
+        # numpy's without what is missing is the mean of both.
+        found = torch.from_numpy(columns).nanmedian(1).values.numpy()
+    else:
+        middle = (columns.shape[1] - 1) // 2
+        found = np.partition(columns, middle, axis=1)[:, middle]
+    return found.astype(np.float64)

@@ -19,6 +19,8 @@ from sklearn_keops_gmm._model import Moments
 from sklearn_keops_gmm._model.covariances import above_mass_floor
 
 _MOST_STEPS = 300
+# Coordinates in a tile: many samples have the same label.
+_TILE = 2**17
 
 Start = Callable[[StartData, RandomState], tuple[Tensor, Moments]]
 
@@ -72,13 +74,10 @@ def moments_of_labels(problem: StartData, labels: Tensor) -> tuple[Tensor, Momen
         differences = points - offsets[own]
         if weights is not None:
             differences = weights.sqrt()[:, None] * differences
-        outer = problem.covariance.outer(differences)
-        if second is None:
-            second = outer.new_zeros(len(mass), *outer.shape[1:])
-        second.index_add_(0, own, outer)
+        found = problem.covariance.scatter(differences, own, len(mass))
+        second = found if second is None else second.add_(found)
     assert second is not None
-    pooled = problem.covariance.pool(second)
-    moments = Moments(mass, torch.zeros_like(first), pooled, 0.0)
+    moments = Moments(mass, torch.zeros_like(first), second, 0.0)
     return problem.centre + offsets, above_mass_floor(moments, problem.mean_weight)
 
 
@@ -94,7 +93,7 @@ def _tiles(problem: StartData, labels: Tensor) -> Callable[[], Iterable[Tile]]:
         weights = problem.weights(rows) if weighted else None
         return labels[rows], weights, problem.centred(rows)
 
-    tiles = problem.tiles()
+    tiles = problem.tiles(_TILE)
     if len(tiles) > 1:
         return lambda: map(read, tiles)
     only = [read(rows) for rows in tiles]

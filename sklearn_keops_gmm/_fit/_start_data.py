@@ -12,7 +12,7 @@ from numpy.random import RandomState
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
-from sklearn_keops_gmm._data import Extent
+from sklearn_keops_gmm._data import Extent, to_numpy
 from sklearn_keops_gmm._model import Frame, UniformNoise, power_of_two
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
@@ -90,7 +90,7 @@ class StartData:
         if bool(origin.any()):
             points = (points.double() - origin).to(points.dtype)
         large = torch.finfo(points.dtype).max ** 0.25
-        unit = power_of_two(self.extent.reach(self.centre))
+        unit = power_of_two(self.extent.reach(to_numpy(self.centre)))
         if not 1 / large < unit < large:
             points = points / unit
         return points.cpu().numpy()
@@ -193,10 +193,10 @@ class StartData:
             component_labels=None,
         )
 
-    def tiles(self) -> list[slice]:
-        """Slices of rows, each small beside the data."""
+    def tiles(self, size: int = _TILE) -> list[slice]:
+        """Return slices of rows, each small beside the data: of so many coordinates."""
         n_samples, n_features = self.points.shape
-        rows = _TILE // n_features
+        rows = size // n_features
         if self.points.device.type != "cpu":
             # What a sample may take: an outer product, or a number for each component.
             rows = _TILE_ON_A_GPU // max(n_features**2, self.n_components)

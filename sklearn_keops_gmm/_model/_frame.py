@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,16 +54,17 @@ def power_of_two(reach: float) -> float:
     return math.ldexp(1.0, math.frexp(reach)[1] - 1)
 
 
-def unit_of_points(reach: float, reaches: Tensor, dtype: torch.dtype) -> float:
+def unit_of_points(reach: float, reaches: np.ndarray, dtype: torch.dtype) -> float:
     """Return the unit for points that reach so far, by the reaches, (n,), of some.
 
     Those at the origin do not count. An order of the others is made only where it is
     not plain that most reach far enough.
     """
-    n_far = int((reaches >= reach / _FAR).sum())
-    if 4 * n_far > int(torch.count_nonzero(reaches)):
+    n_far = np.count_nonzero(reaches >= reach / _FAR)
+    if 4 * n_far > np.count_nonzero(reaches):
         return power_of_two(reach)
-    most = reach_of_most(reaches, (reaches > 0).double())
+    distances = torch.from_numpy(reaches)
+    most = reach_of_most(distances, (distances > 0).double())
     return unit_of(reach, most, dtype)
 
 

@@ -35,6 +35,19 @@ class Clusters(Protocol):
         """Return those of other points, (N,)."""
 
 
+class OneCluster:
+    """All points as a cluster, which takes no algorithm."""
+
+    def __init__(self, points: np.ndarray, random_state: RandomState) -> None:
+        # Other users of the stream go on from where scikit-learn's would leave it.
+        random_state.random_sample()
+        self.labels_ = self.predict(points)
+
+    def predict(self, points: np.ndarray) -> np.ndarray:
+        """Return zeros, (N,)."""
+        return np.zeros(len(points), np.int32)
+
+
 def _is_native(points: np.ndarray, n_clusters: int) -> bool:
     return len(points) * n_clusters >= NATIVE_FROM and native_is_available()
 
@@ -58,6 +71,8 @@ def find_clusters(
         variance of the features.
     random_state : RandomState
     """
+    if n_clusters == 1:
+        return OneCluster(points, random_state)
     if _is_native(points, n_clusters):
         return native_kmeans(points, n_clusters, sample_weight, tol, random_state)
     with openmp_of_others():

@@ -259,3 +259,16 @@ def test_wrong_arguments():
     for function, name, wrong in wrong_cluster_arguments():
         with pytest.raises(ValueError, match=rf"^{name}: expected .+, got ."):
             getattr(module, function)(*wrong.values())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_cluster_leaves_the_stream_as_scikit_learn_does(weighted, rng):
+    X = rng.normal(size=(50, 3))
+    weights = rng.uniform(size=50) if weighted else None
+    streams = [np.random.RandomState(3) for _ in range(2)]
+    found = find_clusters(X, 1, weights, 1e-4, streams[0])
+    KMeans(1, n_init=1, random_state=streams[1]).fit(X, sample_weight=weights)
+    assert not found.labels_.any()
+    assert not found.predict(X[:7]).any()
+    assert len(found.labels_) == 50
+    assert streams[0].random_sample() == streams[1].random_sample()

@@ -207,6 +207,19 @@ class CovarianceContract:
             path.scores[-path.at(1.0).n_components_]
         )
 
+    @pytest.mark.parametrize("n_features", [2, 40])
+    @pytest.mark.parametrize("n_groups", [1, 4])
+    def test_scatter_of_groups(self, covariance, n_features, n_groups, rng):
+        """Also of a group of no points, and of groups of many."""
+        points = torch.tensor(rng.normal(size=(300, n_features)))
+        labels = torch.tensor(rng.integers(n_groups, size=300))
+        labels[labels == 2] = 1
+        found = covariance.scatter(points, labels, n_groups)
+        shares = torch.nn.functional.one_hot(labels, n_groups).double()
+        about = torch.zeros(n_groups, n_features).double()
+        expected = make_moments(covariance, points, shares, about).second
+        assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
     def test_number_of_components_is_found(self, covariance_type):
         found = KeOpsGaussianMixtureCV(
             8, covariance_type=covariance_type, random_state=0

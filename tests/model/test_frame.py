@@ -17,7 +17,7 @@ def test_unit_needs_no_order_where_it_is_plain(seed):
     reach = float(reaches.max())
     most = reach_of_most(reaches, (reaches > 0).double())
     for dtype in (torch.float32, torch.float64):
-        found = unit_of_points(reach, reaches, dtype)
+        found = unit_of_points(reach, reaches.numpy(), dtype)
         assert found == unit_of(reach, most, dtype)
 
 
@@ -25,9 +25,9 @@ def test_unit_is_that_of_most():
     """One sample of a hundred lies so far away that most would have no digits."""
     reaches = torch.ones(100, dtype=torch.float64)
     reaches[0] = 1e20
-    assert unit_of_points(1e20, reaches, torch.float64) < 2.0**11
+    assert unit_of_points(1e20, reaches.numpy(), torch.float64) < 2.0**11
     reaches[:30] = 1e20
-    assert unit_of_points(1e20, reaches, torch.float64) > 1e19
+    assert unit_of_points(1e20, reaches.numpy(), torch.float64) > 1e19
 
 
 def test_unit_where_it_would_overflow():

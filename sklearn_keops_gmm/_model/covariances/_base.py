@@ -239,6 +239,21 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
         """Sum second moments (M, ...) over the components, where backends do."""
         return second
 
+    def scatter(self, points: Tensor, labels: Tensor, n_groups: int) -> Tensor:
+        """Return the second moments of groups of points, as `pool` returns them.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, D)
+            About what the moments are about.
+        labels : Tensor of shape (n,), int64
+            Of the groups, in `range(n_groups)`.
+        n_groups : int
+        """
+        outer = self.outer(points)
+        sums = outer.new_zeros(n_groups, *outer.shape[1:])
+        return self.pool(sums.index_add_(0, labels, outer))
+
     @abstractmethod
     def _normalize(
         self, second: Tensor, mass: Tensor, ridge: Tensor | float, n_features: int
@@ -254,10 +269,12 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
         where scikit-learn's own squares have no digits left, they are about the means'
         middle.
         """
-        middle = 0.5 * (means.amin(0) + means.amax(0))
-        width = means.amax(0) - middle
+        low, high = torch.aminmax(means, dim=0)
+        middle = 0.5 * (low + high)
+        width = high - middle
         far = (middle.abs() > _FAR * width) & (width > 0)
-        means = means - torch.where(far, middle, 0.0)
+        if bool(far.any()):
+            means = means - torch.where(far, middle, 0.0)
         outer = self.outer(means * (mass < 2.0)[:, None])
         return MASS_FLOOR * self.pool(outer)
 

@@ -21,6 +21,8 @@ from sklearn_keops_gmm._model.covariances._base import (
 # So many units in the last place of a variance are left of it where features are
 # collinear.
 _ROUNDINGS = 16.0
+# Numbers in outer products from which the product of a group takes less time to start.
+_WORTH_A_PRODUCT = 2**13
 # So many identity matrices are kept: every step takes one.
 _MOST_IDENTITIES = 4
 
@@ -238,6 +240,18 @@ class FullCovariance(_MatrixCovariance):
         # Here scikit-learn's mass floor moves the mean only.
         return 0.0
 
+    def scatter(self, points: Tensor, labels: Tensor, n_groups: int) -> Tensor:
+        n_points, n_features = points.shape
+        if n_points * n_features**2 < _WORTH_A_PRODUCT * n_groups:
+            return super().scatter(points, labels, n_groups)
+        counts = torch.bincount(labels, minlength=n_groups).tolist()
+        sums = points.new_zeros(n_groups, n_features, n_features)
+        groups = points[labels.argsort()].split(counts)
+        for own, group in zip(sums, groups, strict=True):
+            if len(group):
+                torch.mm(group.mT, group, out=own)
+        return sums
+
     def _cross(self, a: Tensor, b: Tensor) -> Tensor:
         product = a[:, :, None] * b[:, None, :]
         return product + product.mT
@@ -270,6 +284,9 @@ class TiedCovariance(SharedCovariance, _MatrixCovariance):
 
     def pool(self, second: Tensor) -> Tensor:
         return second.sum(0)
+
+    def scatter(self, points: Tensor, labels: Tensor, n_groups: int) -> Tensor:
+        return points.mT @ points
 
     def one_sample_second(
         self,
