@@ -79,9 +79,7 @@ class Maximization:
             found = self.compiled(moments, before.means, self.ridge, weights, pull)
         if found is not None:
             return self.prior.kept(found, before)
-        means, scatter = self.covariance.m_step(
-            moments, before.means, self.ridge.amounts, rounding
-        )
+        means, scatter = self.scattered(moments, before.means, rounding)
         targets = before.targets
         if targets is not None and merged is not None:
             targets = self.prior.rescaled(targets, scatter, fractions, merged)
@@ -93,6 +91,25 @@ class Maximization:
         found = self.prior.kept(found, before)
         factors = self.covariance.factors(found.covariances)
         return self.prior.kept(replace(found, precisions_cholesky=factors), before)
+
+    def scattered(
+        self, moments: Moments, about: Tensor, rounding: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the means, (M, D), and scatter over mass with the ridge, unpulled.
+
+        Parameters
+        ----------
+        moments : Moments
+        about : Tensor of shape (M, D)
+            What they are about.
+        rounding : Tensor of shape (M, D), default=None
+            As for `found`.
+        """
+        if self.compiled is not None and rounding is None:
+            found = self.compiled(moments, about, self.ridge)
+            if found is not None:
+                return found.means, found.covariances
+        return self.covariance.m_step(moments, about, self.ridge.amounts, rounding)
 
     def _with_width(self, parameters: MixtureParameters) -> MixtureParameters:
         """Leave out components without a width, if others have one."""
