@@ -13,7 +13,7 @@ from tests.solvers.test_em import error_of_fit
 STARTS = ["kmeans", "k-means++", "random", "random_from_data"]
 # Where each component has a covariance of its own.
 OWN = ["full", "diag", "spherical"]
-N_DRAWS = 150
+N_DRAWS = 75
 
 
 def bits():
