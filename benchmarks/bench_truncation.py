@@ -29,7 +29,7 @@ D, STEPS, CANDIDATES = 16, 20, 5
 # Where plain EM would take too long it makes so many steps: the first is slower.
 FEW_STEPS = 3
 # Up to so many pairs plain EM makes all steps, and scores are exact.
-FEW = 10**9
+FEW = 10**8
 
 
 def load(name, N, M):
