@@ -45,8 +45,7 @@ def test_fits(backend, solver, structure, device):
     X = blobs()
     weights = np.linspace(0.5, 1.5, len(X))
     given = start(X, structure, 3) | {"solver": solver, "max_iter": 10}
-    # `test_moves` has what may follow EM.
-    given |= {"backend": backend, "sparsity": 1.0, "random_state": 0, "moves": False}
+    given |= {"backend": backend, "sparsity": 1.0, "random_state": 0}
     here = KeOpsGaussianMixture(**given, device="cpu").fit(X, sample_weight=weights)
     there = KeOpsGaussianMixture(**given, device=device).fit(X, sample_weight=weights)
     assert_same_fit(there, here)

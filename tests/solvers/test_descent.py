@@ -62,7 +62,7 @@ def rises(model, dtype):
     + [("torch", 0)],
 )
 def test_cost_never_rises(backend, part):
-    """Not in hundreds of draws, whatever becomes of their components."""
+    """Not in hundreds of draws, of all parts, whatever becomes of components."""
     rng = np.random.default_rng([part, len(backend)])
     n_errors = 0
     for _ in range(N_DRAWS):
