@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy, to_tensor
+from sklearn_keops_gmm._data._checks import samples_that_count
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._input import checked_weights
 from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel, Regression
@@ -131,11 +132,8 @@ def log_density_of_observed(bound: Bound) -> Tensor:
     The log-likelihood of nothing is 0.
     """
     found = log_density(bound)
-    observed = torch.ones_like(found)
-    # Most samples have the first feature, which is one look at each.
-    rows = bound.points[:, 0].isnan().nonzero()[:, 0]
-    if len(rows):
-        observed[rows] = (~bound.points[rows].isnan()).any(1).to(found)
+    counts = samples_that_count(bound.points, None)
+    observed = torch.ones_like(found) if counts is None else counts.to(found)
     return torch.stack((found, observed), dim=1)
 
 

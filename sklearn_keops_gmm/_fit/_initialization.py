@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._fit._filling import filled
 from sklearn_keops_gmm._fit._labelled_start import labelled_start, moments_of_labels
+from sklearn_keops_gmm._fit._m_step import Maximization
 from sklearn_keops_gmm._fit._noise_start import (
     TYPICAL_NOISE,
     check_wide_start,
@@ -32,10 +33,9 @@ from sklearn_keops_gmm._fit._one_sample_starts import one_sample_each
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._supported import check_init_params
 from sklearn_keops_gmm._fit._user_start import UserStart
-from sklearn_keops_gmm._model import MixtureParameters, Moments, Ridge
+from sklearn_keops_gmm._model import MixtureParameters, Moments, Prior, Ridge
 from sklearn_keops_gmm._model.covariances import (
     MASS_FLOOR,
-    CovarianceStructure,
     above_mass_floor,
 )
 from sklearn_keops_gmm.backends import MStep, choose_seeds, find_clusters
@@ -88,8 +88,8 @@ def initialize(
         mass = moments.mass + MASS_FLOOR
         samples = max(problem.total_weight, float(len(problem.points)))
         weights = mass / samples if weights is None else weights
-        estimated = _estimated(covariance, moments, about, ridge, compiled)
-        found, covariances, factors = estimated
+        step = Maximization(covariance, Prior(), ridge, compiled)
+        found, covariances, factors = step.scattered(moments, about)
         means = found if means is None else means
     if precisions is not None:
         factors = covariance.factors_of_precisions(precisions)
@@ -99,20 +99,6 @@ def initialize(
     return MixtureParameters(
         weights, means, covariances, factors, noise_weight=noise_weight
     )
-
-
-def _estimated(
-    covariance: CovarianceStructure,
-    moments: Moments,
-    about: Tensor,
-    ridge: Ridge,
-    compiled: MStep | None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return means and covariances, and factors where they come with them."""
-    found = None if compiled is None else compiled(moments, about, ridge)
-    if found is not None:
-        return found.means, found.covariances, found.precisions_cholesky
-    return *covariance.m_step(moments, about, ridge.amounts), None
 
 
 def _start(

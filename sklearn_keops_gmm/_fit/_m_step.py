@@ -79,7 +79,7 @@ class Maximization:
             found = self.compiled(moments, before.means, self.ridge, weights, pull)
         if found is not None:
             return self.prior.kept(found, before)
-        means, scatter = self.scattered(moments, before.means, rounding)
+        means, scatter, _ = self.scattered(moments, before.means, rounding)
         targets = before.targets
         if targets is not None and merged is not None:
             targets = self.prior.rescaled(targets, scatter, fractions, merged)
@@ -94,8 +94,10 @@ class Maximization:
 
     def scattered(
         self, moments: Moments, about: Tensor, rounding: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the means, (M, D), and scatter over mass with the ridge, unpulled.
+
+        And the factors of that, where they come with it.
 
         Parameters
         ----------
@@ -108,8 +110,9 @@ class Maximization:
         if self.compiled is not None and rounding is None:
             found = self.compiled(moments, about, self.ridge)
             if found is not None:
-                return found.means, found.covariances
-        return self.covariance.m_step(moments, about, self.ridge.amounts, rounding)
+                return found.means, found.covariances, found.precisions_cholesky
+        amounts = self.ridge.amounts
+        return *self.covariance.m_step(moments, about, amounts, rounding), None
 
     def _with_width(self, parameters: MixtureParameters) -> MixtureParameters:
         """Leave out components without a width, if others have one."""

@@ -312,7 +312,7 @@ class MixtureObjective:
         if not self.prior.pools:
             return None
         moments, fractions = self._above_mass_floor(moments)
-        _, scatter = self._maximization.scattered(moments, parameters.means)
+        _, scatter, _ = self._maximization.scattered(moments, parameters.means)
         targets, held = self.prior.renewed(scatter, fractions), parameters.targets
         if targets is None or (held and targets.distance(held) < _HARDLY):
             return None

@@ -53,9 +53,9 @@ def _m_step(
     if ridge.size == 0.0 or (pull is not None and covariance.shared):
         return None
     given = (moments.mass, moments.first, moments.second, means)
-    arrays = (array.contiguous().numpy() for array in given)
-    targets = None if pull is None else pull.targets
-    pulls = (None, None, None) if pull is None else (*pull[:2], pull.targets.shape)
+    pulls: tuple[Tensor | None, ...] = (None, None, None)
+    if pull is not None:
+        pulls = pull.kept, pull.added, pull.targets.shape
     shape = covariance.shape(n_components, n_features)
     found = (
         np.empty(n_components),
@@ -65,7 +65,7 @@ def _m_step(
         np.empty(n_components),
     )
     module: Any = native_module()
-    others = map(_numbers, (weights, *pulls))
+    arrays, others = map(_numbers, given), map(_numbers, (weights, *pulls))
     if not module.m_step(name, *arrays, ridge.array(n_features), *others, *found):
         return None
     new_weights, new_means, covariances, factors, offsets = map(torch.from_numpy, found)
@@ -74,7 +74,11 @@ def _m_step(
         covariance.structure, offsets, new_means, expanded, triangular=True
     )
     return MixtureParameters.known(
-        new_weights, covariances, factors, components, targets
+        new_weights,
+        covariances,
+        factors,
+        components,
+        None if pull is None else pull.targets,
     )
 
 
