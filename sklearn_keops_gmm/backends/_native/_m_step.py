@@ -57,13 +57,10 @@ def _m_step(
     if pull is not None:
         pulls = pull.kept, pull.added, pull.targets.shape
     shape = covariance.shape(n_components, n_features)
-    found = (
-        np.empty(n_components),
-        np.empty((n_components, n_features)),
-        np.empty(shape),
-        np.empty(shape),
-        np.empty(n_components),
-    )
+    found = [
+        np.empty(size)
+        for size in (n_components, tuple(means.shape), shape, shape, n_components)
+    ]
     module: Any = native_module()
     arrays, others = map(_numbers, given), map(_numbers, (weights, *pulls))
     if not module.m_step(name, *arrays, ridge.array(n_features), *others, *found):
