@@ -19,6 +19,7 @@ from sklearn_keops_gmm._model import (
     select_components,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
+from sklearn_keops_gmm.backends import rows_above
 
 # So many times as many groups as components are wanted are looked at more closely.
 _GROUPS = 2
@@ -60,7 +61,7 @@ def additions(
     for parameters in pool:
         order = parameters.weights.argsort(descending=True)
         found += [select_components(covariance, parameters, j) for j in order[:, None]]
-    found.sort(key=lambda one: change_by(objective, state, densities, one))
+    found.sort(key=lambda one: change_by(objective, whole, densities, one))
     found = _distinct(covariance, found, n_best)
     return [add_component(covariance, whole, one) for one in found]
 
@@ -88,7 +89,7 @@ def _distinct(
 
 def change_by(
     objective: PartableObjective,
-    state: State,
+    whole: MixtureParameters,
     densities: Tensor,
     one: MixtureParameters,
 ) -> float:
@@ -97,21 +98,23 @@ def change_by(
     Parameters
     ----------
     objective : MixtureObjective
-    state : State
+    whole : MixtureParameters
     densities : Tensor of shape (N,)
         Logarithms, of the mixture without it.
     one : MixtureParameters
     """
-    found = add_component(objective.covariance, state.parameters, one)
+    found = add_component(objective.covariance, whole, one)
     own = replace(one, weights=found.weights[-1:], noise_weight=0.0)
     lost = torch.log1p(-found.weights[-1])
-    ahead = log_densities(objective, own) - densities - lost
+    reductions, components = objective.reductions, objective.components(own)
     # Elsewhere only the weight is lost that others had.
-    near = (ahead > _NOTHING).nonzero()[:, 0]
-    gains = torch.logaddexp(ahead[near], ahead.new_zeros(()))
-    weights = objective.reductions.sample_weight
+    floors = densities + (float(lost) + _NOTHING)
+    near, ahead = rows_above(reductions, components, floors)
+    ahead = ahead - densities[near] - lost
+    gains = torch.logaddexp(ahead, ahead.new_zeros(()))
+    weights = reductions.sample_weight
     gain = gains.sum() if weights is None else weights[near].double() @ gains
-    risen = objective.penalty(found) - state.penalty
+    risen = objective.penalty(found) - objective.penalty(whole)
     return risen - float(lost) - float(gain) / objective.total_weight
 
 

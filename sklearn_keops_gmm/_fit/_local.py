@@ -25,7 +25,7 @@ from sklearn_keops_gmm._model import (
     select_components,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
-from sklearn_keops_gmm.backends import Beside, Reductions
+from sklearn_keops_gmm.backends import Beside, Reductions, rows_above
 
 # The responsibility from which a sample is a component's own.
 _OWN = 1e-6
@@ -163,12 +163,12 @@ class Field:
         objective, state = self.objective, self.state
         own = select_components(objective.covariance, state.parameters, chosen)
         components = replace(objective.components(own), noise_weight=0.0)
-        shares = objective.reductions.log_density(components) - self.log_densities
-        rows = (shares > math.log(_OWN)).nonzero()[:, 0]
-        shares = shares[rows].double().exp()
-        rest = (1.0 - shares).clamp_min(_LEAST).log()
+        floors = self.log_densities + math.log(_OWN)
+        rows, densities = rows_above(objective.reductions, components, floors)
+        here = self.log_densities[rows]
+        rest = (1.0 - (densities - here).exp()).clamp_min(_LEAST).log()
         reductions = objective.reductions.of_rows(rows)
-        weights, here = reductions.sample_weight, self.log_densities[rows]
+        weights = reductions.sample_weight
         total = float(here.sum() if weights is None else weights.double() @ here)
         whole = state.log_likelihood * objective.total_weight
         elsewhere = state.penalty - objective.penalty(own)

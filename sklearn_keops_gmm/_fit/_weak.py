@@ -17,6 +17,7 @@ from sklearn_keops_gmm._model import (
     on_few_samples,
     select_components,
 )
+from sklearn_keops_gmm.solvers import check_finite
 
 # A ridge above this part of a variance bounds what a narrow component gains.
 _LARGE = 0.1
@@ -24,9 +25,6 @@ _LARGE = 0.1
 
 class Reducible(PartableObjective, Protocol):
     """What is asked of the objective here."""
-
-    def evaluate(self, parameters: MixtureParameters) -> State:
-        """Make the E-step."""
 
     def without(
         self, parameters: MixtureParameters, dropped: Tensor
@@ -88,9 +86,12 @@ class WeakComponents:
     def _are_luck(self, state: State, weak: Tensor, usual: MixtureParameters) -> Tensor:
         """Tell, (M,) bool, which of the `weak` would not pay with usual covariances."""
         objective, covariance = self.objective, self.objective.covariance
-        rest = objective.evaluate(objective.without(state.parameters, weak))
-        densities = log_densities(objective, rest.parameters)
-        least = by_chance(objective, rest.parameters.means.shape[1])
+        rest = objective.without(state.parameters, weak)
+        densities = log_densities(objective, rest)
+        weights = objective.reductions.sample_weight
+        counted = densities if weights is None else densities[weights > 0]
+        check_finite(float(counted.sum()))
+        least = by_chance(objective, rest.means.shape[1])
         luck = torch.zeros_like(weak)
         for j in weak.nonzero():
             one = select_components(covariance, usual, j)

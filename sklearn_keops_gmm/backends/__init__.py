@@ -6,6 +6,7 @@ matrices tile by tile and works everywhere; ``"keops"`` compiles one kernel per
 formula, number of features and dtype.
 """
 
+from sklearn_keops_gmm.backends._above import rows_above
 from sklearn_keops_gmm.backends._beside import Beside
 from sklearn_keops_gmm.backends._choice import BACKENDS, choose_backend, get_backend
 from sklearn_keops_gmm.backends._incomplete import (
@@ -59,6 +60,7 @@ __all__ = [
     "get_backend",
     "has_missing",
     "openmp_of_others",
+    "rows_above",
     "single_thread",
     "suited_to",
 ]

@@ -37,6 +37,21 @@ def reduction_arguments(module):
     }
 
 
+def above_arguments(module):
+    """What `above` takes, all as it should be."""
+    return {
+        "mixture": module.mixture(*mixture_arguments().values()),
+        "centre": np.zeros(3),
+        "scale": 1.0,
+        "points": np.ones((6, 3), np.float32),
+        "order": np.arange(6),
+        "floors": np.full(6, -9.0),
+        "tile_bytes": 2**20,
+        "rows": np.zeros(6, np.int64),
+        "log_densities": np.zeros(6, np.float32),
+    }
+
+
 def at_an_odd_address(array):
     """Return the same numbers, of which nothing says that they are not aligned."""
     message = np.empty(array.nbytes + 1, np.uint8)[1:]
@@ -178,6 +193,36 @@ def wrong_reductions(module):
             yield wrong, {**given, name: make(given[name])}
         for make in OTHER_COUNTS.values():
             yield r"\w+", {**given, name: make(given[name])}
+
+
+def wrong_above(module):
+    """Yield the same for `above`."""
+    given = above_arguments(module)
+    wide = module.mixture(*{**mixture_arguments(), "format": "d"}.values())
+    for name, values in (
+        ("mixture", [*NO_CAPSULES, wide]),
+        ("scale", NO_SCALES),
+        ("tile_bytes", NO_BYTES),
+        ("order", [np.arange(1, 7), np.arange(-1, 5), np.full(6, 2**62)]),
+        ("floors", [np.zeros(0)]),
+    ):
+        for value in values:
+            # Which floors there are tells what an order can be.
+            yield "order" if name == "floors" else name, {**given, name: value}
+    for name in ("centre", "points", "order", "floors", "rows", "log_densities"):
+        for kind, make in NO_NUMBERS.items():
+            if (name, kind) in (("order", "integers"), ("rows", "integers")):
+                continue
+            wrong = "mixture" if (name, kind) == ("points", "other_precision") else name
+            yield wrong, {**given, name: make(given[name])}
+        for make in OTHER_COUNTS.values() if name != "floors" else ():
+            yield r"\w+", {**given, name: make(given[name])}
+    yield "rows", {**given, "rows": given["order"]}
+    memory = np.zeros(6)
+    yield "rows", {**given, "floors": memory, "rows": memory.view(np.int64)}
+    memory = np.zeros(6, np.int64)
+    out = memory.view(np.float32)[6:]
+    yield "log_densities", {**given, "rows": memory, "log_densities": out}
 
 
 def overlapping(module):

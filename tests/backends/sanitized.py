@@ -42,6 +42,7 @@ from tests.backends.arguments import (
     mixture_arguments,
     overlapping,
     reduction_arguments,
+    wrong_above,
     wrong_mixtures,
     wrong_reductions,
 )
@@ -89,8 +90,11 @@ def reductions_of(points, weights, scale=1.0):
 def all_of(reductions, mixture):
     """Return the log-densities, the responsibilities, the labels and the moments."""
     components = Components(mixture[0], *map(torch.from_numpy, mixture[1:]))
+    log_density = reductions.log_density(components)
+    floors = log_density.double().median().expand(reductions.n_samples).contiguous()
     return SimpleNamespace(
-        log_density=reductions.log_density(components),
+        log_density=log_density,
+        above=reductions.rows_above(components, floors),
         responsibilities=reductions.responsibilities(components),
         labels=reductions.labels(components),
         moments=reductions.moments(components),
@@ -104,6 +108,11 @@ def compare(answers, points, weights, mixture):
     sums = reference.moments(points, weights, *mixture)
     densities = reference.log_density(points, *mixture)
     for found in answers:
+        rows, above = found.above
+        np.testing.assert_allclose(above, found.log_density[rows], rtol=tolerance)
+        middle = found.log_density.double().median()
+        far = found.log_density > middle + tolerance * abs(middle)
+        assert far.sum() <= len(rows) <= len(points) // 2 + 1
         chosen = np.take_along_axis(pulls, found.labels.numpy()[:, None], 1)[:, 0]
         for have, want in (
             (found.log_density, densities),
@@ -186,7 +195,7 @@ def check_ugly_numbers(rng):
 
 def check_pruned(rng):
     """Answers and ugly numbers once more, where pairs are left out."""
-    orders = "_WORTH_AN_ORDER_AT_ONCE", "_WORTH_AN_ORDER"
+    orders = "_WORTH_AN_ORDER_OF_SUMS", "_WORTH_AN_ORDER"
     settings = ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", *orders)
     usual = {name: getattr(_reductions, name) for name in settings}
     for name in settings:
@@ -235,6 +244,8 @@ def check_arguments(module):
         refused(module.mixture, wrong.values())
     for _, wrong in (*wrong_reductions(module), *overlapping(module)):
         refused(module.log_density, wrong.values())
+    for _, wrong in wrong_above(module):
+        refused(module.above, wrong.values())
     for _, wrong in huge_mixtures():
         refused(module.mixture, ("d", *wrong))
     refused(module.n_sums, (None,))

@@ -16,10 +16,12 @@ from sklearn_keops_gmm.backends._native import _modules
 from tests.backends.arguments import (
     ANY_BYTES,
     SOME_SCALES,
+    above_arguments,
     huge_mixtures,
     mixture_arguments,
     overlapping,
     reduction_arguments,
+    wrong_above,
     wrong_mixtures,
     wrong_reductions,
 )
@@ -58,6 +60,15 @@ def test_no_wrong_memory(module):
         name = {"sample_weight": "weights"}.get(name, name)
         with pytest.raises(ValueError, match=rf"^{name}: expected .+, got ."):
             module.log_density(*wrong.values())
+
+
+def test_no_wrong_floors(module):
+    given = above_arguments(module)
+    assert module.above(*given.values()) == 6
+    assert_array_equal(given["rows"], np.arange(6))
+    for name, wrong in wrong_above(module):
+        with pytest.raises(ValueError, match=rf"^{name}: expected .+, got ."):
+            module.above(*wrong.values())
 
 
 def test_no_more_numbers_than_can_be_counted(module):

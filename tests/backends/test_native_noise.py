@@ -94,7 +94,7 @@ def test_far_clusters_of_one_covariance(rng):
 @every_structure
 @pytest.mark.fast(3)
 def test_pruned(structure, monkeypatch, rng):
-    order = "_WORTH_AN_ORDER_AT_ONCE"
+    order = "_WORTH_AN_ORDER_OF_SUMS"
     for name in ("_PRUNED_COMPONENTS", "_PRUNED_ROWS", order, "_GRAIN"):
         monkeypatch.setattr(_reductions, name, 1)
     case = make_case(

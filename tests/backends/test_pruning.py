@@ -21,7 +21,7 @@ from tests.common import needs_compiled
 pytestmark = needs_compiled
 
 N_COMPONENTS = 60
-ORDERS = "_WORTH_AN_ORDER_AT_ONCE", "_WORTH_AN_ORDER"
+ORDERS = "_WORTH_AN_ORDER_OF_SUMS", "_WORTH_AN_ORDER"
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_no_pair_is_missed(structure, monkeypatch):
 
 def test_rows_that_are_summed_again_are_ordered(monkeypatch):
     """For one sum of few components an order takes longer than it saves."""
-    monkeypatch.setattr(_reductions, "_WORTH_AN_ORDER_AT_ONCE", N_COMPONENTS + 1)
+    monkeypatch.setattr(_reductions, "_WORTH_AN_ORDER_OF_SUMS", N_COMPONENTS + 1)
     points, weights, mixture = case("full", 2, 0.3)
     components, reductions = components_of(mixture), bind(points, weights)
     ordered = []

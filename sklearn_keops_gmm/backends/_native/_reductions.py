@@ -43,10 +43,10 @@ from sklearn_keops_gmm.backends._workspace import memory_budget
 _GRAIN, _ROWS = 2**20, 384
 # Pairs are pruned where components are many, and features so few that boxes around
 # samples that are near each other are small.
-_PRUNED_FEATURES, _PRUNED_COMPONENTS, _PRUNED_ROWS = 4, 100, 2**12
-# Components for which it is worth to order rows for one sum of moments, or for one
-# log-density. Of rows that are summed again it is worth it for fewer.
-_WORTH_AN_ORDER_AT_ONCE, _WORTH_AN_ORDER = 300, 3000
+_PRUNED_FEATURES, _PRUNED_COMPONENTS, _PRUNED_ROWS = 4, 30, 2**12
+# Components for which it is worth to order rows: of all sums of moments so far, or
+# those of one log-density.
+_WORTH_AN_ORDER_OF_SUMS, _WORTH_AN_ORDER = 300, 3000
 # What the compiled module calls the dtypes of points.
 _CHARS = {torch.float32: "f", torch.float64: "d"}
 
@@ -91,7 +91,7 @@ class NativeReductions:
             None if sample_weight is None else _side_by_side(sample_weight)
         )
         self._frame = frame
-        self._summed = False
+        self._n_summed = 0
 
     @property
     def n_samples(self) -> int:
@@ -124,7 +124,7 @@ class NativeReductions:
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""
         out = self._points.new_empty(len(self._points))
-        if not self._is_pruned(components, _WORTH_AN_ORDER):
+        if not self._is_pruned(components, len(components.offsets) >= _WORTH_AN_ORDER):
             self._write("log_density", components, out)
             return out
         order, sorted_rows = self._sorted
@@ -132,6 +132,29 @@ class NativeReductions:
         sorted_rows._write("pruned_log_density", components, found)
         out[order] = found
         return out
+
+    def rows_above(
+        self, components: Components, floors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the rows whose log-density is above floors, (N,), and it."""
+        mixture = _packed(components, self._frame, self._points.dtype)
+        order, near = self._near_each_other
+        frame = self._frame.centre.numpy(), self._frame.scale
+        points, places, given = near.numpy(), order.numpy(), floors.numpy()
+        rows, found = torch.empty_like(order), torch.empty_like(near[:, 0])
+        chunks = self._chunks(_native().n_sums(mixture))
+        tile_bytes = memory_budget() // 2 // len(chunks)
+
+        def visit(some: slice) -> slice:
+            out = rows[some].numpy(), found[some].numpy()
+            parts = points[some], places[some], given, tile_bytes
+            count = _native().above(mixture, *frame, *parts, *out)
+            return slice(some.start, some.start + count)
+
+        parts = map_threads(visit, chunks, self._points.device)
+        if len(parts) == 1:
+            return rows[parts[0]], found[parts[0]]
+        return torch.cat([rows[s] for s in parts]), torch.cat([found[s] for s in parts])
 
     def labels(self, components: Components) -> Tensor:
         """Return ``argmax_j log p_ij``, of shape (N,)."""
@@ -166,9 +189,8 @@ class NativeReductions:
             With the log-likelihood of both together, and what the other has as noise if
             its density is the same at all points.
         """
-        at_once = _PRUNED_COMPONENTS if self._summed else _WORTH_AN_ORDER_AT_ONCE
-        self._summed = True
-        if not self._is_pruned(components, at_once):
+        self._n_summed += len(components.offsets)
+        if not self._is_pruned(components, self._n_summed >= _WORTH_AN_ORDER_OF_SUMS):
             return self._moments("moments", components, rest)
         order, sorted_rows = self._sorted
         rest = rest[order] if isinstance(rest, Tensor) else rest
@@ -207,20 +229,32 @@ class NativeReductions:
             return found_moments
         return replace(found_moments, noise=others, noise_log_density=others * rest)
 
-    def _is_pruned(self, components: Components, at_once: int) -> bool:
-        """Tell whether pairs of no consequence are left out, which takes an order.
+    def _is_pruned(self, components: Components, worth_an_order: bool) -> bool:
+        """Tell whether pairs of no consequence are left out, which takes an order."""
+        return (
+            len(components.offsets) >= _PRUNED_COMPONENTS
+            and (worth_an_order or "_sorted" in vars(self))
+            and self._are_sortable
+        )
 
-        If there is none yet, it is made for so many components.
-        """
-        n_components, n_features = components.means.shape
-        n_rows, points = len(self._points), self._points
+    @property
+    def _are_sortable(self) -> bool:
+        """Whether an order of the rows can be of use."""
+        n_rows, n_features = self._points.shape
+        size = n_rows * (n_features * self._points.element_size() + 8)
         return (
             n_features <= _PRUNED_FEATURES
-            and n_components >= _PRUNED_COMPONENTS
-            and (n_components >= at_once or "_sorted" in vars(self))
             and n_rows >= _PRUNED_ROWS
-            and points.element_size() * points.numel() + 8 * n_rows <= memory_budget()
+            and size <= memory_budget()
         )
+
+    @cached_property
+    def _near_each_other(self) -> tuple[Tensor, Tensor]:
+        """An order of the rows, and the points in it: a useful one, if there is one."""
+        if not self._are_sortable:
+            return torch.arange(len(self._points)), self._points
+        order, sorted_rows = self._sorted
+        return order, sorted_rows._points
 
     @cached_property
     def _sorted(self) -> tuple[Tensor, NativeReductions]:

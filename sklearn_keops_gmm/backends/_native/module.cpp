@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "above.h"
 #include "arguments.h"
 #include "calls.h"
 #include "candidates_calls.h"
@@ -208,6 +209,49 @@ PyObject* reduction(PyObject*, PyObject* args) {
     });
 }
 
+template <class T>
+int64_t run_above(PyObject* capsule, const Argument& centre, double scale,
+                  const Argument& points, const Argument& order, const Argument& floors,
+                  int64_t tile_bytes, const Argument& rows, const Argument& found) {
+    const Mixture<T>& mixture = mixture_in<T>(capsule);
+    const int64_t D = mixture.D, n_samples = points.size() / D;
+    const Samples<T> samples{points.numbers<const T>(n_samples * D), nullptr, n_samples,
+                             centre.numbers<const double>(D), scale};
+    const int64_t n_floors = floors.size();
+    const Floors given{floors.numbers<const double>(n_floors),
+                       numbers_within<int64_t>(order, n_samples, 0, n_floors)};
+    int64_t* written = rows.numbers<int64_t>(n_samples);
+    T* log_densities = found.numbers<T>(n_samples);
+    refuse_overlaps(rows, {&points, &order, &floors, &centre});
+    refuse_overlaps(found, {&points, &order, &floors, &centre, &rows});
+
+    const WithoutGIL here;
+    return find_above(samples, mixture, given, tile_bytes, written, log_densities);
+}
+
+// above(mixture, centre, scale, points, order, floors, tile_bytes, rows, log_densities):
+// how many there are
+PyObject* above(PyObject*, PyObject* args) {
+    PyObject *mixture, *centre, *scale, *points, *order, *floors, *tile_bytes, *rows,
+        *log_densities;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOO:above", &mixture, &centre, &scale, &points,
+                          &order, &floors, &tile_bytes, &rows, &log_densities))
+        return nullptr;
+    return guarded([&] {
+        const double unit = scale_of(scale);
+        const int64_t fit = bytes_of(tile_bytes);
+        const Argument given("points", points);
+        int64_t count = 0;
+        with_dtype(given, [&](auto number) {
+            count = run_above<decltype(number)>(
+                mixture, {"centre", centre}, unit, given, {"order", order},
+                {"floors", floors}, fit, {"rows", rows, PyBUF_WRITABLE},
+                {"log_densities", log_densities, PyBUF_WRITABLE});
+        });
+        return PyLong_FromLongLong(count);
+    });
+}
+
 double log_unit_of(PyObject* object) {
     const double found = PyFloat_AsDouble(object);
     if (found == -1.0 && PyErr_Occurred())
@@ -282,6 +326,7 @@ PyMethodDef methods[] = {
     {"moments", reduction<Sums>, METH_VARARGS, nullptr},
     {"pruned_log_density", reduction<Pruned<LogDensity>>, METH_VARARGS, nullptr},
     {"pruned_moments", reduction<Pruned<Sums>>, METH_VARARGS, nullptr},
+    {"above", above, METH_VARARGS, nullptr},
     {"incomplete_moments", incomplete_moments, METH_VARARGS, nullptr},
     {"block_order", block_order, METH_VARARGS, nullptr},
     {"assign", assign, METH_VARARGS, nullptr},

@@ -100,6 +100,28 @@ class Tree {
         return n ? double(left) / (n * mixture.M) : 1;
     }
 
+    // Calls a function with samples from one to another, of all leaves in which a
+    // log-density can come up to the leaf's floor: (n_leaves), to base 2.
+    template <class Function>
+    void visit_above(const double* floors, Function function) {
+        int64_t begin = 0, end = 0;  // of leaves that follow each other
+        for (int64_t first = 0; first < n_leaves; first += BOXES) {
+            const int64_t count = std::min<int64_t>(BOXES, n_leaves - first);
+            const OfBoxes most = bounds(first, count);
+            for (int64_t leaf = first; leaf < first + count; leaf++) {
+                if (most[leaf - first] < floors[leaf]) continue;
+                if (leaf > end) {
+                    if (end > begin) function(begin * LEAF, end * LEAF);
+                    begin = leaf;
+                }
+                end = leaf + 1;
+            }
+        }
+        if (end > begin) function(begin * LEAF, std::min(end * LEAF, samples.count));
+    }
+
+    int64_t count() const { return n_leaves; }
+
     // Calls a function with the first sample of each leaf, and the components that have
     // a share of any in it.
     template <class Function>
@@ -145,6 +167,25 @@ class Tree {
         return found;
     }
 
+    // Returns what the log-density is at most in each of some leaves, BOXES of them.
+    OfBoxes bounds(int64_t first, int64_t count) {
+        for (int k = 0; k < BOXES; k++)
+            join({first + k % count, first + k % count + 1}, k);
+        const SeparateComponents<T>& components = *mixture.separate();
+        OfBoxes most = all<double>(-std::numeric_limits<double>::infinity());
+        for (int64_t j = 0; j < mixture.M; j++)
+            most = largest(most, components.structure
+                                     .ranges(components.component(j), {middle, half})
+                                     .most);
+        return most + std::log2(double(mixture.M)) + rounding_of(most);
+    }
+
+    // Log-densities are rounded, too.
+    static OfBoxes rounding_of(OfBoxes log_densities) {
+        const double inexact = 64 * std::numeric_limits<T>::epsilon();
+        return inexact * largest(log_densities, -log_densities);
+    }
+
     // Returns for each part, of BOXES at most, the candidates that can come within `cut`
     // of the largest log-density.
     std::vector<std::vector<int64_t>> select(const std::vector<Leaves>& parts,
@@ -158,9 +199,7 @@ class Tree {
             upper[c] = found.most;
             best = largest(found.least, best);
         }
-        // Log-densities are rounded, too.
-        const double inexact = 64 * std::numeric_limits<T>::epsilon();
-        const OfBoxes least = best - cut - inexact * largest(best, -best);
+        const OfBoxes least = best - cut - rounding_of(best);
         std::vector<std::vector<int64_t>> kept(parts.size());
         for (size_t k = 0; k < parts.size(); k++) {
             kept[k].resize(candidates.size());
@@ -179,12 +218,30 @@ class Tree {
         double *low = boxes + 2 * D * leaf, *high = low + D;
         std::fill_n(low, D, std::numeric_limits<double>::infinity());
         std::fill_n(high, D, -std::numeric_limits<double>::infinity());
-        const int64_t end = std::min(samples.count, (leaf + 1) * LEAF);
-        for (int64_t i = leaf * LEAF; i < end; i++)
+        const int64_t begin = leaf * LEAF, end = std::min(samples.count, begin + LEAF);
+        const auto extend = [&](int64_t a, double least, double most) {
+            low[a] = std::min(low[a], least);
+            high[a] = std::max(high[a], most);
+        };
+        // As many samples as a vector has numbers are D vectors, of which each place
+        // means the same feature every time.
+        const int64_t whole = (end - begin) / LANES<T>;
+        for (int64_t v = 0; v < D && whole; v++) {
+            const T* at = samples.points + begin * D + v * LANES<T>;
+            Vector<T> least = all<T>(std::numeric_limits<T>::infinity()), most = -least;
+            for (int64_t i = 0; i < whole; i++) {
+                Vector<T> x;
+                std::memcpy(&x, at + i * D * LANES<T>, sizeof(x));
+                least = x < least ? x : least;
+                most = x > most ? x : most;
+            }
+            for (int l = 0; l < LANES<T>; l++)
+                extend((v * LANES<T> + l) % D, least[l], most[l]);
+        }
+        for (int64_t i = begin + whole * LANES<T>; i < end; i++)
             for (int64_t a = 0; a < D; a++) {
                 const double x = samples.points[i * D + a];
-                low[a] = std::min(low[a], x);
-                high[a] = std::max(high[a], x);
+                extend(a, x, x);
             }
     }
 
@@ -238,13 +295,9 @@ void reduce_pruned(const Samples<T>& samples, const Mixture<T>& mixture, int64_t
     Tree<T> tree(samples, mixture);
     if (tree.share() > MOST_LEFT)
         return reduce<Reduction>(samples, mixture, fit, size, out);
-    const int64_t D = mixture.D;
     tree.visit([&](int64_t start, const auto& chosen) {
-        const Samples<T> some{samples.points + start * D,
-                              samples.weights ? samples.weights + start : nullptr,
-                              std::min(Tree<T>::LEAF, samples.count - start),
-                              samples.centre, samples.scale, samples.rest,
-                              samples.rests ? samples.rests + start : nullptr};
+        const int64_t end = std::min(start + Tree<T>::LEAF, samples.count);
+        const Samples<T> some = samples.between(start, end, mixture.D);
         const Selected<T> selected(mixture, chosen);
         Tiles<T> tiles(some, selected, fit, Reduction::for_moments);
         while (tiles.next())

@@ -19,6 +19,17 @@ struct Samples {
     // densities that explain each, (N).
     double rest = -std::numeric_limits<double>::infinity();
     const T* rests = nullptr;
+
+    // Those from one to another, of D features.
+    Samples between(int64_t begin, int64_t end, int64_t D) const {
+        return {points + begin * D,
+                weights ? weights + begin : nullptr,
+                end - begin,
+                centre,
+                scale,
+                rest,
+                rests ? rests + begin : nullptr};
+    }
 };
 
 // Moves samples into the frame, and turns rows into columns: a square at a time, of as

@@ -1,0 +1,47 @@
+"""Which samples are likely enough under some components."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from sklearn_keops_gmm._model import Components
+from sklearn_keops_gmm.backends._protocol import Reductions
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """Reductions that find likely samples without a look at all others."""
+
+    def rows_above(
+        self, components: Components, floors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the rows whose log-density is above floors, (N,), and it."""
+
+
+def rows_above(
+    reductions: Reductions, components: Components, floors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the rows that are likely enough under some components.
+
+    Parameters
+    ----------
+    reductions : Reductions
+        Over rows that are held.
+    components : Components
+    floors : Tensor of shape (N,), float64
+        What log-densities have to be above.
+
+    Returns
+    -------
+    rows : Tensor of shape (n,), int64
+        In any order.
+    log_densities : Tensor of shape (n,), float64
+    """
+    if isinstance(reductions, Selective):
+        rows, found = reductions.rows_above(components, floors)
+        return rows, found.double()
+    densities = reductions.log_density(components).double()
+    rows = (densities > floors).nonzero()[:, 0]
+    return rows, densities[rows]
