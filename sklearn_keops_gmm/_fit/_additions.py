@@ -61,9 +61,10 @@ def additions(
     for parameters in pool:
         order = parameters.weights.argsort(descending=True)
         found += [select_components(covariance, parameters, j) for j in order[:, None]]
-    found.sort(key=lambda one: change_by(objective, whole, densities, one))
-    found = _distinct(covariance, found, n_best)
-    return [add_component(covariance, whole, one) for one in found]
+    changes = changes_by(objective, whole, densities, found)
+    cheapest = sorted(range(len(found)), key=changes.__getitem__)
+    best = _distinct(covariance, (found[j] for j in cheapest), n_best)
+    return [add_component(covariance, whole, one) for one in best]
 
 
 def _distinct(
@@ -87,35 +88,38 @@ def _distinct(
     return kept
 
 
-def change_by(
+def changes_by(
     objective: PartableObjective,
     whole: MixtureParameters,
     densities: Tensor,
-    one: MixtureParameters,
-) -> float:
-    """Return by how much a component changes the cost.
+    ones: Sequence[MixtureParameters],
+) -> list[float]:
+    """Return by how much each of some components changes the cost.
 
     Parameters
     ----------
     objective : MixtureObjective
     whole : MixtureParameters
     densities : Tensor of shape (N,)
-        Logarithms, of the mixture without it.
-    one : MixtureParameters
+        Logarithms, of the mixture without them.
+    ones : sequence of MixtureParameters
     """
-    found = add_component(objective.covariance, whole, one)
-    own = replace(one, weights=found.weights[-1:], noise_weight=0.0)
-    lost = torch.log1p(-found.weights[-1])
-    reductions, components = objective.reductions, objective.components(own)
-    # Elsewhere only the weight is lost that others had.
-    floors = densities + (float(lost) + _NOTHING)
-    near, ahead = rows_above(reductions, components, floors)
-    ahead = ahead - densities[near] - lost
-    gains = torch.logaddexp(ahead, ahead.new_zeros(()))
-    weights = reductions.sample_weight
-    gain = gains.sum() if weights is None else weights[near].double() @ gains
-    risen = objective.penalty(found) - objective.penalty(whole)
-    return risen - float(lost) - float(gain) / objective.total_weight
+    reductions, penalty = objective.reductions, objective.penalty(whole)
+    changes = []
+    for one in ones:
+        found = add_component(objective.covariance, whole, one)
+        own = replace(one, weights=found.weights[-1:], noise_weight=0.0)
+        lost = float(torch.log1p(-found.weights[-1]))
+        # Elsewhere only the weight is lost that others had.
+        floors = densities + (lost + _NOTHING)
+        near, ahead = rows_above(reductions, objective.components(own), floors)
+        ahead = ahead - densities[near] - lost
+        gains = torch.logaddexp(ahead, ahead.new_zeros(()))
+        weights = reductions.sample_weight
+        gain = gains.sum() if weights is None else weights[near].double() @ gains
+        risen = objective.penalty(found) - penalty
+        changes.append(risen - lost - float(gain) / objective.total_weight)
+    return changes
 
 
 def _groups(

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sklearn_keops_gmm._fit._additions import by_chance, change_by
+from sklearn_keops_gmm._fit._additions import by_chance, changes_by
 from sklearn_keops_gmm._fit._collapse import variances_of
 from sklearn_keops_gmm._fit._local import PartableObjective, log_densities
 from sklearn_keops_gmm._model import (
@@ -91,11 +91,11 @@ class WeakComponents:
         weights = objective.reductions.sample_weight
         counted = densities if weights is None else densities[weights > 0]
         check_finite(float(counted.sum()))
+        ones = [select_components(covariance, usual, j) for j in weak.nonzero()]
+        changes = changes_by(objective, rest, densities, ones)
         least = by_chance(objective, rest.means.shape[1])
         luck = torch.zeros_like(weak)
-        for j in weak.nonzero():
-            one = select_components(covariance, usual, j)
-            luck[j] = change_by(objective, rest, densities, one) > -least
+        luck[weak] = torch.tensor(changes, device=weak.device) > -least
         return luck
 
     def _with_usual_covariances(self, state: State) -> MixtureParameters:
