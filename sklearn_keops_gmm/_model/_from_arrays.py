@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,25 +17,50 @@ from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructur
 # So many small models are kept, of at most so many bytes, and so many larger ones.
 _SMALL, _N_SMALL = 2**18, 64
 _LARGE, _N_LARGE = 2**23, 2
-# To hash all bytes would take longer than to compare them.
-_HASHED = 64
+# So many numbers at either end are hashed: all would take longer than to compare them.
+_HASHED = 8
 # Arrays of a mixture without noise.
 _N_ARRAYS = 4
 
 
-class _Content(NamedTuple):
-    """What is in an array."""
+class _Content:
+    """What is in an array: compared where it lies, and copied only if it is kept.
 
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes
+    Parameters
+    ----------
+    array : ndarray
+    """
+
+    __slots__ = ("_data", "_hash", "_kind")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._kind = array.dtype.str, array.shape
+        self._data: bytearray | np.ndarray = np.ascontiguousarray(array)
+        numbers = self._data.reshape(-1)
+        ends = numbers[:_HASHED].tobytes(), numbers[-_HASHED:].tobytes()
+        self._hash = hash((self._kind, ends))
 
     def __hash__(self) -> int:
-        ends = self.data[:_HASHED], self.data[-_HASHED:]
-        return hash((self.dtype, self.shape, ends))
+        return self._hash
 
-    def array(self) -> np.ndarray:
-        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Content) or self._kind != other._kind:
+            return False
+        own_is_kept = isinstance(self._data, bytearray)
+        kept, given = (self, other) if own_is_kept else (other, self)
+        # A bytearray compares itself with the bytes of whatever has some.
+        return bool(kept._bytes() == given._data)
+
+    def _bytes(self) -> bytearray:
+        return (
+            self._data if isinstance(self._data, bytearray) else bytearray(self._data)
+        )
+
+    def kept(self) -> np.ndarray:
+        """Return the array as it is now, and stay so whatever becomes of it."""
+        self._data = self._bytes()
+        dtype, shape = self._kind
+        return np.frombuffer(self._data, dtype).reshape(shape)
 
 
 def model_of(
@@ -65,7 +89,7 @@ def model_of(
     n_bytes = sum(array.nbytes for array in arrays)
     if n_bytes > _LARGE:
         return _model(made, *arrays)
-    contents = (_Content(a.dtype.str, a.shape, a.tobytes()) for a in arrays)
+    contents = map(_Content, arrays)
     kept = _kept_small if n_bytes <= _SMALL else _kept_large
     return kept(made, *contents)
 
@@ -73,7 +97,7 @@ def model_of(
 def _model_of_contents(
     make: Callable[..., CovarianceStructure], *contents: _Content
 ) -> GaussianMixtureModel:
-    return _model(make, *(content.array() for content in contents))
+    return _model(make, *(content.kept() for content in contents))
 
 
 # Their locks are Python's own, which a forked child does not inherit locked.

@@ -212,6 +212,12 @@ def test_large_models_are_hardly_kept(n_components):
         assert_array_equal(found[-1].parameters.means, means)
     again = model_of("full", weights, means, covariances, covariances)
     assert (again is found[-1]) == (n_components == 200)
+    means[:] = found[1].parameters.means
+    before = model_of(
+        "full", weights, np.asfortranarray(means), covariances, covariances
+    )
+    assert (before is found[1]) == (n_components == 200)
+    assert_array_equal(before.parameters.means, means)
     assert _from_arrays._kept_large.cache_info().currsize <= 2
 
 
