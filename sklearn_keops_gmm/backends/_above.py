@@ -42,6 +42,10 @@ def rows_above(
     if isinstance(reductions, Selective):
         rows, found = reductions.rows_above(components, floors)
         return rows, found.double()
-    densities = reductions.log_density(components).double()
-    rows = (densities > floors).nonzero()[:, 0]
-    return rows, densities[rows]
+    return select_above(reductions.log_density(components).double(), floors)
+
+
+def select_above(log_densities: Tensor, floors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows whose log-densities, (N,), are above floors, (N,), and these."""
+    rows = (log_densities > floors).nonzero()[:, 0]
+    return rows, log_densities[rows]

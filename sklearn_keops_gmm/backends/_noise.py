@@ -17,6 +17,7 @@ from sklearn_keops_gmm._model import (
     Structure,
     UniformNoise,
 )
+from sklearn_keops_gmm.backends._above import rows_above, select_above
 from sklearn_keops_gmm.backends._beside import InOnePass, Shared
 from sklearn_keops_gmm.backends._incomplete import has_missing
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
@@ -104,6 +105,14 @@ class NoiseReductions:
         if components.noise_weight == 0.0:
             return own
         return torch.logaddexp(own.double(), self._rest(components)).to(own.dtype)
+
+    def rows_above(
+        self, components: Components, floors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the rows whose log-density is above floors, (N,), and it."""
+        if components.noise_weight == 0.0 and self._unseen is None:
+            return rows_above(self.reductions, components, floors)
+        return select_above(self.log_density(components).double(), floors)
 
     def moments(self, components: Components) -> Moments:
         """Return the moments, and the mass of the noise."""

@@ -1,15 +1,23 @@
 """Samples that are likely enough are found without a look at most of the others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm._model import Frame
-from sklearn_keops_gmm.backends import get_backend, rows_above
+from sklearn_keops_gmm._model import Frame, UniformNoise
+from sklearn_keops_gmm.backends import (
+    NoiseBackend,
+    get_backend,
+    rows_above,
+    suited_to,
+)
 from sklearn_keops_gmm.backends._native import _reductions
 from tests import reference
 from tests.backends.cases import (
+    PLAIN,
     components_of,
     draw_mixture,
     every_dtype,
@@ -101,3 +109,24 @@ def test_rows_that_are_infinitely_unlikely():
     points[7] = 1e300
     rows, _ = find(bind(points), mixture, np.full(N_SAMPLES, -np.inf))
     assert_array_equal(rows, np.delete(np.arange(N_SAMPLES), 7))
+
+
+@pytest.mark.parametrize("name", DENSE_BACKENDS)
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+@pytest.mark.parametrize("unseen", [False, True])
+def test_beside_noise(name, weight, unseen):
+    """What is above a floor is what the log-density says, noise or not."""
+    points, mixture, *_ = case("full", 2, 7)
+    if unseen:
+        points[5] = np.nan
+    points = torch.from_numpy(points)
+    low, high = torch.full((2,), -60.0).double(), torch.full((2,), 60.0).double()
+    noise = UniformNoise.within(low, high, None, torch.zeros_like(low))
+    backend = NoiseBackend(suited_to(points, get_backend(name)), noise)
+    reductions = backend(points, None, PLAIN)
+    components = replace(components_of(mixture), noise_weight=weight)
+    want = reductions.log_density(components)
+    floors = want.median().expand(N_SAMPLES).contiguous()
+    rows, found = rows_above(reductions, components, floors)
+    assert_array_equal(rows.sort().values, (want > floors).nonzero()[:, 0])
+    assert_allclose(found, want[rows], rtol=1e-12)
