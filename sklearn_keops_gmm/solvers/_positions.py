@@ -60,7 +60,12 @@ def merge(objective: Objective, state: State, two: Sequence[int]) -> MixturePara
 
 
 def drop(objective: Objective, state: State, one: Sequence[int]) -> MixtureParameters:
-    """Leave out a component."""
+    """Leave out a component.
+
+    Raises ValueError if there is no other: what it explains would be nothing's.
+    """
+    if state.n_components == 1:
+        raise ValueError("The only component cannot be left out.")
     dropped = torch.zeros_like(state.parameters.weights, dtype=torch.bool)
     dropped[one[0]] = True
     return objective.edits.without(state.parameters, dropped)

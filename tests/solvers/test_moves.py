@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
+from tests.backends.cases import every_backend_but_keops as every_dense_backend
 from tests.common import blobs, every_backend, mixture_of, spiral
 from tests.reference import COVARIANCE_TYPES
 from tests.solvers.test_em import draw, error_of_fit, narrowest, problems
@@ -86,6 +87,16 @@ def test_cost_never_rises_on_either_backend(backend, structure):
     assert model.n_components_ < 7
     costs = np.array([*model.costs_, model.cost_])
     assert (np.diff(costs) <= 1e-12).all()
+
+
+@every_dense_backend
+def test_a_component_far_from_all_others(name, rng):
+    """It is a part by itself, of which nothing is left without it."""
+    centres = 40.0 * np.arange(20.0)[:, None]
+    X = np.concatenate([centre + rng.normal(size=(40, 1)) for centre in centres])
+    model = sparse(20, backend=name, means_init=centres, sparsity=0.1).fit(X)
+    assert model.n_components_ == 20
+    assert model.cost_ == pytest.approx(cost_of(model, X), rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
