@@ -166,6 +166,8 @@ class Priors(Prior):
     def maximize_weights(
         self, fractions: Tensor, weights: Tensor, share: float = 1.0
     ) -> Tensor:
+        if not self.priors:
+            return super().maximize_weights(fractions, weights, share)
         for prior in self.priors:
             fractions = prior.maximize_weights(fractions, weights, share)
         return fractions
@@ -269,11 +271,18 @@ class SparsityPrior(Prior):
             Where the majorisation starts.
         share : float, default=1.0
             What the weights sum to.
+
+        Raises
+        ------
+        ValueError
+            If no component has any mass.
         """
         if self.sparsity == 0:
             return super().maximize_weights(fractions, weights, share)
         # A few numbers and many small steps: numpy takes them fastest.
         r, price = fractions.cpu().numpy(), self.price
+        if not r.any():
+            raise ValueError("Noise explains all samples: increase noise_volume.")
         if share != 1.0 or not _sum_to_one(fractions):
             # In weights and fractions that sum to 1 it is the same problem, but for
             # the price of a root.

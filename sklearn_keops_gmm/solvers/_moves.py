@@ -86,8 +86,12 @@ class Search:
             better = self.try_splits(chain[-1]) or self.try_additions(chain[-1])
             if not better:
                 break
+            target = self.below(chain[-1])
             chain += better
             converged = self.descend(chain)
+            # What only luck pays for is left out again, and would be found again.
+            if chain[-1].cost >= target:
+                break
         return converged
 
     # -- which mixtures to try ------------------------------------------------------

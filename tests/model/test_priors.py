@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from sklearn_keops_gmm._model._priors import SparsityPrior, Unknowns
+from sklearn_keops_gmm._model._priors import (
+    ComponentPrice,
+    Priors,
+    SparsityPrior,
+    Unknowns,
+)
 from tests.reference import tangent_weights
 
 strengths = st.sampled_from([0.0, 1e-3, 1.0, 5.0, 20.0, 300.0])
@@ -61,6 +66,30 @@ def test_fractions_are_those_that_make_the_weights(sparsity):
     weights = maximize(sparsity, 10, mass, mass)
     found = SparsityPrior(sparsity, 10).fractions(torch.tensor(weights))
     assert_allclose(found, mass, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        Priors(),
+        Priors(SparsityPrior(0.0, 4)),
+        Priors(SparsityPrior(3.0, 4)),
+        Priors(SparsityPrior(3.0, 4)).unselective(),
+        Priors(ComponentPrice(0.1)),
+    ],
+)
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_weights_sum_to_their_share(prior, share):
+    """Whatever the masses sum to, where others are held; also without any prior."""
+    mass = torch.tensor([0.2, 0.1, 0.02], dtype=torch.float64)
+    weights = prior.maximize_weights(mass, share * mass / mass.sum(), share)
+    assert weights.sum().item() == pytest.approx(share, rel=1e-14)
+
+
+def test_no_mass_at_all():
+    """As where noise explains all samples."""
+    with pytest.raises(ValueError, match="Noise explains all samples"):
+        maximize(3.0, 2, np.zeros(2), np.full(2, 0.5))
 
 
 @given(pair=simplexes())

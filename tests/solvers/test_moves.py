@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm.solvers._moves import Search
 from tests import reference
 from tests.backends.cases import every_backend_but_keops as every_dense_backend
 from tests.common import blobs, every_backend, mixture_of, spiral
@@ -97,6 +98,31 @@ def test_a_component_far_from_all_others(name, rng):
     model = sparse(20, backend=name, means_init=centres, sparsity=0.1).fit(X)
     assert model.n_components_ == 20
     assert model.cost_ == pytest.approx(cost_of(model, X), rel=1e-9)
+
+
+def test_weights_sum_to_one():
+    """A ridge that is wide beside the data, and parts on which it makes EM go up."""
+    X = np.random.default_rng(0).uniform(size=(1000, 1))
+    model = sparse(22, sparsity=0.1, reg_covar=0.01).fit(X)
+    assert model.weights_.sum() == pytest.approx(1.0, abs=1e-12)
+    assert model.cost_ == pytest.approx(cost_of(model, X), rel=1e-9)
+
+
+def test_what_is_left_out_again_ends_moves(monkeypatch):
+    """A component that pays, but by luck alone, is not added time after time."""
+    asked = []
+    try_additions = Search.try_additions
+    monkeypatch.setattr(
+        Search,
+        "try_additions",
+        lambda self, state: asked.append(state) or try_additions(self, state),
+    )
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(-20, 20, (20, 2))
+    X = rng.normal(size=(2000, 2)) + centres[rng.integers(0, 20, 2000)]
+    model = sparse(50, sparsity=5.0, covariance_type="diag").fit(X)
+    assert model.n_components_ == 19
+    assert len(asked) < 10
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
