@@ -312,26 +312,15 @@ def check_clusters(module, rng):
         np.testing.assert_allclose(own, nearest.min(axis=1), atol=1e-4)
         found.predict(np.tile(middle, (3, 1)).astype(dtype))
     ugly = (
-        ("columns", assign_arguments),
-        ("centres", assign_arguments),
-        ("moved", assign_arguments),
-        ("weights", assign_arguments),
-        ("columns", seeds_arguments),
-        ("weights", seeds_arguments),
-        ("uniform", seeds_arguments),
-        ("points", nearest_arguments),
-        ("centres", nearest_arguments),
-        ("means", nearest_arguments),
+        (module.assign, assign_arguments, ("columns", "centres", "moved", "weights")),
+        (module.seeds, seeds_arguments, ("columns", "weights", "uniform")),
+        (module.nearest, nearest_arguments, ("points", "centres", "means")),
     )
-    functions = {
-        assign_arguments: module.assign,
-        seeds_arguments: module.seeds,
-        nearest_arguments: module.nearest,
-    }
-    for (name, make), value in product(ugly, UGLY):
-        given = make()
-        given[name].flat[rng.integers(given[name].size)] = value
-        functions[make](*given.values())
+    for function, make, names in ugly:
+        for name, value in product(names, UGLY):
+            given = make()
+            given[name].flat[rng.integers(given[name].size)] = value
+            function(*given.values())
     points = rng.choice(UGLY, size=(200, 3))
     order = np.zeros(200, np.int64)
     module.block_order(3, points, order)
