@@ -90,6 +90,7 @@ class WeakComponents:
         densities = log_densities(objective, rest)
         weights = objective.reductions.sample_weight
         counted = densities if weights is None else densities[weights > 0]
+        # Without them some sample may be too far from all others.
         check_finite(float(counted.sum()))
         ones = [select_components(covariance, usual, j) for j in weak.nonzero()]
         changes = changes_by(objective, rest, densities, ones)
