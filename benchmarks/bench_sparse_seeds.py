@@ -1,7 +1,7 @@
 """Whether a sparse fit depends on the seed: the spread of its cost.
 
     python benchmarks/bench_sparse_seeds.py
-    python benchmarks/bench_sparse_seeds.py --seeds 40 --save sparse_seeds.json
+    python benchmarks/bench_sparse_seeds.py --seeds 5 --save sparse_seeds.json
 
 The spiral of KeOps' tutorial (10,000 samples, M = 30, s = 20) with six draws of its
 noise; and pixels of a photograph, digits (16 principal components) and twenty blobs,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm.solvers._moves import Search
 from tests import reference
-from tests.backends.cases import every_backend_but_keops as every_dense_backend
+from tests.backends.cases import every_backend_but_keops
 from tests.common import blobs, every_backend, mixture_of, spiral
 from tests.reference import COVARIANCE_TYPES
 from tests.solvers.test_em import draw, error_of_fit, narrowest, problems
@@ -90,7 +90,7 @@ def test_cost_never_rises_on_either_backend(backend, structure):
     assert (np.diff(costs) <= 1e-12).all()
 
 
-@every_dense_backend
+@every_backend_but_keops
 def test_a_component_far_from_all_others(name, rng):
     """It is a part by itself, of which nothing is left without it."""
     centres = 40.0 * np.arange(20.0)[:, None]

@@ -142,8 +142,7 @@ class NativeReductions:
         frame = self._frame.centre.numpy(), self._frame.scale
         points, places, given = near.numpy(), order.numpy(), floors.numpy()
         rows, found = torch.empty_like(order), torch.empty_like(near[:, 0])
-        chunks = self._chunks(_native().n_sums(mixture))
-        tile_bytes = memory_budget() // 2 // len(chunks)
+        chunks, tile_bytes = self._chunks_of(mixture)
 
         def visit(some: slice) -> slice:
             out = rows[some].numpy(), found[some].numpy()
@@ -151,10 +150,10 @@ class NativeReductions:
             count = _native().above(mixture, *frame, *parts, *out)
             return slice(some.start, some.start + count)
 
-        parts = map_threads(visit, chunks, self._points.device)
-        if len(parts) == 1:
-            return rows[parts[0]], found[parts[0]]
-        return torch.cat([rows[s] for s in parts]), torch.cat([found[s] for s in parts])
+        # Copies of the few, as slices would keep the memory of all.
+        filled = map_threads(visit, chunks, self._points.device)
+        few = [torch.cat([each[some] for some in filled]) for each in (rows, found)]
+        return few[0], few[1]
 
     def labels(self, components: Components) -> Tensor:
         """Return ``argmax_j log p_ij``, of shape (N,)."""
@@ -267,12 +266,16 @@ class NativeReductions:
     def _write(self, reduction: str, components: Components, out: Tensor) -> None:
         """Fill `out`, which has a row for each sample."""
         mixture = _packed(components, self._frame, self._points.dtype)
-        chunks = self._chunks(_native().n_sums(mixture))
-        # As many tiles as chunks are there at once, at most.
-        tile_bytes = memory_budget() // 2 // len(chunks)
+        chunks, tile_bytes = self._chunks_of(mixture)
         visit = self._visit(reduction, mixture, tile_bytes)
         array = out.numpy()
         map_threads(lambda rows: visit(rows, array[rows]), chunks, self._points.device)
+
+    def _chunks_of(self, mixture: Any) -> tuple[list[slice], int]:
+        """Split the rows for one pass; say how many bytes a tile of a chunk has."""
+        chunks = self._chunks(_native().n_sums(mixture))
+        # As many tiles as chunks are there at once, at most.
+        return chunks, memory_budget() // 2 // len(chunks)
 
     def _chunks(self, size: int, at_most: int = MAX_CHUNKS) -> list[slice]:
         """Split the rows for threads, into as many chunks for any number of them.
