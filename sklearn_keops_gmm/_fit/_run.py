@@ -18,12 +18,13 @@ from sklearn_keops_gmm._data import (
 )
 from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._filling import filled
-from sklearn_keops_gmm._fit._frozen import check_frozen_start, frozen_parameters
+from sklearn_keops_gmm._fit._frozen import check_frozen_start
 from sklearn_keops_gmm._fit._groups import Groups
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._merged_start import merged_start
 from sklearn_keops_gmm._fit._noise import with_noise
 from sklearn_keops_gmm._fit._objective import MixtureObjective
+from sklearn_keops_gmm._fit._priors import priors_of
 from sklearn_keops_gmm._fit._regularization import find_ridge, pooled_covariances
 from sklearn_keops_gmm._fit._sample import Sample
 from sklearn_keops_gmm._fit._seedless_start import is_seedless, seedless_start
@@ -41,19 +42,20 @@ from sklearn_keops_gmm._model import (
     MixtureParameters,
     Prior,
     PriorFunction,
-    Priors,
     Rounding,
     SolverResult,
-    SparsityPrior,
     State,
     UniformNoise,
-    UserPrior,
     weak_components,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure, make_covariance
-from sklearn_keops_gmm.backends import choose_backend, compiled_m_step, get_backend
+from sklearn_keops_gmm.backends import (
+    choose_backend,
+    compiled_m_step,
+    get_backend,
+    sparse_weights_by,
+)
 from sklearn_keops_gmm.solvers import (
-    GRADIENT_SOLVERS,
     SOLVERS,
     SolverSettings,
     holding,
@@ -181,7 +183,7 @@ def build_problem(
         data.total_weight,
         covariance,
         mixture.n_components,
-        _priors(mixture, covariance, pooling),
+        priors_of(mixture, covariance, pooling, sparse_weights_by(backend)),
         ridge,
         Rounding(frame.centre, points.dtype),
         compiled=compiled_m_step(backend, covariance),
@@ -206,30 +208,6 @@ def _start_data(
         resolve_init_size(mixture.init_size, len(data.points), n_components),
         component_labels=data.component_labels,
     )
-
-
-def _priors(
-    mixture: Parameters, covariance: CovarianceStructure, pooling: Prior | None
-) -> Priors:
-    """Return all terms of the cost that do not depend on the data."""
-    sparsity = SparsityPrior(mixture.sparsity, mixture.n_components)
-    frozen = frozen_parameters(mixture, covariance)
-    others = (pooling, _user_prior(mixture, covariance), frozen)
-    return Priors(sparsity, *(prior for prior in others if prior is not None))
-
-
-def _user_prior(mixture: Parameters, covariance: CovarianceStructure) -> Prior | None:
-    """Return the user's prior, if there is one and the solver can lower it."""
-    if mixture.prior is None or isinstance(mixture.prior, Prior):
-        return mixture.prior
-    if mixture.solver not in GRADIENT_SOLVERS:
-        able = " or ".join(f"solver={name!r}" for name in GRADIENT_SOLVERS)
-        raise ValueError(
-            f"solver={mixture.solver!r} cannot take a prior: its M-step has a closed "
-            "form only for the likelihood and sparsity, while a prior of one's own is "
-            f"known by its values and gradient. Use {able}, or prior=None."
-        )
-    return UserPrior(mixture.prior, covariance)
 
 
 def _acceleration(mixture: Parameters) -> str | None:

@@ -79,6 +79,7 @@ from sklearn_keops_gmm._model._priors import (
 )
 from sklearn_keops_gmm._model._regression import Regression
 from sklearn_keops_gmm._model._span import Span
+from sklearn_keops_gmm._model._sparse_weights import WeightsOfMass, sparse_weights
 from sklearn_keops_gmm._model._state import State
 from sklearn_keops_gmm._model._summary import (
     Comparison,
@@ -137,6 +138,7 @@ __all__ = [
     "UniformNoise",
     "Unknowns",
     "UserPrior",
+    "WeightsOfMass",
     "add_component",
     "best_row",
     "comparison_table",
@@ -157,6 +159,7 @@ __all__ = [
     "say_weak",
     "select_components",
     "span_in_box",
+    "sparse_weights",
     "split_component",
     "standard_errors_of",
     "tied_rows",

@@ -16,10 +16,9 @@ from sklearn_keops_gmm._model._parameters import (
     Pull,
     Targets,
 )
+from sklearn_keops_gmm._model._sparse_weights import WeightsOfMass, sparse_weights
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
-_MAX_TANGENTS = 30
-_MAX_NEWTON = 60
 # What sums of fractions round to.
 _ROUNDING = 1e-12
 
@@ -232,11 +231,19 @@ class SparsityPrior(Prior):
         The strength s >= 0; 0 leaves maximum likelihood.
     n_components : int
         M, as asked for: it does not change when components die.
+    weights_of : callable, default=sparse_weights
+        What makes weights of mass fractions.
     """
 
-    def __init__(self, sparsity: float, n_components: int) -> None:
+    def __init__(
+        self,
+        sparsity: float,
+        n_components: int,
+        weights_of: WeightsOfMass = sparse_weights,
+    ) -> None:
         self.sparsity = sparsity
         self.n_components = n_components
+        self.weights_of = weights_of
         # What the cost charges for the root of a weight.
         self.price = self.least = sparsity / n_components
         self.selects = sparsity > 0
@@ -258,10 +265,7 @@ class SparsityPrior(Prior):
     ) -> Tensor:
         """Return the weights that the M-step makes of mass fractions.
 
-        Minimises ``-sum_j r_j log W_j + (s / M) sum_j sqrt(W_j)`` over the simplex:
-        exactly where the prior is weak enough for that to be a convex problem in
-        ``sqrt(W_j)``, otherwise by majorisation from `weights`. Either way the cost
-        does not rise.
+        They lower ``-sum_j r_j log W_j + (s / M) sum_j sqrt(W_j)`` over the simplex.
 
         Parameters
         ----------
@@ -279,7 +283,6 @@ class SparsityPrior(Prior):
         """
         if self.sparsity == 0:
             return super().maximize_weights(fractions, weights, share)
-        # A few numbers and many small steps: numpy takes them fastest.
         r, price = fractions.cpu().numpy(), self.price
         if not r.any():
             raise ValueError("Noise explains all samples: increase noise_volume.")
@@ -288,14 +291,8 @@ class SparsityPrior(Prior):
             # the price of a root.
             price *= np.sqrt(share) / r.sum()
             r = r / r.sum()
-        held = r > 0
-        result = np.zeros_like(r)
-        if 2 * np.sqrt(r @ r) >= price:
-            result[held] = _convex_minimum(r[held], price)
-        else:
-            start = weights.cpu().numpy()[held]
-            result[held] = _minimum_by_tangents(r[held], start, price)
-        return share * torch.from_numpy(result).to(fractions)
+        found = self.weights_of(r, weights.cpu().numpy(), price)
+        return share * torch.from_numpy(found).to(fractions)
 
     def fractions(self, weights: Tensor) -> Tensor:
         """Return the mass fractions, (M,), of which the M-step makes these weights."""
@@ -475,67 +472,3 @@ def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
     return f"{value!r} of type {type(value).__name__}"
-
-
-def _convex_minimum(r: np.ndarray, price: float) -> np.ndarray:
-    """Minimise ``-sum_j r_j log W_j + price sum_j sqrt(W_j)`` over the simplex.
-
-    With u = sqrt(W) and a multiplier lam >= 0 the Lagrangian is convex in u, and so
-    its stationary point ``lam u^2 + price u / 2 = r`` is the global minimum. The
-    norm of u falls with lam, from at least 1 at lam = 0, which the caller checks.
-    As the inverse of that norm is concave, Newton's method on it climbs to the
-    root ``lam = 1 - price / 2 sum_j u_j`` from the left without overshooting.
-    """
-    half = 0.5 * price
-    lam = max(0.0, 1 - half * np.sqrt(len(r)))
-    for _ in range(_MAX_NEWTON):
-        discriminant = np.sqrt(half * half + 4 * lam * r)
-        roots = 2 * r / (half + discriminant)
-        norm = np.sqrt(roots @ roots)
-        slope = (roots**3 / discriminant).sum()
-        step = (norm - 1) * norm**2 / slope
-        lam += step
-        if not step > 1e-15:
-            break
-    return roots**2 / (roots @ roots)
-
-
-def _minimum_by_tangents(
-    r: np.ndarray, weights: np.ndarray, price: float
-) -> np.ndarray:
-    """Lower ``-sum_j r_j log W_j + price sum_j sqrt(W_j)`` over the simplex.
-
-    The concave square root lies under its tangent at the current weights, with
-    which the minimum is ``r_j / (lam + d_j)``. Each tangent lowers the cost; they
-    are repeated until the weights converge.
-    """
-    weights = weights / weights.sum()
-    for _ in range(_MAX_TANGENTS):
-        # Infinitely steep for what is as good as gone.
-        with np.errstate(over="ignore", divide="ignore"):
-            slopes = price / (2 * np.sqrt(weights))
-        previous, weights = weights, _weights_on_tangent(r, slopes)
-        if np.abs(weights - previous).max() < 1e-12:
-            break
-    return weights
-
-
-def _weights_on_tangent(r: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """Minimise ``-sum_j r_j log W_j + sum_j d_j W_j`` over the simplex.
-
-    The multiplier is the only root of ``sum_j r_j / (lam + d_j) = 1`` above
-    ``-min d_j``. The reciprocal of the sum is concave and increasing there, so
-    Newton's method on it climbs to the root from the left without overshooting.
-    """
-    # All that counts is how much steeper they are than the least steep.
-    slopes = slopes - slopes.min()
-    lam = (r - slopes).max()
-    for _ in range(_MAX_NEWTON):
-        shares = r / (lam + slopes)
-        total = shares.sum()
-        step = (total - 1.0) * total / (shares / (lam + slopes)).sum()
-        lam += step
-        if not step > 1e-15:
-            break
-    shares = r / (lam + slopes)
-    return shares / shares.sum()

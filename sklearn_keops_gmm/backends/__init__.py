@@ -34,6 +34,7 @@ from sklearn_keops_gmm.backends._protocol import (
     Reductions,
     ReductionsFactory,
     compiled_m_step,
+    sparse_weights_by,
 )
 
 __all__ = [
@@ -62,5 +63,6 @@ __all__ = [
     "openmp_of_others",
     "rows_above",
     "single_thread",
+    "sparse_weights_by",
     "suited_to",
 ]

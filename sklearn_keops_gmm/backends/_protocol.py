@@ -15,6 +15,8 @@ from sklearn_keops_gmm._model import (
     Pull,
     Ridge,
     Structure,
+    WeightsOfMass,
+    sparse_weights,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 
@@ -133,6 +135,15 @@ def compiled_m_step(backend: Backend, covariance: CovarianceStructure) -> MStep 
     m_step_for: Callable[[CovarianceStructure], MStep | None] | None
     m_step_for = getattr(backend, "m_step_for", None)
     return None if m_step_for is None else m_step_for(covariance)
+
+
+def sparse_weights_by(backend: Backend) -> WeightsOfMass:
+    """Return what makes sparse weights of mass fractions, by a backend if it can.
+
+    That is its `sparse_weights`, where it has such a method.
+    """
+    found: WeightsOfMass = getattr(backend, "sparse_weights", sparse_weights)
+    return found
 
 
 def in_same_frame(

@@ -144,6 +144,9 @@ NO_NAMES = {
     "format": ["", "i", "ff", "f\0", "f" * 999, "\ud800", "é" * 99, b"f", 1, None],
     "structure": ["", "round", "full\0", "\ud800", "é" * 99, b"full", 1.0, None],
 }
+# Numbers of features that the loops are written for, and others.
+FEATURES = [*range(1, 13), 16, 17, 33]
+UGLY = [np.nan, np.inf, -np.inf, 1e300, -1e300, 1e30, 5e-324, 1e-310, 0.0, -0.0]
 NO_CAPSULES = [None, 1, "mixture", datetime.datetime_CAPI]
 NO_SCALES = [0, 0.0, -0.0, -1.0, np.nan, np.inf, -np.inf, 10**999, 1j, "1", None]
 NO_RESTS = [np.nan, np.inf, 10**999, 1j, "1", None]
@@ -265,3 +268,12 @@ def huge_mixtures():
         f"factors: expected {2**63 - 1} numbers",
         ("full", *frame, np.zeros(100), doubles(100 * most), one),
     )
+
+
+def refused(function, arguments, errors=ValueError):
+    """Call what has to be refused."""
+    try:
+        function(*arguments)
+    except errors:
+        return
+    raise AssertionError(f"{function} took {arguments}")

@@ -1,4 +1,4 @@
-"""What the compiled M-step takes, and what it must refuse.
+"""What the compiled M-step and sparse weights take, and what they must refuse.
 
 Nothing here imports pytest: `sanitized` runs where there is none.
 """
@@ -66,3 +66,29 @@ def wrong_m_steps():
             if given[other].size >= given[out].size:
                 memory = given[other].ravel()[: given[out].size]
                 yield r"\w+", given | {out: memory}
+
+
+def sparse_weights_arguments(n_components=3):
+    """What `sparse_weights` takes, all as it should be."""
+    return {
+        "fractions": np.full(n_components, 1.0 / n_components),
+        "start": np.full(n_components, 1.0 / n_components),
+        "price": 3.0,
+        "weights": np.zeros(n_components),
+    }
+
+
+def wrong_sparse_weights():
+    """Yield the name of an argument, and arguments of which that one is wrong."""
+    given = sparse_weights_arguments()
+    for value in (-1.0, np.nan, np.inf, 10**999, 1j, "1", None):
+        yield "price", given | {"price": value}
+    for name in ("fractions", "start", "weights"):
+        # The first tells how many of all others there have to be.
+        wrong = r"\w+" if name == "fractions" else name
+        for make in NO_NUMBERS.values():
+            yield wrong, given | {name: make(given[name])}
+        for make in OTHER_COUNTS.values():
+            yield r"\w+", given | {name: make(given[name])}
+    for name in ("fractions", "start"):
+        yield "weights", given | {"weights": given[name]}

@@ -35,13 +35,16 @@ from sklearn_keops_gmm.backends._native import (
 from tests import reference
 from tests.backends.arguments import (
     ANY_BYTES,
+    FEATURES,
     RESTS_OF_EACH,
     SOME_RESTS,
     SOME_SCALES,
+    UGLY,
     huge_mixtures,
     mixture_arguments,
     overlapping,
     reduction_arguments,
+    refused,
     wrong_above,
     wrong_mixtures,
     wrong_reductions,
@@ -56,12 +59,10 @@ from tests.backends.incomplete_arguments import (
     incomplete_arguments,
     wrong_incomplete_arguments,
 )
-from tests.backends.m_step_arguments import m_step_arguments, wrong_m_steps
+from tests.backends.sanitized_m_step import check_m_steps, check_sparse_weights
 
 TOLERANCES = {np.float64: 1e-10, np.float32: 1e-3}
-FEATURES = [*range(1, 13), 16, 17, 33]
 SAMPLES, COMPONENTS = [1, 31, 67, 133], [1, 5, 35]
-UGLY = [np.nan, np.inf, -np.inf, 1e300, -1e300, 1e30, 5e-324, 1e-310, 0.0, -0.0]
 # Too little for a tile, so that each is as short as can be; and what is usual.
 MEBIBYTES = [0, 1024]
 
@@ -229,15 +230,6 @@ def check_truncated(rng):
                 np.testing.assert_allclose(found.mass.sum(), total, rtol=1e-5)
 
 
-def refused(function, arguments, errors=ValueError):
-    """Call what has to be refused."""
-    try:
-        function(*arguments)
-    except errors:
-        return
-    raise AssertionError(f"{function} took {arguments}")
-
-
 def check_arguments(module):
     """Hand it what it must refuse, and what is unusual."""
     for _, wrong in wrong_mixtures():
@@ -329,22 +321,6 @@ def check_clusters(module, rng):
         refused(getattr(module, function), wrong.values())
 
 
-def check_m_steps(module, rng):
-    """Make M-steps of all sizes, hand over what is ugly, and what is wrong."""
-    for covariance_type, n_components, n_features in product(
-        reference.COVARIANCE_TYPES, (1, 2, 35), FEATURES
-    ):
-        given = m_step_arguments(covariance_type, n_components, n_features)
-        assert module.m_step(*given.values())
-        assert np.isfinite(given["factors"]).all()
-        for name, value in product(("mass", "first", "second", "means"), UGLY):
-            ugly = given[name].copy()
-            ugly.flat[rng.integers(ugly.size)] = value
-            module.m_step(*(given | {name: ugly}).values())
-    for _, wrong in wrong_m_steps():
-        refused(module.m_step, wrong.values())
-
-
 def check_fits(rng, repeats):
     """Fit, and predict, mixtures of all structures with all solvers."""
     fits = product(reference.COVARIANCE_TYPES, TOLERANCES, ("em", "adam", "lbfgs"))
@@ -387,6 +363,7 @@ def main(name):
         (check_incomplete, module, np.random.default_rng(3)),
         (check_clusters, module, np.random.default_rng(4)),
         (check_m_steps, module, np.random.default_rng(8)),
+        (check_sparse_weights, module, np.random.default_rng(9)),
         (check_fits, np.random.default_rng(2), 2),
     ):
         start = perf_counter()

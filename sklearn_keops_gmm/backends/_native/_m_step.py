@@ -1,4 +1,4 @@
-"""The M-step by the compiled module, in one call."""
+"""The M-step by the compiled module, in one call; sparse weights in another."""
 
 from __future__ import annotations
 
@@ -77,6 +77,17 @@ def _m_step(
         components,
         None if pull is None else pull.targets,
     )
+
+
+def native_sparse_weights(
+    fractions: np.ndarray, start: np.ndarray, price: float
+) -> np.ndarray:
+    """Return what `_model.sparse_weights` does, but for rounding."""
+    weights = np.empty(len(fractions))
+    module: Any = native_module()
+    given = (np.ascontiguousarray(array) for array in (fractions, start))
+    module.sparse_weights(*given, price, weights)
+    return weights
 
 
 def _numbers(array: Tensor | None) -> np.ndarray | None:

@@ -16,7 +16,10 @@ from torch import Tensor
 from sklearn_keops_gmm._model import Components, Frame, Moments, Structure
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 from sklearn_keops_gmm.backends._kept import kept_with_components
-from sklearn_keops_gmm.backends._native._m_step import native_m_step
+from sklearn_keops_gmm.backends._native._m_step import (
+    native_m_step,
+    native_sparse_weights,
+)
 from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
@@ -120,6 +123,8 @@ class NativeReductions:
     def m_step_for(covariance: CovarianceStructure) -> MStep | None:
         """Return the M-step of a structure of covariances, if it is compiled."""
         return native_m_step(covariance)
+
+    sparse_weights = staticmethod(native_sparse_weights)
 
     def log_density(self, components: Components) -> Tensor:
         """Return ``logsumexp_j log p_ij``, of shape (N,)."""

@@ -70,20 +70,33 @@ inline std::string text_of(const std::string& name, PyObject* object) {
     return text;
 }
 
+// Returns a number that is as it should be.
+template <class Test>
+double number_of(const char* name, const char* expected, PyObject* object, Test fits) {
+    const double number = PyFloat_AsDouble(object);
+    if (number == -1.0 && PyErr_Occurred()) refuse_as_raised(name, expected, object);
+    if (!fits(number)) refuse(name, expected, shown(object));
+    return number;
+}
+
 inline double scale_of(PyObject* object) {
-    const char *name = "scale", *expected = "a finite number above 0";
-    const double scale = PyFloat_AsDouble(object);
-    if (scale == -1.0 && PyErr_Occurred()) refuse_as_raised(name, expected, object);
-    if (!(scale > 0 && std::isfinite(scale))) refuse(name, expected, shown(object));
-    return scale;
+    return number_of("scale", "a finite number above 0", object,
+                     [](double x) { return x > 0 && std::isfinite(x); });
 }
 
 inline double rest_of(PyObject* object) {
-    const char *name = "rest", *expected = "a number below infinity";
-    const double rest = PyFloat_AsDouble(object);
-    if (rest == -1.0 && PyErr_Occurred()) refuse_as_raised(name, expected, object);
-    if (!(rest < HUGE_VAL)) refuse(name, expected, shown(object));
-    return rest;
+    return number_of("rest", "a number below infinity", object,
+                     [](double x) { return x < HUGE_VAL; });
+}
+
+inline double price_of(PyObject* object) {
+    return number_of("price", "a finite number, 0 or above", object,
+                     [](double x) { return x >= 0 && std::isfinite(x); });
+}
+
+inline double log_unit_of(PyObject* object) {
+    return number_of("log_unit", "a finite number", object,
+                     [](double x) { return std::isfinite(x); });
 }
 
 // Any number will do: it is a wish.

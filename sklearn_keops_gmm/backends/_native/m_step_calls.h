@@ -5,6 +5,7 @@
 
 #include "calls.h"
 #include "m_step.h"
+#include "sparse_weights.h"
 #include "structures.h"
 
 inline const MStep& m_step_called(const std::string& type) {
@@ -93,5 +94,28 @@ inline PyObject* m_step(PyObject*, PyObject* args) {
                 refuse_overlaps(**out, {*other});
         }
         return PyBool_FromLong(run_m_step(m_step_called(text_of("type", type)), all));
+    });
+}
+
+// sparse_weights(fractions, start, price, weights): weights that sum to 1
+inline PyObject* sparse_weights(PyObject*, PyObject* args) {
+    PyObject *fractions, *start, *price, *weights;
+    if (!PyArg_ParseTuple(args, "OOOO:sparse_weights", &fractions, &start, &price,
+                          &weights))
+        return nullptr;
+    return guarded([&] {
+        const double cost = price_of(price);
+        const Argument given("fractions", fractions), from("start", start),
+            out("weights", weights, PyBUF_WRITABLE);
+        const int64_t M = rows_of(given, 1, MOST);
+        const double* mass = given.numbers<const double>(M);
+        const double* begin = from.numbers<const double>(M);
+        double* found = out.numbers<double>(M);
+        refuse_overlaps(out, {&given, &from});
+        {
+            const WithoutGIL here;
+            SparseWeights(mass, M, cost).find(begin, found);
+        }
+        Py_RETURN_NONE;
     });
 }

@@ -4,7 +4,6 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -252,14 +251,6 @@ PyObject* above(PyObject*, PyObject* args) {
     });
 }
 
-double log_unit_of(PyObject* object) {
-    const double found = PyFloat_AsDouble(object);
-    if (found == -1.0 && PyErr_Occurred())
-        refuse_as_raised("log_unit", "a finite number", object);
-    if (!std::isfinite(found)) refuse("log_unit", "a finite number", shown(object));
-    return found;
-}
-
 // Returns how many rows patterns have together.
 int64_t total_of(const Argument& sizes, int64_t count) {
     int64_t total = 0;
@@ -334,6 +325,7 @@ PyMethodDef methods[] = {
     {"nearest", nearest_means, METH_VARARGS, nullptr},
     {"settle", settle, METH_VARARGS, nullptr},
     {"m_step", m_step, METH_VARARGS, nullptr},
+    {"sparse_weights", sparse_weights, METH_VARARGS, nullptr},
     {"group", group_items, METH_VARARGS, nullptr},
     {"pack", pack_components, METH_VARARGS, nullptr},
     {"search", search_candidates, METH_VARARGS, nullptr},

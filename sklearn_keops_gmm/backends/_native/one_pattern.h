@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 
 #include "in_lanes.h"
@@ -83,9 +82,7 @@ class OnePattern {
             V pivot = line[order[k]];
             for (int64_t l = k + 1; l < D; l++) pivot -= row[l] * row[l];
             sound &= pivot > 0.0;
-            V root = {};
-            for (int l = 0; l < L; l++) root[l] = std::sqrt(pivot[l]);
-            const V unit = U[k * D + k] = 1.0 / root;
+            const V unit = U[k * D + k] = 1.0 / root(pivot);
             if (k >= o) determinant *= pivot;
             if (k >= o && (k % 4 == 0 || k == o)) {  // before it overflows
                 log += log2<double>(determinant);

@@ -80,6 +80,18 @@ inline V largest(V a, V b) {
     return a > b ? a : b;  // b where a is NaN
 }
 
+inline Vector<double> root(Vector<double> x) {
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return _mm512_maskz_sqrt_pd(0xff, x);  // of the other gcc warns
+#elif VECTOR_BYTES == 32 && defined(__AVX__)
+    return _mm256_sqrt_pd(x);
+#else
+    Vector<double> found;
+    UNROLL for (int l = 0; l < LANES<double>; l++) found[l] = __builtin_sqrt(x[l]);
+    return found;
+#endif
+}
+
 // Tells whether a comparison is true anywhere.
 template <class T>
 inline bool any(Integers<T> mask) {
