@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sklearn_keops_gmm import KeOpsGaussianMixture
 from tests import reference
 from tests.backends.cases import (
     PLAIN,
@@ -18,6 +19,7 @@ from tests.backends.cases import (
     make_case,
     tolerance,
 )
+from tests.common import needs_compiled
 
 
 @every_backend
@@ -130,3 +132,35 @@ def test_narrow_in_float32(name, structure, width, rng):
     near = expected > expected.max() - 15
     assert near.sum() > 100
     assert_allclose(found[near], expected[near].astype(float), rtol=0, atol=2e-3)
+
+
+@needs_compiled
+@pytest.mark.parametrize("structure", ["full", "tied"])
+def test_few_samples_in_float32(structure, rng):
+    """Directions without variance are none of its rounding."""
+    case = make_case(rng, structure, np.float32, n_samples=60, n_features=24)
+    wide = replace(
+        case,
+        points=case.points.astype(np.float64),
+        sample_weight=case.sample_weight.astype(np.float64),
+    )
+    found, expected = (
+        one.reductions("native", one.frame()).moments(one.components())
+        for one in (case, wide)
+    )
+    for name in ("mass", "first", "second"):
+        assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.log_likelihood == expected.log_likelihood
+
+
+@needs_compiled
+def test_fits_of_few_samples_in_float32(rng):
+    """They converge as those in float64, and where these do."""
+    X = rng.normal(size=(100, 64)) + 3 * rng.integers(0, 3, size=(100, 1))
+    X = X.astype(np.float32)
+    narrow, wide = (
+        KeOpsGaussianMixture(2, random_state=0, backend="native").fit(points)
+        for points in (X, X.astype(np.float64))
+    )
+    assert narrow.n_iter_ == wide.n_iter_ < 10
+    assert narrow.cost_ == pytest.approx(wide.cost_, abs=1e-4)

@@ -50,7 +50,11 @@ _PRUNED_FEATURES, _PRUNED_COMPONENTS, _PRUNED_ROWS = 4, 30, 2**12
 # Components for which it is worth to order rows: of all sums of moments so far, or
 # those of one log-density.
 _WORTH_AN_ORDER_OF_SUMS, _WORTH_AN_ORDER = 300, 3000
+# Matrices of fewer samples than so many times the features have directions of next to
+# no variance; of no more numbers than that it is worth to have a copy in float64.
+_SAMPLES_A_FEATURE, _MOST_WIDE = 2, 2**20
 # What the compiled module calls the dtypes of points.
+_MATRICES = ("full", "tied")
 _CHARS = {torch.float32: "f", torch.float64: "d"}
 
 
@@ -193,6 +197,8 @@ class NativeReductions:
             With the log-likelihood of both together, and what the other has as noise if
             its density is the same at all points.
         """
+        if self._is_near_singular(components):
+            return self._wide.moments_beside(components, rest)
         self._n_summed += len(components.offsets)
         if not self._is_pruned(components, self._n_summed >= _WORTH_AN_ORDER_OF_SUMS):
             return self._moments("moments", components, rest)
@@ -232,6 +238,27 @@ class NativeReductions:
         if isinstance(rest, Tensor) or not others:
             return found_moments
         return replace(found_moments, noise=others, noise_log_density=others * rest)
+
+    def _is_near_singular(self, components: Components) -> bool:
+        """Tell whether sums in float32 hide how narrow covariances are.
+
+        From step to step a ridge would make other mixtures of their rounding.
+        """
+        n_rows, n_features = self._points.shape
+        n_enough = _SAMPLES_A_FEATURE * len(components.offsets) * n_features
+        return (
+            self._points.dtype == torch.float32
+            and components.structure in _MATRICES
+            and n_rows < n_enough
+            and n_rows * n_features <= _MOST_WIDE
+        )
+
+    @cached_property
+    def _wide(self) -> NativeReductions:
+        """The same rows, in float64."""
+        weights = self._sample_weight
+        weights = None if weights is None else weights.double()
+        return NativeReductions(self._points.double(), weights, self._frame)
 
     def _is_pruned(self, components: Components, worth_an_order: bool) -> bool:
         """Tell whether pairs of no consequence are left out, which takes an order."""

@@ -38,7 +38,7 @@ class Tiles {
           kept(for_moments && mixture.keeps_squares() ? mixture.M : 0),
           some(std::min(mixture.at_a_time(), mixture.M)),
           leaves_out(for_moments && std::isfinite(mixture.cut())),
-          above(for_moments ? std::max<T>({LEAST, -511, T(-mixture.cut())}) : LEAST),
+          above(for_moments ? std::max<T>(3 * LEAST / 4, T(-mixture.cut())) : LEAST),
           n_levels(some < mixture.M ? (mixture.M - 1) / some + 1 : 0),
           most(std::min(vectors_of_tile(fit), vectors_of(samples.count))),
           coordinates(rows * most),
