@@ -251,8 +251,9 @@ class FittedMixture(DensityMixin, PackageEstimator):
         ----------
         X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         sample_weight : array-like of shape (n_samples,), default=None
-            Their sum takes the place of the number of samples. Those of which nothing
-            is observed do not count.
+            Integers are numbers of equal samples; others count as their effective
+            number, ``sum(w)**2 / sum(w**2)``, whatever their unit. Those of which
+            nothing is observed do not count.
 
         Returns
         -------
@@ -273,13 +274,13 @@ class FittedMixture(DensityMixin, PackageEstimator):
         """
         check_is_fitted(self)
         function = self._function("bic", log_density_of_observed)
-        (mean, share), total = as_source(X, sample_weight).means(function)
+        (mean, share), weighing = as_source(X, sample_weight).means(function)
         if share == 0:
             raise ValueError(
                 "X has no sample of which something is observed: BIC needs one."
             )
-        n_parameters = self._model().n_parameters
-        return float(-2 * total * mean + n_parameters * math.log(share * total))
+        n_parameters, size = self._model().n_parameters, weighing.sample_size
+        return float(-2 * size * mean + n_parameters * math.log(share * size))
 
     @single_thread()
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -289,7 +290,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
         ----------
         X : array-like of shape (n_samples, n_features), a sequence of them, or dask
         sample_weight : array-like of shape (n_samples,), default=None
-            Their sum takes the place of the number of samples.
+            As for `bic`.
 
         Returns
         -------
@@ -308,8 +309,8 @@ class FittedMixture(DensityMixin, PackageEstimator):
         H. Akaike, "A new look at the statistical model identification", IEEE
         Transactions on Automatic Control 19 (1974).
         """
-        mean, total = self._score(X, sample_weight)
-        return -2 * total * mean + self._model().n_parameters * 2.0
+        mean, size = self._score(X, sample_weight)
+        return -2 * size * mean + self._model().n_parameters * 2.0
 
     @single_thread()
     def summary(
@@ -763,11 +764,11 @@ default=None
     # -- the value behind the attributes --------------------------------------------
 
     def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the mean log-likelihood, and the weight of all samples."""
+        """Return the mean log-likelihood, and how many samples it is of."""
         check_is_fitted(self)
         function = self._function("score_samples", log_density)
-        (mean,), total = as_source(X, sample_weight).means(function)
-        return float(mean), total
+        (mean,), weighing = as_source(X, sample_weight).means(function)
+        return float(mean), weighing.sample_size
 
     def _function(
         self, method: str, answer: Callable[[Bound], Tensor], **of_the_answer: Any

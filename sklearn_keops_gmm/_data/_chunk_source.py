@@ -30,15 +30,14 @@ from sklearn_keops_gmm._data._chunked import (
     without_labels,
 )
 from sklearn_keops_gmm._data._chunks import (
-    NO_SUMS,
     Chunk,
+    Sums,
     check_any,
     chunks_of,
     in_chunks,
-    means_of_sums,
     sums_of,
 )
-from sklearn_keops_gmm._data._dataset import Data
+from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import SampleFunction
@@ -127,13 +126,13 @@ class ChunkSource:
         check_any(parts)
         return ArrayKind.of(*parts).xp.concat(parts, axis=0)
 
-    def means(self, function: SampleFunction) -> tuple[np.ndarray, float]:
-        """Return the weighted means of the answers, and the sum of the weights."""
-        sums = NO_SUMS
+    def means(self, function: SampleFunction) -> tuple[np.ndarray, Weighing]:
+        """Return the weighted means of the answers, and what weights amount to."""
+        sums = Sums()
         for chunk in self.chunks():
             with chunk.named():
                 sums = sums + sums_of(function, chunk)
-        return means_of_sums(sums)
+        return sums.means
 
     def _answers(self, function: SampleFunction) -> Iterator[Any]:
         for chunk in self.chunks():

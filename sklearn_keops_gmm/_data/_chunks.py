@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sklearn_keops_gmm._data._arrays import to_numpy
+from sklearn_keops_gmm._data._dataset import Weighing
 
 # Of a map so much is read at once: small beside memory, and large beside a tile.
 _BYTES = 2**25
@@ -47,12 +48,37 @@ class Chunk:
 class HasMeans(Protocol):
     """A function of samples that can take the means of its answers."""
 
-    def means(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, float]:
-        """Return the weighted means of the answers, and the sum of the weights."""
+    def means(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, Weighing]:
+        """Return the weighted means of the answers, and what weights amount to."""
 
 
-# Those of no chunk at all, however many answers there are.
-NO_SUMS = np.zeros(1)
+@dataclass(frozen=True)
+class Sums:
+    """What the answers for some chunks add up to.
+
+    Attributes
+    ----------
+    sums : ndarray
+        Weighted; 0 of no chunk at all, however many answers there are.
+    weighing : Weighing or None
+        Of chunks that have weight, if one has.
+    """
+
+    sums: Any = 0.0
+    weighing: Weighing | None = None
+
+    def __add__(self, other: Sums) -> Sums:
+        """Return those of both."""
+        if self.weighing is None or other.weighing is None:
+            return self if other.weighing is None else other
+        return Sums(self.sums + other.sums, self.weighing + other.weighing)
+
+    @property
+    def means(self) -> tuple[np.ndarray, Weighing]:
+        """The weighted means, and what weights amount to; an error without any."""
+        if self.weighing is None:
+            raise _no_rows()
+        return self.sums / self.weighing.total, self.weighing
 
 
 def in_chunks(X: Any) -> bool:
@@ -104,28 +130,26 @@ def chunks_of(
             yield Chunk(f"X[{i}]", array, *own.values())
 
 
-def sums_of(function: HasMeans, chunk: Chunk) -> np.ndarray:
-    """Return the weighted sums of the answers for a chunk, and that of the weights."""
+def sums_of(function: HasMeans, chunk: Chunk) -> Sums:
+    """Return what the answers for a chunk add up to."""
     # Of a series of pandas, which would leave out NaN, an array.
     if chunk.weights is not None and not np.any(np.asarray(to_numpy(chunk.weights))):
-        return NO_SUMS
-    means, weight = function.means(chunk.array, chunk.weights)
-    return np.append(weight * means, weight)
-
-
-def means_of_sums(sums: Any) -> tuple[np.ndarray, float]:
-    """Return the means, and the sum of the weights, from the sums over all chunks."""
-    check_any(np.any(sums))
-    return sums[:-1] / sums[-1], float(sums[-1])
+        return Sums()
+    means, weighing = function.means(chunk.array, chunk.weights)
+    return Sums(weighing.total * means, weighing)
 
 
 def check_any(found: Any) -> None:
     """Raise ValueError if nothing was found in any chunk."""
     if not found:
-        raise ValueError(
-            "X has no row in any of its parts, or none of positive weight: at least "
-            "one is needed."
-        )
+        raise _no_rows()
+
+
+def _no_rows() -> ValueError:
+    return ValueError(
+        "X has no row in any of its parts, or none of positive weight: at least one is "
+        "needed."
+    )
 
 
 def _is_large_map(X: Any) -> bool:

@@ -28,10 +28,9 @@ from sklearn_keops_gmm._data._chunked import (
     without_labels,
 )
 from sklearn_keops_gmm._data._chunks import (
-    NO_SUMS,
     Chunk,
+    Sums,
     check_any,
-    means_of_sums,
     sums_of,
 )
 from sklearn_keops_gmm._data._dask import (
@@ -45,7 +44,7 @@ from sklearn_keops_gmm._data._dask import (
     name_of,
     partitions_of,
 )
-from sklearn_keops_gmm._data._dataset import Data
+from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._input import checked_samples
 from sklearn_keops_gmm._data._query import SampleFunction
@@ -133,11 +132,11 @@ class DaskSource:
             _answers_of_block, shared, none=meta, meta=meta, dtype=meta.dtype, **shape
         )
 
-    def means(self, function: SampleFunction) -> tuple[np.ndarray, float]:
-        """Return the weighted means of the answers, and the sum of the weights."""
+    def means(self, function: SampleFunction) -> tuple[np.ndarray, Weighing]:
+        """Return the weighted means of the answers, and what weights amount to."""
         partitions = partitions_of(self.X, self.sample_weight)
         sums = partitions.total(partial(sums_of, function))
-        return means_of_sums(NO_SUMS if sums is None else sums)
+        return (sums or Sums()).means
 
 
 def _drawn(n_samples: int, size: int, random_state: Any) -> np.ndarray:

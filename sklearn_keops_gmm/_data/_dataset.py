@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,11 @@ class Weighing:
         squares = float(((doubles / largest) ** 2).sum())
         counted = bool((weights == weights.round()).all())
         return cls(float(doubles.sum()), largest, squares, counted)
+
+    @classmethod
+    def of_numbers(cls, weights: np.ndarray) -> Weighing:
+        """Return that of weights in an array of numpy."""
+        return cls.of(torch.from_numpy(np.ascontiguousarray(weights)))
 
     @classmethod
     def of_ones(cls, n_samples: int) -> Weighing:

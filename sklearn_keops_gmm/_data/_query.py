@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_numpy, to_tensor
 from sklearn_keops_gmm._data._checks import samples_that_count
+from sklearn_keops_gmm._data._dataset import Weighing
 from sklearn_keops_gmm._data._fitted import FittedChecks, Placement
 from sklearn_keops_gmm._data._input import checked_weights
 from sklearn_keops_gmm._model import Components, Frame, GaussianMixtureModel, Regression
@@ -106,19 +107,25 @@ class SampleFunction:
         """Return what the components answer about samples that are no noise."""
         return replace(self, model=self.model.without_noise())
 
-    def means(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, float]:
-        """Return weighted means of the answer's columns, and the sum of the weights."""
+    def means(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, Weighing]:
+        """Return weighted means of the answer's columns, and what weights amount to."""
         values = to_numpy(self(X))
         columns = values.reshape(len(values), -1).T
         if sample_weight is None:
-            return np.array([_mean(one) for one in columns]), float(len(values))
+            means = [_mean(one) for one in columns]
+            return np.array(means), Weighing.of_ones(len(values))
         weights = checked_weights(to_numpy(sample_weight), values).astype(np.float64)
         # A row without weight has no say, however unlikely it is.
         counts = weights > 0
         if not counts.any():  # scikit-learn < 1.9 lets zeros pass
             raise ValueError("sample_weight must be positive somewhere; all are zero.")
+        if not np.isfinite(weights.sum()):
+            raise ValueError(
+                "sample_weight: expected weights with a finite sum, got some as large "
+                f"as {weights.max():.3g}. Divide them by a number."
+            )
         means = [np.average(one[counts], weights=weights[counts]) for one in columns]
-        return np.array(means), float(weights.sum())
+        return np.array(means), Weighing.of_numbers(weights)
 
 
 def log_density(bound: Bound) -> Tensor:

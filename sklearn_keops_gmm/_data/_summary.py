@@ -94,10 +94,10 @@ def summarise_samples(
     factory = reductions.factory(model.components.structure)
     n_columns = model.n_components + (model.noise is not None)
     asked = partial(_sums, factory, model.components, n_columns)
-    *counts, log_likelihood, entropy = data.total(asked).numpy()
-    return SampleSummary(
-        data.total_weight, np.array(counts), float(log_likelihood), float(entropy)
-    )
+    # In the unit in which weights sum to the number of samples.
+    size, sums = data.sample_size, data.total(asked).numpy()
+    *counts, log_likelihood, entropy = sums * (size / data.total_weight)
+    return SampleSummary(size, np.array(counts), float(log_likelihood), float(entropy))
 
 
 def _sums(

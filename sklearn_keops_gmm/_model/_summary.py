@@ -82,7 +82,8 @@ class SampleSummary:
     Attributes
     ----------
     size : float
-        The sum of their weights.
+        How many they are: the sum of weights that are integers, and of others their
+        effective number, in whose unit all else is.
     counts : ndarray of shape (n_components,) or (n_components + 1,)
         Of the samples of which each component is the most probable; noise, if there is
         some, is the last.

@@ -1,5 +1,7 @@
 """What samples say of a mixture, however they are held."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -14,9 +16,25 @@ def test_pieces_add_up(name, one_thread):
     kind, X = KINDS[name], blobs()
     weights = np.linspace(0, 2, len(X))
     given = start(X, "full", 3) | {"max_iter": 5}
-    whole = KeOpsGaussianMixture(**given).fit(X).summary(X, sample_weight=weights)
+    fitted = KeOpsGaussianMixture(**given).fit(X)
+    whole = fitted.summary(X, sample_weight=weights)
     model = KeOpsGaussianMixture(**given).fit(kind.hold(X))
     parts = model.summary(kind.hold(X), sample_weight=kind.weigh(weights))
     assert_allclose(parts.counts, whole.counts, rtol=1e-12)
     assert_allclose(parts.icl, whole.icl, rtol=1e-8)
-    assert_allclose(parts.samples.size, weights.sum())
+    assert_allclose(parts.samples.size, weights.sum() ** 2 / (weights**2).sum())
+    assert_allclose(parts.bic, model.bic(kind.hold(X), kind.weigh(weights)))
+    # In another unit.
+    assert_allclose(parts.bic, fitted.bic(X, 1e-3 * weights))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_integers_count_as_rows(name, one_thread):
+    kind, X = KINDS[name], blobs()
+    weights = np.arange(len(X)) % 4
+    model = KeOpsGaussianMixture(**start(X, "full", 3) | {"max_iter": 5})
+    on_rows = copy(model).fit(X)
+    model.fit(kind.hold(X))
+    for name in ("aic", "bic"):
+        found = getattr(model, name)(kind.hold(X), kind.weigh(weights))
+        assert_allclose(found, getattr(on_rows, name)(X.repeat(weights, axis=0)))
