@@ -22,6 +22,8 @@ _LINKED, _LOOSE = 0.05, 0.0005
 _LINK_POWER, _SMALL_POWER = 0.3, 0.3
 # So small clusters, as shares of an equal one, count as no smaller.
 _SMALL = 1e-3
+# How much it speaks against a cut that two draws of a sample's cluster differ.
+_UNSURE_POWER = 25.0
 # One cluster has no cut: how much its weakest link speaks for it, beyond this.
 _ONE_POWER, _ONE_LINK = 1.5, 0.035
 # Two components that hang together may be two clusters that overlap; but many are the
@@ -99,7 +101,7 @@ def widest_gap(tree: MergeTree, confusions: np.ndarray) -> int:
 
     The tree is cut where mergers become least alike all at once, on a logarithmic
     scale, where links within clusters are stronger than those between them, and rather
-    where no cluster is small. One cluster stands by its weakest link alone: mergers of
+    where no cluster is small and most samples are clearly of one. One cluster stands by its weakest link alone: mergers of
     the last few are the less alike the larger they are, also where nothing is between.
     The more components it holds, the more it speaks against a cluster for each: in many
     dimensions the parts of one cluster are each confused a little with all others.
@@ -124,6 +126,8 @@ def widest_gap(tree: MergeTree, confusions: np.ndarray) -> int:
         smallest = count * np.bincount(labels, shares).min()
         scores[i] += _LINK_POWER * gap
         scores[i] += _SMALL_POWER * float(_log_within(smallest, _SMALL, 1.0))
+        agreement = confusions[labels[:, None] == labels].sum() / shares.sum()
+        scores[i] -= _UNSURE_POWER * np.log(agreement) ** 2
     weakest = _weakest_link(links, np.ones(tree.n_components, bool), held)
     one = _ONE_POWER * (np.log(max(weakest, _LOOSE)) - np.log(_ONE_LINK))
     scores[:1] -= max(one, 0.0) * min((tree.n_components - 2) / _PARTS, _PARTS_POWER)
