@@ -82,9 +82,9 @@ class MixtureClustering(ClusterMixin, PackageEstimator):
         The number of clusters. None finds it. With 'confusion' the tree of mergers is
         cut where what is merged becomes least alike all at once, where components
         within clusters are linked more strongly than between them, and rather not where
-        that leaves a small one, or many samples between two; if no link that holds all components together is weak,
-        there is one. The other linkages merge what is more alike than 0.025
-        ('misclassification'), 0.05 ('entropy') or 0.5 ('saddle').
+        that leaves a small one, or many samples between two; if no link that holds all
+        components together is weak, there is one. The other linkages merge what is more
+        alike than 0.025 ('misclassification'), 0.05 ('entropy') or 0.5 ('saddle').
     distance_threshold : float, default=None
         Merge clusters below this distance, as in
         :class:`sklearn.cluster.AgglomerativeClustering`; not together with

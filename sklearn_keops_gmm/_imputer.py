@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -161,7 +162,8 @@ class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, PackageEsti
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:
         """Raise ValueError if a table has too few rows: the mixture names itself."""
-        if len(shape) == 2 and shape[0] < 2:
+        # How many rows a data frame of dask has, it does not know.
+        if len(shape) == 2 and isinstance(shape[0], Integral) and shape[0] < 2:
             raise ValueError(
                 f"Found array with {shape[0]} sample(s) (shape={shape}) while a "
                 f"minimum of 2 is required by {type(self).__name__}."

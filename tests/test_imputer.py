@@ -106,6 +106,17 @@ def test_pieces(gaps):
     assert_allclose(found, imputer.transform(gaps), rtol=1e-10)
 
 
+@pytest.mark.slow
+def test_frames_of_dask(gaps, frames, one_thread):
+    frame = frames.from_pandas(pd.DataFrame(gaps, columns=["a", "b"]), npartitions=3)
+    mixture = KeOpsGaussianMixture(3, init_params="random_from_data", random_state=0)
+    for posterior in (False, True):
+        imputer = GaussianMixtureImputer(mixture, sample_posterior=posterior)
+        found = np.asarray(imputer.fit(frame).transform(frame))
+        assert_array_equal(found[~np.isnan(gaps)], gaps[~np.isnan(gaps)])
+        assert not np.isnan(found).any()
+
+
 def test_what_is_refused(gaps):
     imputer = GaussianMixtureImputer()
     with pytest.raises(NotFittedError, match="GaussianMixtureImputer"):

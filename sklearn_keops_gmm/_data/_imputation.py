@@ -30,6 +30,9 @@ from sklearn_keops_gmm.backends import (
     has_missing,
 )
 
+# So many draws of all samples are made in one pass through them.
+_DRAWS_AT_ONCE = 64
+
 
 class MakesFunction(Protocol):
     """Makes what a mixture answers about samples, by the name of the method."""
@@ -57,17 +60,22 @@ def impute(
     """
     source = as_source(X)
 
-    def ask(answer: Callable[[Bound], Tensor]) -> Any:
-        found = function("impute", answer, n_columns=n_features)
+    def ask(answer: Callable[[Bound], Tensor], n_columns: int) -> Any:
+        found = function("impute", answer, n_columns=n_columns)
         return source.map(found.without_noise())
 
     if n_draws is None:
-        return ask(filled_in)
+        return ask(filled_in, n_features)
     if not _is_count(n_draws):
         raise ValueError(f"'n_draws' must be an integer >= 1 or None; got {n_draws!r}.")
     generator = check_random_state(random_state)
-    seeds = generator.randint(np.iinfo(np.int32).max, size=n_draws)
-    draws = [ask(partial(drawn, int(seed))) for seed in seeds]
+    draws: list[Any] = []
+    while (n_left := n_draws - len(draws)) > 0:
+        n_now = min(n_left, _DRAWS_AT_ONCE)
+        seed = int(generator.randint(np.iinfo(np.int32).max))
+        found = ask(partial(drawn, seed, n_now), n_now * n_features)
+        columns = (slice(i * n_features, (i + 1) * n_features) for i in range(n_now))
+        draws += [found[:, some] for some in columns]
     if in_partitions(draws[0]):
         return stacked(draws)
     return ArrayKind.of(*draws).xp.stack(draws)
@@ -82,16 +90,18 @@ def filled_in(bound: Bound) -> Tensor:
     return _in_tiles(bound, lambda reductions: reductions.imputed(bound.components))
 
 
-def drawn(seed: int, bound: Bound) -> Tensor:
-    """Return the points with conditional draws for what is missing, (N, D).
+def drawn(seed: int, n_draws: int, bound: Bound) -> Tensor:
+    """Return the points with conditional draws for what is missing, (N, n_draws D).
 
     The points are part of the seed: other parts of the samples have other draws.
     """
     content = zlib.crc32(bound.points.cpu().numpy().tobytes())
     generator = RandomState([seed, content])
-    return _in_tiles(
-        bound, lambda reductions: reductions.drawn(bound.components, generator)
+    several = replace(bound, points=bound.points.repeat(n_draws, 1))
+    found = _in_tiles(
+        several, lambda reductions: reductions.drawn(bound.components, generator)
     )
+    return torch.hstack(found.split(len(bound.points)))
 
 
 def _in_tiles(bound: Bound, ask: Callable[[IncompleteReductions], Tensor]) -> Tensor:

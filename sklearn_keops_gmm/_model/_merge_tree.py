@@ -101,10 +101,11 @@ def widest_gap(tree: MergeTree, confusions: np.ndarray) -> int:
 
     The tree is cut where mergers become least alike all at once, on a logarithmic
     scale, where links within clusters are stronger than those between them, and rather
-    where no cluster is small and most samples are clearly of one. One cluster stands by its weakest link alone: mergers of
-    the last few are the less alike the larger they are, also where nothing is between.
-    The more components it holds, the more it speaks against a cluster for each: in many
-    dimensions the parts of one cluster are each confused a little with all others.
+    where no cluster is small and most samples are clearly of one. One cluster stands by
+    its weakest link alone: mergers of the last few are the less alike the larger they
+    are, also where nothing is between. The more components it holds, the more it speaks
+    against a cluster for each: in many dimensions the parts of one cluster are each
+    confused a little with all others.
 
     Parameters
     ----------
