@@ -46,6 +46,7 @@ from sklearn_keops_gmm._fit import (
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
 from sklearn_keops_gmm._model import (
     CRITERIA,
+    AllNoiseError,
     Comparison,
     best_row,
     comparison_table,
@@ -340,7 +341,13 @@ default='kmeans'
         choices: list[Choice] = []
         for covariance_type in types:
             least = min((found.criterion.min() for found in choices), default=np.inf)
-            choices.append(self._choose(covariance_type, data, folds, progress, least))
+            try:
+                choice = self._choose(covariance_type, data, folds, progress, least)
+            except AllNoiseError:
+                if covariance_type == types[-1] and not choices:
+                    raise
+                continue
+            choices.append(choice)
             if progress.stopped:
                 break
         best = min(choices, key=lambda choice: choice.criterion.min())

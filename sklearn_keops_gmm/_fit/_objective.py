@@ -20,6 +20,7 @@ from sklearn_keops_gmm._fit._groups import Groups
 from sklearn_keops_gmm._fit._local import NOTHING_HELD, Held
 from sklearn_keops_gmm._fit._m_step import Maximization
 from sklearn_keops_gmm._model import (
+    AllNoiseError,
     ComponentPrice,
     Components,
     CostTerms,
@@ -199,7 +200,8 @@ class MixtureObjective:
         Raises
         ------
         ValueError
-            If a covariance is not positive definite, as in scikit-learn.
+            If a covariance is not positive definite, as in scikit-learn, or noise
+            explains all samples.
         """
         plain = self._plain_m_step(moments, parameters) if extinguish else None
         if plain is not None:
@@ -260,6 +262,8 @@ class MixtureObjective:
 
     def _above_mass_floor(self, moments: Moments) -> tuple[Moments, Tensor]:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
+        if moments.noise and not bool(moments.mass.any()):
+            raise AllNoiseError
         moments = above_mass_floor(moments, self._mean_weight)
         if self.held.share == 1.0 and self.held.noise_weight == 0.0:
             total = moments.mass.sum()

@@ -49,7 +49,7 @@ from sklearn_keops_gmm._model._mixture_edits import (
     split_component,
     without_components,
 )
-from sklearn_keops_gmm._model._noise import UniformNoise, span_in_box
+from sklearn_keops_gmm._model._noise import AllNoiseError, UniformNoise, span_in_box
 from sklearn_keops_gmm._model._parameters import (
     Components,
     CostTerms,
@@ -96,6 +96,7 @@ __all__ = [
     "CONDITIONALS",
     "CRITERIA",
     "LINKAGES",
+    "AllNoiseError",
     "BootstrapResult",
     "Comparison",
     "ComponentCoordinates",

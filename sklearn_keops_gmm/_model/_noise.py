@@ -19,6 +19,16 @@ from sklearn_keops_gmm._model._span import Span
 _NARROWER = 1.0
 
 
+class AllNoiseError(ValueError):
+    """Noise explains all samples, so that none is left for components."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Noise explains all samples, and none is left for components. Increase "
+            "noise_volume, or fit without noise."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class UniformNoise:
     """The same density everywhere, and a box to draw from.

@@ -275,17 +275,10 @@ class SparsityPrior(Prior):
             Where the majorisation starts.
         share : float, default=1.0
             What the weights sum to.
-
-        Raises
-        ------
-        ValueError
-            If no component has any mass.
         """
         if self.sparsity == 0:
             return super().maximize_weights(fractions, weights, share)
         r, price = fractions.cpu().numpy(), self.price
-        if not r.any():
-            raise ValueError("Noise explains all samples: increase noise_volume.")
         if share != 1.0 or not _sum_to_one(fractions):
             # In weights and fractions that sum to 1 it is the same problem, but for
             # the price of a root.

@@ -17,8 +17,8 @@ def check_finite(cost: float) -> None:
         raise ValueError(
             f"The cost is {cost}: some samples are so far from all components, or "
             "features of so different scales, that their log-likelihood is beyond what "
-            "numbers can hold; or noise explains all samples. Scale the input data, "
-            "leave out what is far from all other samples, or increase noise_volume."
+            "numbers can hold. Scale the input data, or leave out what is far from all "
+            "other samples."
         )
 
 

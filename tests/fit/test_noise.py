@@ -82,8 +82,28 @@ def test_mixtures_of_older_versions(volume, X):
 def test_noise_that_explains_all_samples():
     """Round components in features of other units are far less likely than a box."""
     X = load_wine().data
-    with pytest.raises(ValueError, match=r"noise explains all samples.*noise_volume"):
+    with pytest.raises(ValueError, match=r"Noise explains all samples.*noise_volume"):
         noisy(3, covariance_type="spherical", random_state=0).fit(X)
     volume = 1e3 * np.prod(np.ptp(X, axis=0))
     model = noisy(3, covariance_type="spherical", random_state=0, noise_volume=volume)
     assert 0.0 <= model.fit(X).noise_weight_ < 1.0
+
+
+def test_noise_that_explains_zeros_and_ones():
+    """A box has density 1 there, and Gaussians less: the search says so, too."""
+    X = (np.random.default_rng(0).normal(size=(30, 3)) > 0).astype(float)
+    for covariance_type in ("diag", ["diag", "spherical"]):
+        search = KeOpsGaussianMixtureCV(
+            3, covariance_type=covariance_type, noise="uniform", random_state=0
+        )
+        with pytest.raises(ValueError, match="Noise explains all samples"):
+            search.fit(X)
+
+
+def test_types_that_lose_to_noise_leave_the_choice_to_others():
+    """As round components in features of other units do."""
+    X = load_wine().data
+    search = KeOpsGaussianMixtureCV(
+        3, covariance_type=["spherical", "diag"], noise="uniform", random_state=0
+    ).fit(X)
+    assert search.covariance_type_ == "diag"

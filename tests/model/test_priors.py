@@ -86,12 +86,6 @@ def test_weights_sum_to_their_share(prior, share):
     assert weights.sum().item() == pytest.approx(share, rel=1e-14)
 
 
-def test_no_mass_at_all():
-    """As where noise explains all samples."""
-    with pytest.raises(ValueError, match="Noise explains all samples"):
-        maximize(3.0, 2, np.zeros(2), np.full(2, 0.5))
-
-
 @given(pair=simplexes())
 def test_without_sparsity_weights_are_masses(pair):
     mass, weights = pair
