@@ -35,11 +35,12 @@ from sklearn_keops_gmm._fit import (
     PathProgress,
     PathReporter,
     PathTasks,
+    check_can_hold_out,
     check_folds,
-    make_folds,
+    folds_of,
     most_components,
     n_distinct_rows,
-    rows_that_count,
+    say_upper_bound,
     warn_of_weak_components,
     warn_user,
 )
@@ -324,32 +325,14 @@ default='kmeans'
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> PathProgress:
         source = as_source(X, sample_weight)
-        if self.criterion == "cv" and source.parts is not None:
-            able = ", ".join(f"criterion={name!r}" for name in CRITERIA)
-            raise ValueError(
-                "criterion='cv' holds out rows of X, which has to be one array for "
-                f"that; got {type(X).__name__}, in {source.parts}. Use {able}."
-            )
+        check_can_hold_out(self, X, source.parts)
         data = source.read(self, min_samples=2)
-        folds: list[Fold] = []
-        if self.criterion == "cv":
-            folds = self._folds(source.length(data), data.counts)
+        folds = folds_of(self, source.length(data), data.counts)
         types = resolve_types(self.covariance_type)
         tasks = PathTasks(self, len(types), len(folds))
         tasks.begin(X, y, sample_weight, source.length(data))
         progress = PathProgress(tasks, PathReporter(self.verbose), self.criterion)
-        choices: list[Choice] = []
-        for covariance_type in types:
-            least = min((found.criterion.min() for found in choices), default=np.inf)
-            try:
-                choice = self._choose(covariance_type, data, folds, progress, least)
-            except AllNoiseError:
-                if covariance_type == types[-1] and not choices:
-                    raise
-                continue
-            choices.append(choice)
-            if progress.stopped:
-                break
+        choices = self._choices(types, data, folds, progress)
         best = min(choices, key=lambda choice: choice.criterion.min())
         self.results_ = comparison_table(
             [
@@ -365,6 +348,28 @@ default='kmeans'
         value = float(best.criterion[best.chosen])
         progress.reporter.choice(self.n_components_, self.covariance_type_, value)
         return progress
+
+    def _choices(
+        self,
+        types: Sequence[str],
+        data: Data,
+        folds: list[Fold],
+        progress: PathProgress,
+    ) -> list[Choice]:
+        """Choose from the path of each covariance type that does not lose to noise."""
+        found: list[Choice] = []
+        for covariance_type in types:
+            least = min((choice.criterion.min() for choice in found), default=np.inf)
+            try:
+                found.append(
+                    self._choose(covariance_type, data, folds, progress, least)
+                )
+            except AllNoiseError:
+                if covariance_type == types[-1] and not found:
+                    raise
+            if progress.stopped:
+                break
+        return found
 
     def _choose(
         self,
@@ -432,16 +437,7 @@ default='kmeans'
         more = getattr(self, "_has_more_rows", True)
         if not (more and self.n_components_ == most and self.n_components > 1):
             return ""
-        remedy = (
-            "increase n_components"
-            if most == self.n_components
-            else "give more samples, each has 2 (n_features + 1) of its own; up to 5 "
-            "components may have 8 where covariance_type is 'diag' or 'tied'"
-        )
-        return (
-            f"The number of components found, {most}, is the largest that was tried: "
-            f"more may be better. To try more, {remedy}."
-        )
+        return say_upper_bound(most, self.n_components)
 
     # -- what is about the mixture found, and not about the choice -------------------
 
@@ -478,12 +474,6 @@ default='kmeans'
         return known
 
     # -- cross-validation ----------------------------------------------------------
-
-    def _folds(self, n_samples: int, counts: torch.Tensor | None) -> list[Fold]:
-        """Return the rows to train on and to test on, of those that count."""
-        least = 2 if self.one_standard_error else 1
-        folds = make_folds(self.cv, n_samples, self.random_state, least)
-        return rows_that_count(folds, counts)
 
     def _held_out_scores(
         self,

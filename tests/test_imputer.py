@@ -71,6 +71,16 @@ def test_draws(gaps):
     assert (one != other)[~known].all()
 
 
+def test_more_draws_than_are_made_at_once(gaps):
+    model = KeOpsGaussianMixture(random_state=0).fit(gaps)
+    draws = model.impute([[1.0, np.nan]] * 2, 150, random_state=0)
+    assert draws.shape == (150, 2, 2)
+    assert len(np.unique(draws[:, :, 1])) == 300
+    given = model.condition([0], [1.0])
+    error = given.covariances_[0, 0, 0] ** 0.5 / 300**0.5
+    assert abs(draws[:, :, 1].mean() - given.means_[0, 0]) < 4 * error
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtype(dtype, gaps):
     imputer = GaussianMixtureImputer(KeOpsGaussianMixture(3, random_state=0))

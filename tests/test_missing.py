@@ -394,12 +394,6 @@ def test_draws(covariance_type, rng):
     assert_array_equal(draws[:, :, 0], [sample[:, 0]] * 2)
     assert_array_equal(draws, model.impute(sample, 2, random_state=0))
     assert not np.array_equal(draws, model.impute(sample, 2, random_state=1))
-    # More than are made at once, of which none is there twice.
-    draws = model.impute(sample[:2], 150, random_state=0)
-    assert draws.shape == (150, 2, 3)
-    assert len(np.unique(draws[:, :, 1])) == 300
-    found = draws[:, :, 1:].reshape(-1, 2)
-    assert_allclose((found.mean(axis=0) - mean) / scale, 0, atol=0.25)
 
 
 @pytest.mark.parametrize("n_draws", [0, -1, 2.0, "2"])

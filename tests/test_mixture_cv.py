@@ -144,10 +144,11 @@ def test_one_standard_error_takes_no_more_components(rng):
         (StratifiedKFold(3), "cv=StratifiedKFold.* without targets or groups"),
         (GroupKFold(3), "cv=GroupKFold.* without targets or groups"),
         (ShuffleSplit(1, random_state=0), r"two folds or more.*makes 1"),
+        ([], r"cv=\[\] makes no folds"),
         ([(range(100), range(100, 150))] * 2, "Fold 0 .* 0 rows .* to test on"),
         ([(range(50), range(50)), (range(3), range(50))], "Fold 1 .* 3 rows .*rain"),
     ],
-    ids=["targets", "groups", "one fold", "no test", "few to train on"],
+    ids=["targets", "groups", "one fold", "no fold", "no test", "few to train on"],
 )
 def test_folds_that_cannot_be(cv, message):
     if isinstance(cv, list):

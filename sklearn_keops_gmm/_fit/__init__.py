@@ -4,13 +4,14 @@ from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks, PathTas
 from sklearn_keops_gmm._fit._evidence import EvidenceOfSamples
 from sklearn_keops_gmm._fit._folds import (
     Fold,
+    check_can_hold_out,
     check_folds,
-    make_folds,
+    folds_of,
     rows_of,
-    rows_that_count,
 )
 from sklearn_keops_gmm._fit._free_features import (
     most_components,
+    say_upper_bound,
     say_without_parameters,
 )
 from sklearn_keops_gmm._fit._held import check_held
@@ -55,15 +56,16 @@ __all__ = [
     "adapted_mixture",
     "bootstrap",
     "build_problem",
+    "check_can_hold_out",
     "check_components_stay",
     "check_folds",
     "check_held",
     "continues",
     "drawn_start",
+    "folds_of",
     "has_steps",
     "history_of",
     "known_mixture",
-    "make_folds",
     "makes_moves",
     "most_components",
     "n_distinct_rows",
@@ -72,7 +74,7 @@ __all__ = [
     "path_starts",
     "remembered",
     "rows_of",
-    "rows_that_count",
+    "say_upper_bound",
     "say_without_parameters",
     "solve",
     "starting_point",

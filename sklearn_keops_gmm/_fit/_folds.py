@@ -4,56 +4,86 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.random import RandomState
 from sklearn.model_selection import KFold, check_cv
 
 from sklearn_keops_gmm._data import Data
+from sklearn_keops_gmm._model import CRITERIA
 
 # Indices of the rows to train on and to test on.
 Fold = tuple[np.ndarray, np.ndarray]
 
 
-def make_folds(cv: Any, n_samples: int, random_state: Any, n_least: int) -> list[Fold]:
-    """Return the rows to train on and to test on, of all that were given.
+class Parameters(Protocol):
+    """The estimator's parameters that folds depend on."""
+
+    criterion: str
+    cv: Any
+    one_standard_error: bool
+    random_state: int | RandomState | None
+
+
+def check_can_hold_out(search: Parameters, X: Any, parts: str | None) -> None:
+    """Raise ValueError if rows are to be held out of samples that come in parts."""
+    if search.criterion == "cv" and parts is not None:
+        able = ", ".join(f"criterion={name!r}" for name in CRITERIA)
+        raise ValueError(
+            "criterion='cv' holds out rows of X, which has to be one array for that; "
+            f"got {type(X).__name__}, in {parts}. Use {able}."
+        )
+
+
+def folds_of(
+    search: Parameters, n_samples: int, counts: torch.Tensor | None
+) -> list[Fold]:
+    """Return the rows to train on and to test on, none if the criterion needs none.
 
     Parameters
     ----------
-    cv : int, cross-validation generator, iterable or None
+    search : estimator
     n_samples : int
-    random_state : int, RandomState instance or None
-        Shuffles where `cv` is a number.
-    n_least : int
-        One fold, or two where their mean needs a standard error.
+        How many rows were given.
+    counts : Tensor of shape (n_samples,), bool, or None
+        Which of them count: folds are positions among these.
 
     Raises
     ------
     ValueError
         If `cv` needs targets or groups, or makes too few folds.
     """
+    if search.criterion != "cv":
+        return []
+    folds = _folds_of_all(search.cv, n_samples, search.random_state)
+    if not folds:
+        raise ValueError(f"cv={search.cv!r} makes no folds: one at least is needed.")
+    if search.one_standard_error and len(folds) < 2:
+        raise ValueError(
+            "one_standard_error=True needs two folds or more, to tell the error of "
+            f"their mean; cv={search.cv!r} makes {len(folds)}."
+        )
+    return _rows_that_count(folds, counts)
+
+
+def _folds_of_all(cv: Any, n_samples: int, random_state: Any) -> list[Fold]:
     given = cv
     if cv is None or isinstance(cv, Integral):
         # Rows often come grouped: folds of neighbours would miss components.
         n_folds = 5 if cv is None else int(cv)
         cv = KFold(n_folds, shuffle=True, random_state=random_state)
     try:
-        folds = list(check_cv(cv).split(np.arange(n_samples)))
+        return list(check_cv(cv).split(np.arange(n_samples)))
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"cv={given!r} cannot split {n_samples} samples without targets or "
             f"groups: {error}"
         ) from error
-    if len(folds) < n_least:
-        raise ValueError(
-            "one_standard_error=True needs two folds or more, to tell the error of "
-            f"their mean; cv={given!r} makes {len(folds)}."
-        )
-    return folds
 
 
-def rows_that_count(folds: list[Fold], counts: torch.Tensor | None) -> list[Fold]:
+def _rows_that_count(folds: list[Fold], counts: torch.Tensor | None) -> list[Fold]:
     """Return the folds as positions among the rows that count, (N,) bool."""
     if counts is None:
         return folds

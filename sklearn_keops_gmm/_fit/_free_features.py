@@ -55,6 +55,28 @@ def most_components(data: Data, covariance_type: str) -> int:
     return max(1, most)
 
 
+def say_upper_bound(most: int, wanted: int) -> str:
+    """Return that the largest number that was tried was the best, and what to do.
+
+    Parameters
+    ----------
+    most : int
+        What was tried, which may be less than what was
+    wanted : int
+        where samples are few.
+    """
+    remedy = (
+        "increase n_components"
+        if most == wanted
+        else "give more samples, each has 2 (n_features + 1) of its own; up to 5 "
+        "components may have 8 where covariance_type is 'diag' or 'tied'"
+    )
+    return (
+        f"The number of components found, {most}, is the largest that was tried: more "
+        f"may be better. To try more, {remedy}."
+    )
+
+
 def say_without_parameters(data: Data, ridge: np.ndarray) -> str | None:
     """Return which features have no parameters of their own, and what to do.
 

@@ -25,7 +25,3 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     ):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
-
-
-def _is_inside(filename: str) -> bool:
-    return os.path.abspath(filename).startswith(_INSIDE)
