@@ -153,7 +153,7 @@ def by_chance(objective: PartableObjective, n_features: int) -> float:
 
     At most about: it is what BIC charges for a component.
     """
-    n_samples = objective.reductions.n_samples
+    n_samples = objective.samples_a_weight * objective.total_weight
     of_covariance = objective.covariance.n_parameters(1, n_features)
     n_parameters = 1 + n_features + of_covariance
     return 0.5 * n_parameters * math.log(n_samples) / n_samples

@@ -25,7 +25,7 @@ class EvidenceOfSamples:
         """Return the evidence for a mixture."""
         objective = self.task.objective
         # In the unit of the samples, whatever that of their weights is.
-        unit = self.task.sample_size / objective.total_weight
+        unit = objective.samples_a_weight
         at_values = self._at_values(state)
         return replace(
             self.none(state.n_components),

@@ -41,6 +41,10 @@ class PartableObjective(Protocol):
         """The sum of the sample weights."""
 
     @property
+    def samples_a_weight(self) -> float:
+        """How many samples, that say as much as equal ones, are in a weight of 1."""
+
+    @property
     def covariance(self) -> CovarianceStructure:
         """The structure of the covariances."""
 

@@ -54,7 +54,7 @@ def merged_start(
     """
     problem, objective = task.problem, _on_start_data(task)
     more = _MORE_OF_SEVERAL if thorough else _MORE
-    if thorough and _begins_by_kmeans(problem):
+    if thorough and _begins_by_kmeans(problem, objective):
         ridge = objective.ridge
         found = initialize(problem, "kmeans", NOTHING_GIVEN, ridge, random_state)
         found = found.normalised()
@@ -73,7 +73,7 @@ def _merged_down(
 ) -> MixtureParameters:
     """Return where mergers lead from so many times as many components."""
     n_components = problem.n_components
-    most = max(n_components, min(more * n_components, _most(problem)))
+    most = max(n_components, min(more * n_components, _most(problem, objective)))
     most = max(n_components, n_distinct_rows(problem.points, most))
     larger = replace(problem, n_components=most)
     ridge = objective.ridge
@@ -86,20 +86,21 @@ def _merged_down(
     return initialize(problem, "kmeans", NOTHING_GIVEN, ridge, random_state)
 
 
-def _begins_by_kmeans(problem: StartData) -> bool:
+def _begins_by_kmeans(problem: StartData, objective: MixtureObjective) -> bool:
     """Tell whether others are joined with a start by k-means.
 
     Of few components what mergers find is as good after the first of these, at twice
     the price; on few samples each they leave fewer that are singular.
     """
     n_components = problem.n_components
-    return n_components <= _FEW and _MORE_OF_SEVERAL * n_components <= _most(problem)
+    most = _most(problem, objective)
+    return n_components <= _FEW and _MORE_OF_SEVERAL * n_components <= most
 
 
-def _most(problem: StartData) -> int:
+def _most(problem: StartData, objective: MixtureObjective) -> int:
     """Return how many components have enough samples each, on average."""
-    n_samples, n_features = problem.points.shape
-    return n_samples // (_LEAST_SAMPLES * (n_features + 1))
+    n_samples = objective.samples_a_weight * problem.total_weight
+    return int(n_samples / (_LEAST_SAMPLES * (problem.points.shape[1] + 1)))
 
 
 def _on_start_data(task: Problem) -> MixtureObjective:

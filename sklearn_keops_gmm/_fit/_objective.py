@@ -78,6 +78,8 @@ class MixtureObjective:
         The M-step of the backend, where it has one of its own.
     groups : Groups or None
         What finds components that a mixture lacks.
+    samples_a_weight : float
+        How many samples, that say as much as equal ones, are in a weight of 1.
     rounded : Tensor of shape (D,) or None
         The variances W of what rounds to a value. The log-density of a sample under a
         component is then its mean over that, ``tr(inv(Sigma_j) diag(W)) / 2`` less: by
@@ -95,6 +97,7 @@ class MixtureObjective:
     held: Held = NOTHING_HELD
     compiled: MStep | None = None
     groups: Groups | None = None
+    samples_a_weight: float = 1.0
     rounded: Tensor | None = None
     # What the last M-step has found, if an E-step was part of it.
     _known: list[State] = field(default_factory=list, init=False, compare=False)

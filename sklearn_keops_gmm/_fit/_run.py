@@ -143,7 +143,7 @@ class FitProblem:
 
     def weak_components(self, state: State) -> list[int]:
         """Return the components that the data say too little about."""
-        counts = state.moments.mass * (self.sample_size / self.objective.total_weight)
+        counts = state.moments.mass * self.objective.samples_a_weight
         return weak_components(self.model(state.parameters), self.ridge, counts)
 
 
@@ -188,6 +188,7 @@ def build_problem(
         Rounding(frame.centre, points.dtype),
         compiled=compiled_m_step(backend, covariance),
         groups=Groups(problem) if reductions.in_memory else None,
+        samples_a_weight=size / data.total_weight,
     )
     pseudo_samples = 0.0 if pooling is None else pooling.pseudo_samples
     return FitProblem(problem, objective, size, pseudo_samples)

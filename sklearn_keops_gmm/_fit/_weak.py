@@ -117,5 +117,4 @@ class WeakComponents:
 
     def _sizes(self, state: State) -> Tensor:
         """Return the numbers of samples, (M,), of the components."""
-        n_samples = self.objective.reductions.n_samples
-        return state.moments.mass * (n_samples / self.objective.total_weight)
+        return state.moments.mass * self.objective.samples_a_weight
