@@ -161,13 +161,25 @@ class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, PackageEsti
         return filled_in(None, None)
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:
-        """Raise ValueError if a table has too few rows: the mixture names itself."""
-        # How many rows a data frame of dask has, it does not know.
-        if len(shape) == 2 and isinstance(shape[0], Integral) and shape[0] < 2:
+        """Raise ValueError for what is no table of two rows: a mixture names itself."""
+        name = type(self).__name__
+        if len(shape) > 2:
             raise ValueError(
-                f"Found array with {shape[0]} sample(s) (shape={shape}) while a "
-                f"minimum of 2 is required by {type(self).__name__}."
+                f"Found array with dim {len(shape)}, while dim <= 2 is required by "
+                f"{name}."
             )
+        if len(shape) < 2:
+            return
+        for what, count, least in (
+            ("sample(s)", shape[0], 2),
+            ("feature(s)", shape[1], 1),
+        ):
+            # How many rows a data frame of dask has, it does not know.
+            if isinstance(count, Integral) and count < least:
+                raise ValueError(
+                    f"Found array with {count} {what} (shape={shape}) while a minimum "
+                    f"of {least} is required by {name}."
+                )
 
     def _function(self, method: str, answer: Any, *, n_columns: int) -> SampleFunction:
         """Return what the mixture answers about samples, as this estimator checks."""

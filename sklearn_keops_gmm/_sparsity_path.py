@@ -111,7 +111,9 @@ class SparsityPath:
         nan where there is none.
     costs : ndarray of shape (K,)
         Penalised cost at the lower end of that interval; nan where there is none. With
-        what rounding takes off the likelihood, where values were rounded.
+        what rounding takes off the likelihood, where values were rounded, and the term
+        of `covariance_pooling`, which intervals count too: without it, 0, they are
+        those of minus `scores` and the sparsity's term alone.
     scores : ndarray of shape (K,)
         Mean log-likelihood per sample.
     mixtures : tuple of KeOpsGaussianMixture

@@ -138,6 +138,9 @@ def test_what_is_refused(gaps):
         message = rf"{len(few)} sample.*2 is required by GaussianMixtureImputer\."
         with pytest.raises(ValueError, match=message):
             imputer.fit(few)
+    for table, message in ((gaps[None], "dim 3"), (gaps[:, :0], "0 feature")):
+        with pytest.raises(ValueError, match=f"{message}.* by GaussianMixtureImputer"):
+            imputer.fit(table)
     imputer.fit(gaps)
     before = imputer.mixture_
     with pytest.raises(ValueError, match="X has 1 features, but GaussianMixtureImput"):

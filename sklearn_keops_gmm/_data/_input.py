@@ -118,6 +118,11 @@ def _refuse_other_types(X: Any) -> None:
             f"X is a {type(X).__name__}, which can be read but once, and a fit reads "
             f"its samples again and again. {_ACCEPTED}: list(X), say."
         )
+    if callable(getattr(X, "collect", None)):  # as of polars
+        raise TypeError(
+            f"X is a {type(X).__name__}, which is not computed yet. {_ACCEPTED}: "
+            "X.collect(), say."
+        )
     # Some sparse matrices are mappings; scikit-learn says what they are.
     if isinstance(X, (Mapping, Set)) and not issparse(X):
         raise TypeError(f"X is a {type(X).__name__}. {_ACCEPTED}.")

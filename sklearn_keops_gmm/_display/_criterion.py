@@ -174,6 +174,9 @@ class CriterionDisplay:
         self._plot_bars()
         self._plot_chosen(chosen_kw)
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        counts, _ = self._columns()
+        if counts.min() == counts.max():  # or ticks would lie between integers
+            self.ax_.set_xlim(counts[0] - 1, counts[0] + 1)
         self.ax_.set(xlabel="components", ylabel=self.criterion_name)
         self._plot_legend()
         return self

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_keops_gmm._data import Extent
 from sklearn_keops_gmm._fit._sample import Sample
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._warnings import warn_user
@@ -19,6 +20,8 @@ _SMALL_SAMPLE, _ROWS = 1000, 20_000
 _RELATIVE = 1e-6
 # A ridge above this part of a variance is not negligible any more.
 _LARGE = 1e-2
+# The square of what is wider is no number.
+_WIDEST = 1e154
 
 
 def pooled_covariances(
@@ -50,7 +53,8 @@ def find_ridge(reg_covar: float | str, problem: StartData, lattice: bool) -> Rid
     Raises
     ------
     ValueError
-        If a feature varies by so little that a millionth of its variance is nothing.
+        If a feature varies by so little that a millionth of its variance is nothing, or
+        by so much that its variance is no number, and that is asked for.
     """
     relative = reg_covar == "auto"
     if not relative and not lattice:
@@ -60,7 +64,7 @@ def find_ridge(reg_covar: float | str, problem: StartData, lattice: bool) -> Rid
     rounded = None
     amounts = np.full(n_features, 0.0 if relative else float(reg_covar))
     if relative:
-        _check_wide_enough(sample)
+        _check_squares(sample, problem.extent)
         amounts += _RELATIVE * sample.positive_variances()
     if lattice:
         per_row = problem.mean_weight if problem.counted else 1.0
@@ -92,13 +96,17 @@ def warn_of_large_ridge(reg_covar: float | str, problem: StartData) -> None:
         )
 
 
-def _check_wide_enough(sample: Sample) -> None:
-    narrow = np.flatnonzero(sample.too_narrow()).tolist()
-    if narrow:
-        raise ValueError(
-            f"X varies by less than 1e-154 in features {narrow}, and no number holds "
-            "the square of that. Scale these features."
-        )
+def _check_squares(sample: Sample, extent: Extent) -> None:
+    """Raise ValueError where variances are beyond what numbers can hold."""
+    with np.errstate(over="ignore"):
+        wide = np.flatnonzero(extent.high - extent.low > _WIDEST)
+    narrow = np.flatnonzero(sample.too_narrow())
+    for features, how in ((narrow, "less than 1e-154"), (wide, "more than 1e154")):
+        if len(features):
+            raise ValueError(
+                f"X varies by {how} in features {features.tolist()}, and no number "
+                "holds the square of that. Scale these features."
+            )
 
 
 def _is_plainly_small(reg_covar: float | str, problem: StartData) -> bool:

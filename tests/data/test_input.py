@@ -112,6 +112,15 @@ def test_dates_of_polars(use):
             USES[use](frame)
 
 
+@every_use
+@pytest.mark.filterwarnings("ignore:Determining the")
+def test_frames_that_are_not_computed(use):
+    polars = pytest.importorskip("polars")
+    message = r"X is a LazyFrame, which is not computed yet.*X\.collect\(\)"
+    with pytest.raises(TypeError, match=message):
+        USES[use](polars.DataFrame(X, schema=["a", "b"]).lazy())
+
+
 WORDS = np.where(X[:, 0] > X[:, 1], "tall", "wide")
 NO_NUMBERS = {
     "str": (WORDS, "'tall'|'wide'"),

@@ -133,3 +133,11 @@ def test_path_marks_a_choice_that_costs_least_nowhere():
         sparsities=[0.0, 1.0], n_components=[5, 1], scores=[-1.0, -2.0], chosen=3
     ).plot()
     assert_array_equal(display.chosen_.get_ydata(), [3, 3])
+
+
+def test_ticks_of_one_mixture():
+    display = CriterionDisplay.from_estimator(choice(n_components=1))
+    display.figure_.canvas.draw()
+    ticks = display.ax_.get_xticks()
+    assert_array_equal(ticks, np.round(ticks))
+    assert 1 in ticks
