@@ -256,9 +256,9 @@ class SparsityPrior(Prior):
 
     def unit_value(self, weights: Tensor) -> Tensor:
         """Return ``sum_j sqrt(W_j) / M``, by which the cost grows with s."""
-        tiny = torch.finfo(weights.dtype).tiny
-        roots = weights.clamp_min(tiny).sqrt()
-        return roots.sum() / self.n_components
+        if weights.requires_grad:  # the slope of the root of 0 is infinite
+            weights = weights.clamp_min(torch.finfo(weights.dtype).tiny)
+        return weights.sqrt().sum() / self.n_components
 
     def maximize_weights(
         self, fractions: Tensor, weights: Tensor, share: float = 1.0

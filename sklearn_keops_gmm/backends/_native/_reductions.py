@@ -121,7 +121,7 @@ class NativeReductions:
 
     def factory(self, structure: Structure) -> ReductionsFactory:
         """Return a picklable factory that binds other points in the same frame."""
-        return partial(in_same_frame, NativeReductions, self._frame)
+        return partial(in_same_frame, _NativePiece, self._frame)
 
     @staticmethod
     def m_step_for(covariance: CovarianceStructure) -> MStep | None:
@@ -342,6 +342,13 @@ class NativeReductions:
             run(mixture, *frame, rest_of_all, *part, tile_bytes, out)
 
         return visit
+
+
+class _NativePiece(NativeReductions):
+    """Some rows of many: that these are few says nothing of covariances."""
+
+    def _is_near_singular(self, components: Components) -> bool:
+        return False
 
 
 @kept_with_components
