@@ -367,7 +367,7 @@ default='kmeans'
             except AllNoiseError:
                 if covariance_type == types[-1] and not found:
                     raise
-            if progress.stopped:
+            if found and progress.stopped:
                 break
         return found
 

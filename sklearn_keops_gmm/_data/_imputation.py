@@ -30,8 +30,8 @@ from sklearn_keops_gmm.backends import (
     has_missing,
 )
 
-# So many draws of all samples are made in one pass through them.
-_DRAWS_AT_ONCE = 64
+# Draws of samples that are few are made at once, so many rows in all.
+_ROWS_AT_ONCE = 2**14
 
 
 class MakesFunction(Protocol):
@@ -69,9 +69,12 @@ def impute(
     if not _is_count(n_draws):
         raise ValueError(f"'n_draws' must be an integer >= 1 or None; got {n_draws!r}.")
     generator = check_random_state(random_state)
+    # What comes in parts is for parts that fill the memory.
+    n_rows = len(X) if source.parts is None and hasattr(X, "__len__") else _ROWS_AT_ONCE
+    at_once = max(1, _ROWS_AT_ONCE // max(1, n_rows))
     draws: list[Any] = []
     while (n_left := n_draws - len(draws)) > 0:
-        n_now = min(n_left, _DRAWS_AT_ONCE)
+        n_now = min(n_left, at_once)
         seed = int(generator.randint(np.iinfo(np.int32).max))
         found = ask(partial(drawn, seed, n_now), n_now * n_features)
         columns = (slice(i * n_features, (i + 1) * n_features) for i in range(n_now))
