@@ -18,7 +18,7 @@ from sklearn_keops_gmm._model import (
     UniformNoise,
 )
 from sklearn_keops_gmm.backends._above import rows_above, select_above
-from sklearn_keops_gmm.backends._beside import InOnePass, Shared
+from sklearn_keops_gmm.backends._beside import Shared, is_in_one_pass
 from sklearn_keops_gmm.backends._incomplete import has_missing
 from sklearn_keops_gmm.backends._protocol import Backend, Reductions, ReductionsFactory
 
@@ -118,7 +118,7 @@ class NoiseReductions:
         """Return the moments, and the mass of the noise."""
         if components.noise_weight == 0.0:
             return self.reductions.moments(components)
-        if isinstance(self.reductions, InOnePass):
+        if is_in_one_pass(self.reductions):
             log_density = self.noise.log_density + math.log(components.noise_weight)
             return self.reductions.moments_beside(components, log_density)
         rest = self._rest(components)
@@ -132,7 +132,7 @@ class NoiseReductions:
 
     def moments_beside(self, components: Components, rest: float | Tensor) -> Moments:
         """Return the moments of components beside something else, without noise."""
-        if isinstance(self.reductions, InOnePass):
+        if is_in_one_pass(self.reductions):
             return self.reductions.moments_beside(components, rest)
         own = self._own(components)
         rest = torch.as_tensor(rest, dtype=torch.float64, device=own.device)
