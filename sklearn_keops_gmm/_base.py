@@ -23,6 +23,7 @@ from sklearn_keops_gmm._data import (
     ArrayKind,
     Bound,
     FittedChecks,
+    OfObserved,
     Placement,
     SampleFunction,
     as_source,
@@ -128,7 +129,10 @@ class FittedMixture(DensityMixin, PackageEstimator):
         ValueError
             If `X` or `sample_weight` is unusable.
         """
-        return self._score(X, sample_weight)[0]
+        check_is_fitted(self)
+        function = self._function("score_samples", log_density)
+        (mean,), _ = as_source(X, sample_weight).means(function)
+        return float(mean)
 
     @single_thread()
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -272,15 +276,12 @@ class FittedMixture(DensityMixin, PackageEstimator):
         G. Schwarz, "Estimating the dimension of a model", The Annals of Statistics 6
         (1978).
         """
-        check_is_fitted(self)
-        function = self._function("bic", log_density_of_observed)
-        (mean, share), weighing = as_source(X, sample_weight).means(function)
-        if share == 0:
+        mean, size = self._score_of_observed("bic", X, sample_weight)
+        if size == 0:
             raise ValueError(
                 "X has no sample of which something is observed: BIC needs one."
             )
-        n_parameters, size = self._model().n_parameters, weighing.sample_size
-        return float(-2 * size * mean + n_parameters * math.log(share * size))
+        return -2 * size * mean + self._model().n_parameters * math.log(size)
 
     @single_thread()
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -309,7 +310,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
         H. Akaike, "A new look at the statistical model identification", IEEE
         Transactions on Automatic Control 19 (1974).
         """
-        mean, size = self._score(X, sample_weight)
+        mean, size = self._score_of_observed("aic", X, sample_weight)
         return -2 * size * mean + self._model().n_parameters * 2.0
 
     @single_thread()
@@ -763,10 +764,15 @@ default=None
 
     # -- the value behind the attributes --------------------------------------------
 
-    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the mean log-likelihood, and how many samples it is of."""
+    def _score_of_observed(
+        self, method: str, X: Any, sample_weight: Any
+    ) -> tuple[float, float]:
+        """Return the mean log-likelihood, and how many samples it is of.
+
+        Without those of which nothing is observed.
+        """
         check_is_fitted(self)
-        function = self._function("score_samples", log_density)
+        function = OfObserved(self._function(method, log_density_of_observed))
         (mean,), weighing = as_source(X, sample_weight).means(function)
         return float(mean), weighing.sample_size
 

@@ -364,11 +364,12 @@ default='kmeans'
                 found.append(
                     self._choose(covariance_type, data, folds, progress, least)
                 )
-            except AllNoiseError:
-                if covariance_type == types[-1] and not found:
-                    raise
+            except AllNoiseError as error:
+                lost = error
             if found and progress.stopped:
                 break
+        if not found:
+            raise lost
         return found
 
     def _choose(
@@ -390,15 +391,19 @@ default='kmeans'
         if self.criterion != "cv":
             members, criterion = path.searched(CRITERIA[self.criterion], least)
             chosen = int(np.argmin(criterion))
-            progress.end(members[chosen])
-            return Choice(path, members, criterion, chosen, n_most == bound)
-        check_folds(folds, mixture.n_components)
-        members = path.converged()
-        progress.end(members[0])
-        scores = self._held_out_scores(path, data, members, folds, progress)
-        chosen = best_row(scores, one_standard_error=self.one_standard_error)
+            scores = None
+        else:
+            check_folds(folds, mixture.n_components)
+            members = path.converged()
+            progress.end(members[0])
+            scores = self._held_out_scores(path, data, members, folds, progress)
+            criterion = -scores.mean(1)
+            chosen = best_row(scores, one_standard_error=self.one_standard_error)
+        # One that another step would lose to noise raises an error.
+        converged = path.has_converged(members[chosen])
         progress.end(members[chosen])
-        return Choice(path, members, -scores.mean(1), chosen, n_most == bound, scores)
+        more = n_most == bound
+        return Choice(path, members, criterion, chosen, more, converged, scores)
 
     def _set_result(self, choice: Choice, data: Data) -> None:
         """Set the fitted attributes."""
@@ -413,7 +418,7 @@ default='kmeans'
         for name in ("reg_covar_", "covariance_pooling_"):
             setattr(self, name, getattr(self.mixture_, name))
         member = choice.members[choice.chosen]
-        self.converged_ = self.mixture_.converged_ = choice.path.has_converged(member)
+        self.converged_ = self.mixture_.converged_ = choice.converged
         self.n_iter_ = len(choice.members)
         self.lower_bound_, self.cost_ = self.mixture_.lower_bound_, self.mixture_.cost_
         model = task.model(member.parameters)
@@ -508,6 +513,8 @@ class Choice:
         Which of them.
     has_more_rows : bool
         Whether more components could have been tried, for what distinct rows there are.
+    converged : bool
+        Whether another iteration would gain less than the tolerance.
     scores : ndarray of shape (n_members, n_folds) or None
     """
 
@@ -516,4 +523,5 @@ class Choice:
     criterion: np.ndarray
     chosen: int
     has_more_rows: bool
+    converged: bool
     scores: np.ndarray | None = None

@@ -387,3 +387,13 @@ def test_a_fit_that_fails_changes_nothing():
         clustering.fit(np.repeat(X, 2, axis=0) + np.linspace(0, 1e-3, 1200)[:, None])
     assert clustering.labels_ is before
     assert clustering.n_clusters_ == 2
+
+
+@slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_one_skewed_cluster_in_many_dimensions(seed):
+    """Its twenty components are each confused a little with all others."""
+    X = np.random.default_rng(seed).exponential(size=(3000, 10))
+    clustering = MixtureClustering().fit(X)
+    assert clustering.mixture_.n_components_ > 10
+    assert clustering.n_clusters_ == 1

@@ -39,6 +39,7 @@ from sklearn_keops_gmm._data._input import checked_samples, is_plain
 from sklearn_keops_gmm._data._order import reordered
 from sklearn_keops_gmm._data._query import (
     Bound,
+    OfObserved,
     SampleFunction,
     labels,
     log_density,
@@ -62,6 +63,7 @@ __all__ = [
     "FittedChecks",
     "GroupMeans",
     "Groups",
+    "OfObserved",
     "Placement",
     "SampleFunction",
     "Source",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._data._arrays import ArrayKind, to_tensor
 from sklearn_keops_gmm._data._checks import check_observed, check_weighted_samples
+from sklearn_keops_gmm._data._chunks import HasMeans
 from sklearn_keops_gmm._data._component_labels import checked_labels
 from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._fitted import Placement
@@ -74,7 +75,7 @@ class ArraySource:
         """Return the answers of a function for all samples."""
         return function(self.X)
 
-    def means(self, function: SampleFunction) -> tuple[np.ndarray, Weighing]:
+    def means(self, function: HasMeans) -> tuple[np.ndarray, Weighing]:
         """Return the weighted means of the answers, and what weights amount to."""
         return function.means(self.X, self.sample_weight)
 

@@ -31,6 +31,7 @@ from sklearn_keops_gmm._data._chunked import (
 )
 from sklearn_keops_gmm._data._chunks import (
     Chunk,
+    HasMeans,
     Sums,
     check_any,
     chunks_of,
@@ -126,7 +127,7 @@ class ChunkSource:
         check_any(parts)
         return ArrayKind.of(*parts).xp.concat(parts, axis=0)
 
-    def means(self, function: SampleFunction) -> tuple[np.ndarray, Weighing]:
+    def means(self, function: HasMeans) -> tuple[np.ndarray, Weighing]:
         """Return the weighted means of the answers, and what weights amount to."""
         sums = Sums()
         for chunk in self.chunks():

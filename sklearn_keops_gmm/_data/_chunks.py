@@ -78,7 +78,7 @@ class Sums:
         """The weighted means, and what weights amount to; an error without any."""
         if self.weighing is None:
             raise _no_rows()
-        return self.sums / self.weighing.total, self.weighing
+        return self.sums / (self.weighing.total or 1.0), self.weighing
 
 
 def in_chunks(X: Any) -> bool:

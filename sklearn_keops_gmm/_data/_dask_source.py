@@ -29,6 +29,7 @@ from sklearn_keops_gmm._data._chunked import (
 )
 from sklearn_keops_gmm._data._chunks import (
     Chunk,
+    HasMeans,
     Sums,
     check_any,
     sums_of,
@@ -132,7 +133,7 @@ class DaskSource:
             _answers_of_block, shared, none=meta, meta=meta, dtype=meta.dtype, **shape
         )
 
-    def means(self, function: SampleFunction) -> tuple[np.ndarray, Weighing]:
+    def means(self, function: HasMeans) -> tuple[np.ndarray, Weighing]:
         """Return the weighted means of the answers, and what weights amount to."""
         partitions = partitions_of(self.X, self.sample_weight)
         sums = partitions.total(partial(sums_of, function))

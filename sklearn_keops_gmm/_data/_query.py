@@ -110,22 +110,65 @@ class SampleFunction:
     def means(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, Weighing]:
         """Return weighted means of the answer's columns, and what weights amount to."""
         values = to_numpy(self(X))
-        columns = values.reshape(len(values), -1).T
-        if sample_weight is None:
-            means = [_mean(one) for one in columns]
-            return np.array(means), Weighing.of_ones(len(values))
-        weights = checked_weights(to_numpy(sample_weight), values).astype(np.float64)
-        # A row without weight has no say, however unlikely it is.
-        counts = weights > 0
-        if not counts.any():  # scikit-learn < 1.9 lets zeros pass
-            raise ValueError("sample_weight must be positive somewhere; all are zero.")
-        if not np.isfinite(weights.sum()):
-            raise ValueError(
-                "sample_weight: expected weights with a finite sum, got some as large "
-                f"as {weights.max():.3g}. Divide them by a number."
-            )
-        means = [np.average(one[counts], weights=weights[counts]) for one in columns]
-        return np.array(means), Weighing.of_numbers(weights)
+        return _means(values, _numbers(sample_weight, values))
+
+
+@dataclass(frozen=True)
+class OfObserved:
+    """The means of log-likelihoods of samples of which something is observed.
+
+    Attributes
+    ----------
+    function : SampleFunction
+        Of the answer `log_density_of_observed`.
+    """
+
+    function: SampleFunction
+
+    def means(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, Weighing]:
+        """Return their weighted mean, (1,), and what their weights amount to."""
+        found, observed = to_numpy(self.function(X)).T
+        weights, counts = _numbers(sample_weight, found), observed > 0
+        if weights is not None:
+            counts &= weights > 0
+        if not counts.any():
+            return np.zeros(1), Weighing.of_ones(0)
+        return _means(found[counts], None if weights is None else weights[counts])
+
+
+def _numbers(sample_weight: Any, values: np.ndarray) -> np.ndarray | None:
+    """Return weights for rows of values, float64, or None if there are none.
+
+    Raises
+    ------
+    ValueError
+        If they are unusable.
+    """
+    if sample_weight is None:
+        return None
+    weights = checked_weights(to_numpy(sample_weight), values).astype(np.float64)
+    if not weights.any():  # scikit-learn < 1.9 lets zeros pass
+        raise ValueError("sample_weight must be positive somewhere; all are zero.")
+    if not np.isfinite(weights.sum()):
+        raise ValueError(
+            "sample_weight: expected weights with a finite sum, got some as large as "
+            f"{weights.max():.3g}. Divide them by a number."
+        )
+    return weights
+
+
+def _means(
+    values: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, Weighing]:
+    """Return weighted means of columns, and what the weights of the rows amount to."""
+    columns = values.reshape(len(values), -1).T
+    if weights is None:
+        found = np.array([_mean(one) for one in columns])
+        return found, Weighing.of_ones(len(values))
+    # A row without weight has no say, however unlikely it is.
+    counts = weights > 0
+    means = [np.average(one[counts], weights=weights[counts]) for one in columns]
+    return np.array(means), Weighing.of_numbers(weights)
 
 
 def log_density(bound: Bound) -> Tensor:

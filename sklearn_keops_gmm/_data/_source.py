@@ -8,6 +8,7 @@ import numpy as np
 
 from sklearn_keops_gmm._data._array_source import ArraySource
 from sklearn_keops_gmm._data._chunk_source import ChunkSource
+from sklearn_keops_gmm._data._chunks import HasMeans
 from sklearn_keops_gmm._data._dask_source import DaskSource
 from sklearn_keops_gmm._data._dataset import Data, Weighing
 from sklearn_keops_gmm._data._query import SampleFunction
@@ -84,7 +85,7 @@ class Source(Protocol):
             If the samples are unusable.
         """
 
-    def means(self, function: SampleFunction) -> tuple[np.ndarray, Weighing]:
+    def means(self, function: HasMeans) -> tuple[np.ndarray, Weighing]:
         """Return the weighted means of the answers, and what weights amount to.
 
         There is one for each column of the answer, or one if it has none.

@@ -65,6 +65,12 @@ def folds_of(
             "one_standard_error=True needs two folds or more, to tell the error of "
             f"their mean; cv={search.cv!r} makes {len(folds)}."
         )
+    for rows in (rows for fold in folds for rows in fold):
+        if len(rows) and not -n_samples <= np.min(rows) <= np.max(rows) < n_samples:
+            raise ValueError(
+                f"cv has rows from {np.min(rows)} to {np.max(rows)}, but there are "
+                f"{n_samples} samples."
+            )
     return _rows_that_count(folds, counts)
 
 

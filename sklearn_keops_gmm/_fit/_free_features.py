@@ -61,9 +61,9 @@ def say_upper_bound(most: int, wanted: int) -> str:
     Parameters
     ----------
     most : int
-        What was tried, which may be less than what was
+        The number.
     wanted : int
-        where samples are few.
+        What was asked for, which is more where samples are few.
     """
     remedy = (
         "increase n_components"

@@ -22,8 +22,9 @@ _LINKED, _LOOSE = 0.05, 0.0005
 _LINK_POWER, _SMALL_POWER = 0.3, 0.3
 # So small clusters, as shares of an equal one, count as no smaller.
 _SMALL = 1e-3
-# How much it speaks against a cut that two draws of a sample's cluster differ.
-_UNSURE_POWER = 25.0
+# How much it speaks against a cut that two draws of a sample's cluster differ, and at
+# most: twenty that do so for a quarter of samples may be one, which 1.6 decides.
+_UNSURE_POWER, _MOST_UNSURE = 25.0, 2.0
 # One cluster has no cut: how much its weakest link speaks for it, beyond this.
 _ONE_POWER, _ONE_LINK = 1.5, 0.035
 # Two components that hang together may be two clusters that overlap; but many are the
@@ -128,7 +129,7 @@ def widest_gap(tree: MergeTree, confusions: np.ndarray) -> int:
         scores[i] += _LINK_POWER * gap
         scores[i] += _SMALL_POWER * float(_log_within(smallest, _SMALL, 1.0))
         agreement = confusions[labels[:, None] == labels].sum() / shares.sum()
-        scores[i] -= _UNSURE_POWER * np.log(agreement) ** 2
+        scores[i] -= min(_UNSURE_POWER * np.log(agreement) ** 2, _MOST_UNSURE)
     weakest = _weakest_link(links, np.ones(tree.n_components, bool), held)
     one = _ONE_POWER * (np.log(max(weakest, _LOOSE)) - np.log(_ONE_LINK))
     scores[:1] -= max(one, 0.0) * min((tree.n_components - 2) / _PARTS, _PARTS_POWER)

@@ -18,15 +18,17 @@ from sklearn_keops_gmm._model._span import Span
 # wide by more than this, in logarithms.
 _NARROWER = 1.0
 
+_ALL_NOISE = (
+    "Noise explains all samples, and none is left for components. Increase "
+    "noise_volume, or fit without noise."
+)
+
 
 class AllNoiseError(ValueError):
     """Noise explains all samples, so that none is left for components."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "Noise explains all samples, and none is left for components. Increase "
-            "noise_volume, or fit without noise."
-        )
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args or (_ALL_NOISE,))  # the same from another process
 
 
 @dataclass(frozen=True, eq=False)

@@ -235,6 +235,9 @@ class SparsityPrior(Prior):
         What makes weights of mass fractions.
     """
 
+    # Of objects that older versions have pickled.
+    weights_of: WeightsOfMass = staticmethod(sparse_weights)
+
     def __init__(
         self,
         sparsity: float,

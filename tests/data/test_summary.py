@@ -38,3 +38,18 @@ def test_integers_count_as_rows(name, one_thread):
     for name in ("aic", "bic"):
         found = getattr(model, name)(kind.hold(X), kind.weigh(weights))
         assert_allclose(found, getattr(on_rows, name)(X.repeat(weights, axis=0)))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_rows_of_nothing_do_not_count(name, one_thread):
+    """Nor do their weights, which tell how many samples others are."""
+    kind, X = KINDS[name], blobs()
+    gaps = np.where(np.arange(len(X))[:, None] < 150, np.nan, X)
+    model = KeOpsGaussianMixture(**start(X, "full", 3) | {"max_iter": 5})
+    plain = copy(model).fit(X)
+    model.fit(kind.hold(X))
+    for weights in (np.linspace(0.1, 2, 400), np.where(np.arange(400) < 150, 0.5, 1)):
+        given = kind.hold(gaps), kind.weigh(weights)
+        for criterion in ("aic", "bic"):
+            expected = getattr(plain, criterion)(X[150:], weights[150:])
+            assert_allclose(getattr(model, criterion)(*given), expected, rtol=1e-9)

@@ -1,5 +1,6 @@
 """The density of noise along features that are constant."""
 
+import pickle
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import load_wine
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
+from sklearn_keops_gmm._model import AllNoiseError
 from tests.common import blobs
 
 noisy = partial(KeOpsGaussianMixture, noise="uniform")
@@ -107,3 +109,18 @@ def test_types_that_lose_to_noise_leave_the_choice_to_others():
         3, covariance_type=["spherical", "diag"], noise="uniform", random_state=0
     ).fit(X)
     assert search.covariance_type_ == "diag"
+
+
+def test_a_type_that_wins_on_its_way_to_noise_loses():
+    rng = np.random.default_rng(0)
+    line = rng.normal(size=(150, 2)) * [1, 1e-3] @ np.array([[1, 1], [-1, 1]]) / 2**0.5
+    X = np.vstack([line, rng.uniform(-3, 3, size=(150, 2))])
+    given = {"noise": "uniform", "noise_volume": 0.03, "criterion": "bic"}
+    for types in (["full"], ["spherical", "full"], ["full", "spherical", "diag"]):
+        search = KeOpsGaussianMixtureCV(4, covariance_type=types, **given).fit(X)
+        assert (search.n_components_, search.covariance_type_) == (1, "full")
+
+
+def test_the_error_goes_to_other_processes():
+    error = pickle.loads(pickle.dumps(AllNoiseError()))
+    assert str(error) == str(AllNoiseError())

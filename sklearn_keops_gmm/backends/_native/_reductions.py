@@ -53,8 +53,8 @@ _WORTH_AN_ORDER_OF_SUMS, _WORTH_AN_ORDER = 300, 3000
 # Matrices of fewer samples than so many times the features have directions of next to
 # no variance; of no more numbers than that it is worth to have a copy in float64.
 _SAMPLES_A_FEATURE, _MOST_WIDE = 2, 2**20
-# What the compiled module calls the dtypes of points.
 _MATRICES = ("full", "tied")
+# What the compiled module calls the dtypes of points.
 _CHARS = {torch.float32: "f", torch.float64: "d"}
 
 
