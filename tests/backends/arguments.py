@@ -5,6 +5,7 @@ Nothing here imports pytest: `sanitized` runs where there is none.
 
 import ctypes
 import datetime
+from itertools import product
 
 import numpy as np
 
@@ -277,3 +278,11 @@ def refused(function, arguments, errors=ValueError):
     except errors:
         return
     raise AssertionError(f"{function} took {arguments}")
+
+
+def hand_over_ugly(function, given, names, rng):
+    """Call with an ugly number at some place of each array that is named."""
+    for name, value in product(names, UGLY):
+        ugly = given[name].copy()
+        ugly.flat[rng.integers(ugly.size)] = value
+        function(*(given | {name: ugly}).values())

@@ -40,6 +40,7 @@ from tests.backends.arguments import (
     SOME_RESTS,
     SOME_SCALES,
     UGLY,
+    hand_over_ugly,
     huge_mixtures,
     mixture_arguments,
     overlapping,
@@ -279,10 +280,8 @@ def check_incomplete(module, rng):
             total = len(points) if weights is None else weights.sum()
             masses = given["out"][:-2].reshape(n_components, -1)[:, 0]
             np.testing.assert_allclose(masses.sum(), total, rtol=1e-10)
-        for name, value in product(("points", "offsets", "means", "precisions"), UGLY):
-            ugly = given[name].copy()
-            ugly.flat[rng.integers(ugly.size)] = value
-            module.incomplete_moments(*(given | {name: ugly}).values())
+        names = ("points", "offsets", "means", "precisions")
+        hand_over_ugly(module.incomplete_moments, given, names, rng)
     for _, wrong in wrong_incomplete_arguments():
         refused(module.incomplete_moments, wrong.values())
 

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 
 from tests import reference
-from tests.backends.arguments import FEATURES, UGLY, refused
+from tests.backends.arguments import FEATURES, hand_over_ugly, refused
 from tests.backends.m_step_arguments import (
     m_step_arguments,
     sparse_weights_arguments,
@@ -22,10 +22,8 @@ def check_m_steps(module, rng):
         given = m_step_arguments(covariance_type, n_components, n_features)
         assert module.m_step(*given.values())
         assert np.isfinite(given["factors"]).all()
-        for name, value in product(("mass", "first", "second", "means"), UGLY):
-            ugly = given[name].copy()
-            ugly.flat[rng.integers(ugly.size)] = value
-            module.m_step(*(given | {name: ugly}).values())
+        names = ("mass", "first", "second", "means")
+        hand_over_ugly(module.m_step, given, names, rng)
     for _, wrong in wrong_m_steps():
         refused(module.m_step, wrong.values())
 
@@ -36,9 +34,6 @@ def check_sparse_weights(module, rng):
         given = sparse_weights_arguments(size) | {"price": price}
         module.sparse_weights(*given.values())
         assert np.isclose(given["weights"].sum(), 1.0)
-        for name, value in product(("fractions", "start"), UGLY):
-            ugly = given[name].copy()
-            ugly[rng.integers(size)] = value
-            module.sparse_weights(*(given | {name: ugly}).values())
+        hand_over_ugly(module.sparse_weights, given, ("fractions", "start"), rng)
     for _, wrong in wrong_sparse_weights():
         refused(module.sparse_weights, wrong.values())

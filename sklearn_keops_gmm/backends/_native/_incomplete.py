@@ -15,12 +15,10 @@ from torch import Tensor
 from sklearn_keops_gmm._model import Components, Moments
 from sklearn_keops_gmm.backends._incomplete_rows import IncompleteRows
 from sklearn_keops_gmm.backends._native._modules import native_module
-from sklearn_keops_gmm.backends._native._structures import NATIVE_STRUCTURES
+from sklearn_keops_gmm.backends._native._structures import MATRICES, NATIVE_STRUCTURES
 from sklearn_keops_gmm.backends._threads import map_threads, single_thread, slices
 from sklearn_keops_gmm.backends._workspace import memory_budget
 
-# What has conditional covariances that are matrices; torch does for the others.
-_MATRICES = {"full", "tied"}
 # Sums over pairs for which it is worth to wake a thread.
 _GRAIN = 2**18
 # Beyond it squares could overflow; in the frame most points are near 1.
@@ -42,7 +40,8 @@ class NativeIncompleteRows(IncompleteRows):
 
     def moments(self, components: Components) -> Moments:
         """Return the expected moments about ``components.means``."""
-        if components.structure not in _MATRICES:
+        # Of others conditional covariances are no matrices; torch does for them.
+        if components.structure not in MATRICES:
             return super().moments(components)
         n_components, n_features = components.means.shape
         size = n_components * (1 + n_features + n_features * (n_features + 1) // 2) + 2

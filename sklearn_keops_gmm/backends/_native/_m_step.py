@@ -18,11 +18,11 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
 from sklearn_keops_gmm.backends._native._modules import native_module
+from sklearn_keops_gmm.backends._native._structures import MATRICES
 from sklearn_keops_gmm.backends._protocol import MStep
 
 # Matrices of more features are for LAPACK, beside which torch's calls take no time.
 _MOST_FEATURES = 32
-_MATRICES = ("full", "tied")
 # Types of covariances that it knows; what is derived from one may do otherwise.
 _KNOWN = {
     COVARIANCES[name]: name
@@ -47,7 +47,7 @@ def _m_step(
 ) -> MixtureParameters | None:
     """Return the mixture that `moments` about `means` define, if it is a plain one."""
     n_components, n_features = means.shape
-    if covariance.structure in _MATRICES and n_features > _MOST_FEATURES:
+    if covariance.structure in MATRICES and n_features > _MOST_FEATURES:
         return None
     # Without a ridge components may collapse, which torch's M-step tells of.
     if ridge.size == 0.0 or (pull is not None and covariance.shared):

@@ -24,7 +24,7 @@ from sklearn_keops_gmm.backends._native._modules import (
     check_native_available,
     native_module,
 )
-from sklearn_keops_gmm.backends._native._structures import NATIVE_STRUCTURES
+from sklearn_keops_gmm.backends._native._structures import MATRICES, NATIVE_STRUCTURES
 from sklearn_keops_gmm.backends._protocol import (
     MStep,
     ReductionsFactory,
@@ -53,7 +53,6 @@ _WORTH_AN_ORDER_OF_SUMS, _WORTH_AN_ORDER = 300, 3000
 # Matrices of fewer samples than so many times the features have directions of next to
 # no variance; of no more numbers than that it is worth to have a copy in float64.
 _SAMPLES_A_FEATURE, _MOST_WIDE = 2, 2**20
-_MATRICES = ("full", "tied")
 # What the compiled module calls the dtypes of points.
 _CHARS = {torch.float32: "f", torch.float64: "d"}
 
@@ -248,7 +247,7 @@ class NativeReductions:
         n_enough = _SAMPLES_A_FEATURE * len(components.offsets) * n_features
         return (
             self._points.dtype == torch.float32
-            and components.structure in _MATRICES
+            and components.structure in MATRICES
             and n_rows < n_enough
             and n_rows * n_features <= _MOST_WIDE
         )

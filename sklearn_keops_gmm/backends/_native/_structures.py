@@ -96,6 +96,8 @@ NATIVE_STRUCTURES: dict[str, NativeStructure] = {
     "diag": _Diagonal(),
     "spherical": _Spherical(),
 }
+# Those whose factors are matrices.
+MATRICES = ("full", "tied")
 
 
 @cache
