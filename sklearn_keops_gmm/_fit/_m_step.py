@@ -16,6 +16,7 @@ from sklearn_keops_gmm._model import (
     Moments,
     Prior,
     Ridge,
+    RootPrice,
     without_components,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure, pulled
@@ -39,6 +40,35 @@ class Maximization:
     prior: Prior
     ridge: Ridge
     compiled: MStep | None
+
+    def in_one_call(
+        self, moments: Moments, before: MixtureParameters, share: float, whole: float
+    ) -> MixtureParameters | None:
+        """Return the mixture by the backend, where it can find the weights, too.
+
+        None where it cannot, or a component leaves.
+
+        Parameters
+        ----------
+        moments : Moments
+            About the means of `before`.
+        before : MixtureParameters
+        share : float
+            What weights sum to.
+        whole : float
+            The mass of all samples; 0 for that of the components.
+        """
+        price = self.prior.root_price
+        noisy = moments.noise or before.noise_weight
+        if self.compiled is None or price is None or noisy:
+            return None
+        weights = pull = None
+        if price > 0.0 or share < 1.0:
+            weights = RootPrice(price, before.weights, share, whole)
+        if self.prior.pools:
+            fractions = moments.mass / (whole or moments.mass.sum())
+            pull = self.prior.pull(fractions, before.targets)
+        return self.compiled(moments, before.means, self.ridge, weights, pull)
 
     def found(
         self,

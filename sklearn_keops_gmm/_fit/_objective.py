@@ -206,9 +206,15 @@ class MixtureObjective:
             If a covariance is not positive definite, as in scikit-learn, or noise
             explains all samples.
         """
-        plain = self._plain_m_step(moments, parameters) if extinguish else None
-        if plain is not None:
-            return plain
+        if extinguish and (merged is None or parameters.targets is None):
+            known = self._maximization.in_one_call(
+                above_mass_floor(moments, self._mean_weight),
+                parameters,
+                self.held.share,
+                self._whole if self.held.share < 1.0 else 0.0,
+            )
+            if known is not None:
+                return known
         moments, fractions = self._above_mass_floor(moments)
         noise_weight = self._noise_weight(moments, parameters)
         share = self.held.share
@@ -237,24 +243,14 @@ class MixtureObjective:
         """What finds means and covariances."""
         return Maximization(self.covariance, self.prior, self.ridge, self.compiled)
 
-    def _plain_m_step(
-        self, moments: Moments, parameters: MixtureParameters
-    ) -> MixtureParameters | None:
-        """Return the M-step of maximum likelihood, where it is that and is compiled."""
-        if self._plain is None or moments.noise:
-            return None
-        moments = above_mass_floor(moments, self._mean_weight)
-        return self._plain(moments, parameters.means, self.ridge)
-
-    @cached_property
-    def _plain(self) -> MStep | None:
-        """The compiled M-step, where maximum likelihood is all there is."""
-        alone = self.prior.plain and self.held is NOTHING_HELD
-        return self.compiled if alone else None
-
     @cached_property
     def _mean_weight(self) -> float:
         return self.total_weight / self.reductions.n_samples
+
+    @property
+    def _whole(self) -> float:
+        """The mass of all samples in moments above the mass floor."""
+        return max(1.0, self._mean_weight) * self.reductions.n_samples
 
     def _alive(self, weights: Tensor, extinguish: bool) -> Tensor | None:
         """Tell which components are left, (M,) bool; None if all are."""
@@ -273,8 +269,7 @@ class MixtureObjective:
             if moments.noise:
                 total = total + moments.noise
             return moments, moments.mass / total
-        unit = max(1.0, self._mean_weight) * self.reductions.n_samples
-        return moments, moments.mass / unit
+        return moments, moments.mass / self._whole
 
     def _noise_weight(self, moments: Moments, parameters: MixtureParameters) -> float:
         """Return the weight of noise that the M-step makes."""

@@ -312,6 +312,27 @@ class Targets:
         return float(torch.maximum(scales, shape))
 
 
+class RootPrice(NamedTuple):
+    """What an M-step charges for the roots of the weights that it finds.
+
+    Attributes
+    ----------
+    price : float
+        Of a root.
+    start : Tensor of shape (M,)
+        The weights before.
+    share : float, default=1.0
+        What weights sum to.
+    whole : float, default=0.0
+        The mass of all samples; 0 for that of the components.
+    """
+
+    price: float
+    start: Tensor
+    share: float = 1.0
+    whole: float = 0.0
+
+
 class Pull(NamedTuple):
     """What an M-step makes of scatter over mass: ``kept_j S_j + added_j R``.
 

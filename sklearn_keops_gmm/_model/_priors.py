@@ -72,6 +72,8 @@ class Prior:
     frozen: Frozen | None = None
     # Whether its term is known to be zero, whatever the parameters.
     plain: bool = False
+    # What it charges for the root of a weight, where weights have no other say in it.
+    root_price: float | None = None
 
     def value(self, unknowns: Unknowns) -> Tensor | float:
         """Return the term of the cost, a differentiable scalar."""
@@ -155,6 +157,9 @@ class Priors(Prior):
         frozen = (prior.frozen for prior in priors if prior.frozen is not None)
         self.frozen = next(frozen, None)
         self.plain = all(prior.plain for prior in priors)
+        prices = [prior.root_price for prior in priors]
+        known = [price for price in prices if price is not None]
+        self.root_price = sum(known) if len(known) == len(prices) else None
 
     def value(self, unknowns: Unknowns) -> Tensor | float:
         return sum(prior.value(unknowns) for prior in self.priors)
@@ -247,8 +252,7 @@ class SparsityPrior(Prior):
         self.sparsity = sparsity
         self.n_components = n_components
         self.weights_of = weights_of
-        # What the cost charges for the root of a weight.
-        self.price = self.least = sparsity / n_components
+        self.price = self.least = self.root_price = sparsity / n_components
         self.selects = sparsity > 0
         self.plain = sparsity == 0
 
@@ -318,6 +322,8 @@ class ComponentPrice(Prior):
         In nats per sample.
     """
 
+    root_price = 0.0
+
     def __init__(self, price: float) -> None:
         self.price = self.least = price
 
@@ -359,6 +365,7 @@ class PooledCovariances(Prior):
     """
 
     pools = True
+    root_price = 0.0
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from sklearn_keops_gmm._model import (
     Moments,
     Pull,
     Ridge,
+    RootPrice,
     Structure,
     WeightsOfMass,
     sparse_weights,
@@ -108,7 +109,7 @@ class MStep(Protocol):
         moments: Moments,
         means: Tensor,
         ridge: Ridge,
-        weights: Tensor | None = None,
+        weights: Tensor | RootPrice | None = None,
         pull: Pull | None = None,
     ) -> MixtureParameters | None:
         """Return the mixture that `moments` about `means` define.
@@ -120,8 +121,8 @@ class MStep(Protocol):
         moments : Moments
         means : Tensor of shape (M, D)
         ridge : Ridge
-        weights : Tensor of shape (M,), default=None
-            Of the mixture; None for the parts of the mass.
+        weights : Tensor of shape (M,) or RootPrice, default=None
+            Of the mixture, or what they are found by; None for the parts of the mass.
         pull : Pull, default=None
             To what covariances are pulled.
         """

@@ -8,7 +8,9 @@ import numpy as np
 from sklearn_keops_gmm._model.covariances import make_covariance
 from tests.backends.arguments import NO_NAMES, NO_NUMBERS, OTHER_COUNTS
 
-N_READ = 10  # the others are written to
+# What is neither an array nor a name; and so many arrays are read, the others written.
+AMOUNTS, N_READ = ("price", "share", "whole"), 10
+NOT_AMOUNTS = (-1.0, np.nan, np.inf, 10**999, 1j, "1", None)
 
 
 def m_step_arguments(covariance_type="full", n_components=2, n_features=3):
@@ -27,6 +29,10 @@ def m_step_arguments(covariance_type="full", n_components=2, n_features=3):
         "means": np.ones((n_components, n_features)),
         "ridge": np.ones(n_features),
         "weights": np.full(n_components, 1.0 / n_components),
+        "start": np.full(n_components, 1.0 / n_components),
+        "price": 0.5,
+        "share": 1.0,
+        "whole": 0.0,
         "kept": np.full(n_components, 0.5),
         "added": np.full(n_components, 2.0),
         "shape": np.ones(shape[1:]),
@@ -47,12 +53,16 @@ def wrong_m_steps():
     given = m_step_arguments()
     for value in NO_NAMES["structure"]:
         yield "type", given | {"type": value}
-    for name in list(given)[1:]:
+    for name in AMOUNTS:
+        for value in NOT_AMOUNTS:
+            yield name, given | {name: value}
+    arrays = [name for name in given if name not in ("type", *AMOUNTS)]
+    for name in arrays:
         # These tell how many of all others there have to be.
         wrong = r"\w+" if name in ("mass", "ridge") else name
         for make in NO_NUMBERS.values():
             value = make(given[name])
-            if value is not None or name != "weights":  # which can be left out
+            if value is not None or name not in ("weights", "start"):  # left out
                 yield wrong, given | {name: value}
         for make in OTHER_COUNTS.values():
             # Which of them is wrong, who can tell?
@@ -60,9 +70,8 @@ def wrong_m_steps():
     # All share one covariance, which is not pulled.
     shared = m_step_arguments("tied") | {"kept": given["kept"]}
     yield "kept", shared
-    names = list(given)
-    for i, out in enumerate(names[N_READ:], N_READ):
-        for other in names[1:i]:
+    for i, out in enumerate(arrays[N_READ:], N_READ):
+        for other in arrays[:i]:
             if given[other].size >= given[out].size:
                 memory = given[other].ravel()[: given[out].size]
                 yield r"\w+", given | {out: memory}
@@ -81,7 +90,7 @@ def sparse_weights_arguments(n_components=3):
 def wrong_sparse_weights():
     """Yield the name of an argument, and arguments of which that one is wrong."""
     given = sparse_weights_arguments()
-    for value in (-1.0, np.nan, np.inf, 10**999, 1j, "1", None):
+    for value in NOT_AMOUNTS:
         yield "price", given | {"price": value}
     for name in ("fractions", "start", "weights"):
         # The first tells how many of all others there have to be.

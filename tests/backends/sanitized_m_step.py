@@ -20,10 +20,12 @@ def check_m_steps(module, rng):
         reference.COVARIANCE_TYPES, (1, 2, 35), FEATURES
     ):
         given = m_step_arguments(covariance_type, n_components, n_features)
-        assert module.m_step(*given.values())
-        assert np.isfinite(given["factors"]).all()
-        names = ("mass", "first", "second", "means")
-        hand_over_ugly(module.m_step, given, names, rng)
+        for weights in (given["weights"], None):
+            some = given | {"weights": weights}
+            assert module.m_step(*some.values())
+            assert np.isfinite(given["factors"]).all()
+            names = ("mass", "first", "second", "means", "start")
+            hand_over_ugly(module.m_step, some, names, rng)
     for _, wrong in wrong_m_steps():
         refused(module.m_step, wrong.values())
 

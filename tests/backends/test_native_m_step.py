@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_keops_gmm._model import Moments, PooledCovariances, Ridge
+from sklearn_keops_gmm._model import (
+    ComponentPrice,
+    Moments,
+    PooledCovariances,
+    Priors,
+    Ridge,
+    RootPrice,
+    SparsityPrior,
+)
 from sklearn_keops_gmm._model.covariances import COVARIANCES, make_covariance, pulled
 from sklearn_keops_gmm.backends import BACKENDS, compiled_m_step
 from tests import reference
@@ -180,6 +188,40 @@ def test_weights_that_are_known(module, covariance_type, rng):
     assert_array_equal(found.covariances, plain.covariances)
     offsets = plain.components.offsets - plain.weights.log() + weights.log()
     assert_allclose(found.components.offsets, offsets, rtol=1e-14)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+@pytest.mark.parametrize("price", [0.0, 0.3, 1.5])
+def test_roots_of_weights_with_a_price(module, price, share, rng):
+    """They are those of the prior: of all components, or beside some that are held."""
+    means, sums = draw_sums(rng, 4, 3)
+    covariance, means = make_covariance("full"), torch.tensor(means)
+    moments, ridge = moments_of(covariance, sums), Ridge(0.1)
+    start = share * torch.tensor([0.1, 0.2, 0.3, 0.4]).double()
+    whole = 0.0 if share == 1.0 else 1000.0
+    found = compiled(
+        covariance, moments, means, ridge, RootPrice(price, start, share, whole)
+    )
+    fractions = moments.mass / (whole or moments.mass.sum())
+    prior = SparsityPrior(4 * price, 4)
+    assert Priors(prior, ComponentPrice(2.0)).root_price == price
+    weights = prior.maximize_weights(fractions, start, share)
+    assert_allclose(found.weights, weights, rtol=1e-13)
+    expected = compiled(covariance, moments, means, ridge, weights)
+    assert_array_equal(found.covariances, expected.covariances)
+    assert_allclose(
+        found.components.offsets, expected.components.offsets, rtol=0, atol=1e-12
+    )
+
+
+def test_a_component_that_its_price_extinguishes(module, rng):
+    """Which component leaves is for others to tell."""
+    means, sums = draw_sums(rng, 4, 3)
+    covariance, means = make_covariance("full"), torch.tensor(means)
+    moments, start = moments_of(covariance, sums), torch.full((4,), 0.25).double()
+    moments.mass[1] *= 1e-3
+    price = RootPrice(5.0, start)
+    assert compiled(covariance, moments, means, Ridge(0.1), price) is None
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])

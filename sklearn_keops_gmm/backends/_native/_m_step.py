@@ -15,6 +15,7 @@ from sklearn_keops_gmm._model import (
     Moments,
     Pull,
     Ridge,
+    RootPrice,
 )
 from sklearn_keops_gmm._model.covariances import COVARIANCES, CovarianceStructure
 from sklearn_keops_gmm.backends._native._modules import native_module
@@ -42,7 +43,7 @@ def _m_step(
     moments: Moments,
     means: Tensor,
     ridge: Ridge,
-    weights: Tensor | None = None,
+    weights: Tensor | RootPrice | None = None,
     pull: Pull | None = None,
 ) -> MixtureParameters | None:
     """Return the mixture that `moments` about `means` define, if it is a plain one."""
@@ -62,8 +63,9 @@ def _m_step(
         for size in (n_components, tuple(means.shape), shape, shape, n_components)
     ]
     module: Any = native_module()
-    arrays, others = map(_numbers, given), map(_numbers, (weights, *pulls))
-    if not module.m_step(name, *arrays, ridge.array(n_features), *others, *found):
+    arrays = (*map(_numbers, given), ridge.array(n_features))
+    others = *_weights(weights), *map(_numbers, pulls)
+    if not module.m_step(name, *arrays, *others, *found):
         return None
     new_weights, new_means, covariances, factors, offsets = map(torch.from_numpy, found)
     expanded = covariance.expand(factors, n_components)
@@ -77,6 +79,14 @@ def _m_step(
         components,
         None if pull is None else pull.targets,
     )
+
+
+def _weights(weights: Tensor | RootPrice | None) -> tuple[Any, ...]:
+    """Return what the module takes for weights: given ones, and what finds others."""
+    if isinstance(weights, RootPrice):
+        price, start, share, whole = weights
+        return None, _numbers(start), price, share, whole
+    return _numbers(weights), None, 0.0, 1.0, 0.0
 
 
 def native_sparse_weights(

@@ -89,8 +89,8 @@ inline double rest_of(PyObject* object) {
                      [](double x) { return x < HUGE_VAL; });
 }
 
-inline double price_of(PyObject* object) {
-    return number_of("price", "a finite number, 0 or above", object,
+inline double amount_of(const char* name, PyObject* object) {
+    return number_of(name, "a finite number, 0 or above", object,
                      [](double x) { return x >= 0 && std::isfinite(x); });
 }
 

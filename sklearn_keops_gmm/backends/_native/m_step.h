@@ -6,6 +6,14 @@
 #include <limits>
 
 #include "memory.h"
+#include "sparse_weights.h"
+
+// What the roots of weights cost, of weights that sum to a share. The mass of all samples
+// is the whole, or that of the components where it is 0. Without a price start is null.
+struct RootPrice {
+    const double* start;  // (M): weights before
+    double price, share, whole;
+};
 
 // To what covariances are pulled: each becomes kept_j times itself plus added_j times the
 // shape. Without one all are null.
@@ -23,7 +31,8 @@ struct GivenMoments {
     const double* second;   // what they are of each component, or of all
     const double* means;    // (M, D)
     const double* ridge;    // (D): added to variances
-    const double* weights;  // (M), or null where they are the parts of the mass
+    const double* weights;  // (M), or null where they are found
+    RootPrice roots;
     Pull pull;
 };
 
@@ -202,7 +211,26 @@ struct OneVariance {
     }
 };
 
-// Writes the weights: those that are given, or the parts of the mass, which sum to 1.
+// Writes the weights whose roots have a price, and tells whether none is as good as 0.
+inline bool find_sparse_weights(const GivenMoments& given, double total,
+                                double* weights) {
+    const int64_t M = given.count;
+    const RootPrice& roots = given.roots;
+    const Array<double> parts(M);
+    for (int64_t j = 0; j < M; j++) parts[j] = given.mass[j] / total;
+    // In weights that sum to 1 it is the same problem, but for the price.
+    const double scale = roots.whole > 0 ? std::sqrt(roots.share) * roots.whole / total : 1;
+    SparseWeights(parts, M, scale * roots.price).find(roots.start, weights);
+    bool alive = true;
+    for (int64_t j = 0; j < M; j++) {
+        weights[j] *= roots.share;
+        alive = alive && weights[j] > std::numeric_limits<double>::epsilon();
+    }
+    return alive;
+}
+
+// Writes the weights: those that are given, or the parts of the mass, which sum to 1, or
+// what their price makes of them.
 inline bool find_weights(const GivenMoments& given, double* weights) {
     const int64_t M = given.count;
     if (given.weights) {
@@ -211,6 +239,7 @@ inline bool find_weights(const GivenMoments& given, double* weights) {
     }
     const double total = sum_of(given.mass, M);
     if (!(total > 0 && std::isfinite(total))) return false;
+    if (given.roots.start) return find_sparse_weights(given, total, weights);
     for (int64_t j = 0; j < M; j++) weights[j] = given.mass[j] / total;
     const double sum = sum_of(weights, M);
     if (std::fabs(sum - 1) >= SUM_ROUNDING)
@@ -262,8 +291,8 @@ void add_floor(const GivenMoments& given, const double* means, int64_t step,
     }
 }
 
-// Returns false where the answer takes more than this: where there is no mass, or the
-// width of a component is doubtful.
+// Returns false where the answer takes more than this: where there is no mass, a price
+// leaves a component without a weight, or the width of one is doubtful.
 template <class Kind, bool SHARED>
 bool maximize(const GivenMoments& given, const FoundParameters& found) {
     const int64_t M = given.count, D = given.n_features, size = Kind::size(D);

@@ -5,7 +5,6 @@
 
 #include "calls.h"
 #include "m_step.h"
-#include "sparse_weights.h"
 #include "structures.h"
 
 inline const MStep& m_step_called(const std::string& type) {
@@ -16,6 +15,8 @@ inline const MStep& m_step_called(const std::string& type) {
 
 struct MStepArguments {
     Argument mass, first, second, means, ridge, weights;
+    Argument start;
+    double price, share, whole;
     Argument kept, added, shape;
     Argument new_weights, new_means, covariances, factors, offsets;
 };
@@ -47,6 +48,8 @@ inline bool run_m_step(const MStep& step, const MStepArguments& arguments) {
         arguments.ridge.numbers<const double>(D),
         arguments.weights.is_none() ? nullptr
                                     : arguments.weights.numbers<const double>(M),
+        {arguments.start.is_none() ? nullptr : arguments.start.numbers<const double>(M),
+         arguments.price, arguments.share, arguments.whole},
         pull_of(arguments, step.shared, M, size)};
     const int64_t count = step.shared ? size : all;
     const FoundParameters found{
@@ -58,16 +61,17 @@ inline bool run_m_step(const MStep& step, const MStepArguments& arguments) {
     return step.maximize(given, found);
 }
 
-// m_step(type, mass, first, second, means, ridge, weights, kept, added, shape,
-//        new_weights, new_means, covariances, factors, offsets): returns whether it
-//        could tell
+// m_step(type, mass, first, second, means, ridge, weights, start, price, share, whole,
+//        kept, added, shape, new_weights, new_means, covariances, factors, offsets):
+//        returns whether it could tell
 inline PyObject* m_step(PyObject*, PyObject* args) {
     PyObject *type, *mass, *first, *second, *means, *ridge, *weights;
-    PyObject *kept, *added, *shape;
+    PyObject *start, *price, *share, *whole, *kept, *added, *shape;
     PyObject *new_weights, *new_means, *covariances, *factors, *offsets;
-    if (!PyArg_ParseTuple(args, "OOOOOOOOOOOOOOO:m_step", &type, &mass, &first, &second,
-                          &means, &ridge, &weights, &kept, &added, &shape, &new_weights,
-                          &new_means, &covariances, &factors, &offsets))
+    if (!PyArg_ParseTuple(args, "OOOOOOOOOOOOOOOOOOO:m_step", &type, &mass, &first,
+                          &second, &means, &ridge, &weights, &start, &price, &share,
+                          &whole, &kept, &added, &shape, &new_weights, &new_means,
+                          &covariances, &factors, &offsets))
         return nullptr;
     return guarded([&] {
         const MStepArguments all{{"mass", mass},
@@ -76,6 +80,10 @@ inline PyObject* m_step(PyObject*, PyObject* args) {
                                  {"means", means},
                                  {"ridge", ridge},
                                  {"weights", weights},
+                                 {"start", start},
+                                 amount_of("price", price),
+                                 amount_of("share", share),
+                                 amount_of("whole", whole),
                                  {"kept", kept},
                                  {"added", added},
                                  {"shape", shape},
@@ -88,8 +96,8 @@ inline PyObject* m_step(PyObject*, PyObject* args) {
                                            &all.covariances, &all.factors, &all.offsets};
         for (auto out = std::begin(written); out != std::end(written); ++out) {
             refuse_overlaps(**out, {&all.mass, &all.first, &all.second, &all.means,
-                                    &all.ridge, &all.weights, &all.kept, &all.added,
-                                    &all.shape});
+                                    &all.ridge, &all.weights, &all.start, &all.kept,
+                                    &all.added, &all.shape});
             for (auto other = out + 1; other != std::end(written); ++other)
                 refuse_overlaps(**out, {*other});
         }
@@ -104,7 +112,7 @@ inline PyObject* sparse_weights(PyObject*, PyObject* args) {
                           &weights))
         return nullptr;
     return guarded([&] {
-        const double cost = price_of(price);
+        const double cost = amount_of("price", price);
         const Argument given("fractions", fractions), from("start", start),
             out("weights", weights, PyBUF_WRITABLE);
         const int64_t M = rows_of(given, 1, MOST);
