@@ -48,6 +48,19 @@ def test_moves(capsys):
     assert f"cost {model.costs_[-1]:.5f}\t components {model.n_components_}." in text
 
 
+def test_a_cost_that_rises(capsys):
+    """Components that only luck pays for leave, and what follows costs more."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(at, 1, (60, 2)) for at in (-5, 0, 5)])
+    model = KeOpsGaussianMixture(
+        8, sparsity=5.0, random_state=0, verbose=1, verbose_interval=1
+    ).fit(X)
+    lines = LINE.findall(capsys.readouterr().out)
+    costs = [float(cost) for _, cost, _ in lines]
+    assert min(costs) < model.cost_ - 0.01
+    assert costs[-1] == pytest.approx(model.cost_, abs=1e-5)
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "adam"])
 def test_other_solvers(solver, capsys):
     model, text = printed(capsys, solver=solver, max_iter=8, sparsity=1.0)
