@@ -43,9 +43,11 @@ def check_components_stay(mixture: Parameters, given: str) -> None:
     """
     prior = mixture.prior
     selects = prior.selects if isinstance(prior, Prior) else prior is not None
+    moves_by_em = bool(mixture.moves) and mixture.solver == "em"
     hindrances = {
         "sparsity": (mixture.sparsity > 0, "0"),
-        "moves": (mixture.moves is True and mixture.solver == "em", "False"),
+        # With "auto" there are some where there is a sparsity.
+        "moves": (mixture.moves != "auto" and moves_by_em, "False"),
         "prior": (selects, "None"),
         "init_params": (mixture.init_params == "merge", "'kmeans'"),
     }

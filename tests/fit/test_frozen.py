@@ -182,6 +182,7 @@ ALL_WEIGHT = {
         ({"frozen": ("means",), "sparsity": 1.0}, "frozen.*Use sparsity=0"),
         ({"frozen": ("means",), "noise": "uniform"}, "without noise.*noise=None"),
         ({"frozen": ("means",), "moves": True}, "Use moves=False"),
+        ({"frozen": ("means",), "moves": np.True_}, "Use moves=False"),
         ({"frozen": ("means",), "init_params": "merge"}, "init_params='merge'"),
         ({"frozen": ("means",), "solver": "adam"}, "solver='adam'.*frozen=None"),
         (FIRST_COVARIANCE, "share one with covariance_type='tied'"),
