@@ -44,7 +44,10 @@ def priors_of(
 
 def _user_prior(mixture: Parameters, covariance: CovarianceStructure) -> Prior | None:
     """Return the user's prior, if there is one and the solver can lower it."""
-    if mixture.prior is None or isinstance(mixture.prior, Prior):
+    if mixture.prior is None:
+        return None
+    if isinstance(mixture.prior, Prior):
+        _check_one_price_of_weights(mixture, mixture.prior)
         return mixture.prior
     if mixture.solver not in GRADIENT_SOLVERS:
         able = " or ".join(f"solver={name!r}" for name in GRADIENT_SOLVERS)
@@ -54,3 +57,15 @@ def _user_prior(mixture: Parameters, covariance: CovarianceStructure) -> Prior |
             f"known by its values and gradient. Use {able}, or prior=None."
         )
     return UserPrior(mixture.prior, covariance)
+
+
+def _check_one_price_of_weights(mixture: Parameters, prior: Prior) -> None:
+    """Raise ValueError if an M-step would need the weights of two priors at once."""
+    weighs = type(prior).maximize_weights is not Prior.maximize_weights
+    if weighs and mixture.sparsity > 0 and mixture.solver not in GRADIENT_SOLVERS:
+        able = " or ".join(f"solver={name!r}" for name in GRADIENT_SOLVERS)
+        raise ValueError(
+            f"prior={prior!r} has an M-step of the weights of its own, which "
+            f"solver={mixture.solver!r} cannot join with that of "
+            f"sparsity={mixture.sparsity!r}. Use sparsity=0, or {able}."
+        )

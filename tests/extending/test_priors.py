@@ -47,6 +47,16 @@ def test_with_pooled_covariances(solver):
     assert model.cost_ > -model.score(blobs())
 
 
+def test_two_prices_of_weights():
+    """EM has no step for both; what knows only values and gradients needs none."""
+    with pytest.raises(ValueError, match=r"^prior=.*sparsity=2\.0.*Use sparsity=0"):
+        fitted(sparsity=2.0)
+    model = fitted(sparsity=2.0, solver="lbfgs")
+    weights = model.weights_
+    penalty = 2.0 / 3 * np.sqrt(weights).sum() - 0.2 * np.log(weights).sum()
+    assert model.cost_ == pytest.approx(penalty - model.score(blobs()), abs=1e-9)
+
+
 def test_it_is_kept_as_given():
     model = fitted()
     assert clone(model).prior.strength == 0.2
