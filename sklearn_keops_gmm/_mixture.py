@@ -142,9 +142,9 @@ default='kmeans'
         components, and merges them down. With `moves` but without `sparsity` it starts
         from twice as many, or at most 16 components by k-means; it then joins what it
         has found with the components of other starts up to six times, merges again,
-        and keeps what costs less. With `sparsity` and `moves`, up to 100 components,
-        'kmeans' draws the same from every `random_state` and in every order of the
-        samples; only further starts of `n_init` differ.
+        and keeps what costs less. With `sparsity` and `moves`, up to 100 components and
+        without `covariance_pooling`, 'kmeans' draws the same from every `random_state`
+        and in every order of the samples; only further starts of `n_init` differ.
     init_size : 'auto', int or None, default='auto'
         The number of samples, drawn at random, that 'kmeans' and 'k-means++' see if
         there are more; the clusters of 'kmeans' then take in all samples. 'auto' is

@@ -10,6 +10,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
+from sklearn.base import clone
 
 from sklearn_keops_gmm import (
     KeOpsGaussianMixture,
@@ -367,3 +368,18 @@ def test_noise_beside_labels(rng):
     means = shares[:, :3].T @ X / shares[:, :3].sum(axis=0)[:, None]
     assert_allclose(mixture.means_, means, atol=1e-5)
     assert (mixture.predict(X)[known] == labels[known]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [KeOpsGaussianMixtureCV(8), KeOpsGaussianMixture(8, sparsity=5.0)],
+    ids=["choice", "sparse"],
+)
+def test_neither_seed_nor_order_decides(estimator, X, rng):
+    found = [
+        clone(estimator).set_params(noise="uniform", random_state=seed).fit(rows)
+        for seed, rows in ((0, X), (1, X), (0, rng.permutation(X)))
+    ]
+    for other in found[1:]:
+        assert other.n_components_ == found[0].n_components_
+        assert_allclose(np.sort(other.weights_), np.sort(found[0].weights_), rtol=1e-6)

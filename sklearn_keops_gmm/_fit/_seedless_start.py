@@ -46,7 +46,6 @@ def begins_by_kmeans(mixture: Wanted, problem: StartData) -> bool:
     return (
         mixture.init_params == "kmeans"
         and problem.component_labels is None
-        and problem.noise is None
         and all(array is None for array in given)
     )
 
