@@ -36,8 +36,8 @@ from sklearn_keops_gmm.backends import single_thread
 class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, PackageEstimator):
     """Fills in missing values by what a Gaussian mixture says of them.
 
-    The mixture is fitted to what is observed, by the marginal likelihood of that; a
-    missing value then gets its mean given those of the same sample that are observed,
+    The mixture is fitted to what is observed, by the marginal likelihood of that [1]_;
+    a missing value then gets its mean given those of the same sample that are observed,
     or a draw from its distribution given these.
 
     Parameters

@@ -217,6 +217,8 @@ default='kmeans'
         Upper-triangular A with ``precisions_ = A @ A.T``, of the same shape.
     n_components_ : int
         The number of components alive.
+    covariance_type_ : str
+        The covariance type that was fitted.
     reg_covar_ : ndarray of shape (n_features,)
         What was added to the variance of each feature.
     covariance_pooling_ : float

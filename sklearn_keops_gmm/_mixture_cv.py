@@ -84,9 +84,9 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
     """Gaussian mixture that finds its number of components.
 
     One path of mixtures is fitted, from `n_components` components down to one (see
-    :func:`sparsity_path`; many go several at a time), and the best of it by a criterion
-    is kept: in the manner of :class:`sklearn.linear_model.LassoCV` and
-    ``LassoLarsIC``.
+    :func:`sparsity_path`; many go several at a time; the bound of Runnalls [2]_ ranks
+    which to merge), and the best of it by a criterion is kept: in the manner of
+    :class:`sklearn.linear_model.LassoCV` and ``LassoLarsIC``.
 
     Parameters
     ----------
@@ -101,13 +101,14 @@ class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
         followed for each, and the best mixture of all paths is kept.
     criterion : {'lic', 'bic', 'icl', 'cv'}, default='lic'
         'lic' is minus twice the log-likelihood, plus 3 for each parameter of a
-        component or covariance, as in AIC3, and 2 log N for each component, for which
-        of N samples it is at. 'bic' is the Bayesian information criterion; 'icl' adds
-        the entropy of the responsibilities to it, against components that overlap.
-        'cv' is the mean log-likelihood of samples that were held out. A feature that
-        is constant has no parameters where features have variances of their own; nor
-        has one that is a linear function of others, where they have covariances.
-        Rounded values count with the mean log-likelihood of all that rounds to them.
+        component or covariance, as in AIC3 [1]_, and 2 log N for each component, for
+        which of N samples it is at: a criterion of this package. 'bic' is the Bayesian
+        information criterion; 'icl' adds the entropy of the responsibilities to it,
+        against components that overlap. 'cv' is the mean log-likelihood of samples that
+        were held out. A feature that is constant has no parameters where features have
+        variances of their own; nor has one that is a linear function of others, where
+        they have covariances. Rounded values count with the mean log-likelihood of all
+        that rounds to them.
     cv : int, cross-validation generator or iterable, default=None
         The folds of 'cv'. An integer k, or None for 5, is k shuffled folds.
     one_standard_error : bool, default=False
