@@ -24,6 +24,7 @@ from sklearn_keops_gmm._fit import (
     MixtureObjective,
     build_problem,
     drawn_start,
+    in_order,
     n_distinct_rows,
     over_what_rounds,
     path_starts,
@@ -292,6 +293,8 @@ class Path:
         self.task = over_what_rounds(task, task.objective.ridge.rounded)
         if mixture.reg_covar == "auto":
             self.task = self.task.standardised()
+        if mixture.truncation is None:
+            self.task = in_order(self.task)
         self.sample_size = self.task.sample_size
         self._evidence = EvidenceOfSamples(self.task)
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)

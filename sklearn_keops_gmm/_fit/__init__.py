@@ -19,7 +19,7 @@ from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import online_step, remembered
-from sklearn_keops_gmm._fit._path_starts import drawn_start, path_starts
+from sklearn_keops_gmm._fit._path_starts import drawn_start, in_order, path_starts
 from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
@@ -65,6 +65,7 @@ __all__ = [
     "folds_of",
     "has_steps",
     "history_of",
+    "in_order",
     "known_mixture",
     "makes_moves",
     "most_components",

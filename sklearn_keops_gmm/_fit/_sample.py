@@ -18,6 +18,9 @@ _FAR = 2.0**10
 # values the second at most; and so many times as much by chance.
 _PARTS, _BY_CHANCE = (1e-9, 1e-3), 2.0
 
+# Axes of so small a part of the largest variance are as good as rounding.
+_LEAST_AXIS = 1e-6
+
 
 class Sample:
     """Some of the samples that starts see, evenly spaced among them.
@@ -101,6 +104,21 @@ class Sample:
         whole, weights = self._whole()
         found: np.ndarray = np.atleast_2d(np.cov(whole.T, aweights=weights, ddof=0))
         return found
+
+    def principal_axes(self, spreads: np.ndarray, power: float) -> np.ndarray:
+        """Return the principal axes of features in some spreads, (D, D), as columns.
+
+        Each is over a power of its own spread, or of the least that tells something.
+        Features themselves where no row is complete, or none differs.
+        """
+        if len(self._whole()[0]) < 2:
+            return np.eye(len(spreads))
+        covariance = self.covariance() / np.outer(spreads, spreads)
+        if not np.isfinite(covariance).all() or not covariance.any():
+            return np.eye(len(spreads))
+        variances, axes = np.linalg.eigh(covariance)
+        least = _LEAST_AXIS * variances[-1]
+        return axes * np.maximum(variances, least) ** (-0.5 * power)
 
     def _whole(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the rows in which nothing is missing, (n, D), and their weights."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from sklearn_keops_gmm._fit._initialization import initialize
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._fit._user_start import NOTHING_GIVEN
 from sklearn_keops_gmm._model import MixtureParameters, Prior, Ridge
 from sklearn_keops_gmm.solvers import MOST_ON_A_PATH
+
+_TINY = torch.finfo(torch.float64).tiny
 
 
 class Wanted(Protocol):
@@ -57,18 +59,34 @@ def seedless_start(
 
     There are as many such starts as are asked for: the first, the second and so on.
     """
-    found, random_state = _in_order(problem), RandomState(which)
+    found, random_state = problem.of_rows(order_of(problem)), RandomState(which)
     return initialize(found, "kmeans", NOTHING_GIVEN, ridge, random_state).normalised()
 
 
-def _in_order(problem: StartData) -> StartData:
-    """Return the problem with its samples in the order of their features."""
-    weights = problem.sample_weight
-    keys = list(problem.points.T) if weights is None else [weights, *problem.points.T]
+def order_of(problem: StartData) -> Tensor:
+    """Return an order of the samples, (N,), by their distance from the mean.
+
+    That is the same whatever the order, the sign or the origin of the features; but for
+    samples that are as far as others, which the features order.
+    """
+    weights, points = problem.sample_weight, problem.points
+    keys = list(points.T) if weights is None else [weights, *points.T]
+    keys.append(_distances(problem))
     order = torch.from_numpy(np.lexsort([key.cpu().numpy() for key in keys]))
-    order = order.to(problem.points.device)
-    return replace(
-        problem,
-        points=problem.points[order],
-        sample_weight=None if weights is None else weights[order],
-    )
+    return order.to(points.device)
+
+
+def _distances(problem: StartData) -> Tensor:
+    """Return squared distances from the mean, (N,), to the digits that are certain.
+
+    Features that are missing add nothing.
+    """
+    weights = problem.weights(slice(None)).cpu()[:, None]
+    centred = problem.centred(slice(None)).cpu()
+    if problem.spreads is not None:
+        centred = centred / problem.spreads.cpu()
+    mass = torch.where(centred.isnan(), 0.0, weights).sum(0).clamp_min(_TINY)
+    centred = centred - (weights * centred).nansum(0) / mass
+    distances = centred.square().nansum(1)
+    unit = torch.finfo(problem.points.dtype).eps ** 0.5 * distances.max()
+    return (distances / unit.clamp_min(_TINY)).round()

@@ -42,6 +42,9 @@ class StartData:
     spreads : Tensor of shape (D,), float64, or None
         In which k-means measures the features; None is one unit for all, as in
         scikit-learn.
+    axes : Tensor of shape (D, D), float64, or None
+        Which of features in these spreads k-means then takes, as columns; None is the
+        features themselves.
     component_labels : Tensor of shape (N,), int64, or None
         The components that samples are known to be of, -1 where unknown.
     noise : UniformNoise or None
@@ -56,6 +59,7 @@ class StartData:
     covariance: CovarianceStructure
     init_size: int
     spreads: Tensor | None = None
+    axes: Tensor | None = None
     component_labels: Tensor | None = None
     noise: UniformNoise | None = None
 
@@ -86,6 +90,8 @@ class StartData:
         points = self.points
         if self.spreads is not None:
             scaled = (points.double() - self.centre) / self.spreads
+            if self.axes is not None:
+                scaled = scaled @ self.axes
             return scaled.to(points.dtype).cpu().numpy()
         if bool(origin.any()):
             points = (points.double() - origin).to(points.dtype)
@@ -185,12 +191,16 @@ class StartData:
 
     def unlabelled(self, chosen: Tensor) -> StartData:
         """Return the problem of some samples, (N,) bool, with nothing known of them."""
-        weights = self.sample_weight
+        return replace(self, component_labels=None).of_rows(chosen)
+
+    def of_rows(self, rows: Tensor) -> StartData:
+        """Return the problem of some samples, by an index, (n,), or a mask, (N,)."""
+        weights, labels = self.sample_weight, self.component_labels
         return replace(
             self,
-            points=self.points[chosen],
-            sample_weight=None if weights is None else weights[chosen],
-            component_labels=None,
+            points=self.points[rows],
+            sample_weight=None if weights is None else weights[rows],
+            component_labels=None if labels is None else labels[rows],
         )
 
     def tiles(self, size: int = _TILE) -> list[slice]:

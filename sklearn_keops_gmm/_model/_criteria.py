@@ -17,7 +17,7 @@ class Evidence:
     Attributes
     ----------
     n_samples : float
-        The sum of the sample weights.
+        The sum of weights that are all integers, the effective number of others.
     log_likelihood : float
         The sum over the samples.
     entropy : float
@@ -141,5 +141,5 @@ def tied_rows(
     within = max(2.0, 0.01 * n_samples)
     order = np.argsort(values, kind="stable")
     behind = values[order] - values[order[0]]
-    chosen = order[:0] if scored else order[(behind <= within) & (behind > 0)]
+    chosen = order[:0] if scored else order[1:][behind[1:] <= within]
     return {name: column[chosen] for name, column in table.items()}
