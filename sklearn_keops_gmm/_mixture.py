@@ -409,8 +409,11 @@ default='kmeans'
             If `mixture` is of another class.
         NotFittedError
             If it is not fitted.
+        ValueError
+            If one of the parameters is unusable.
         """
         twin: Self = from_sklearn(cls, mixture, **parameters)
+        twin._validate_params()
         # Whatever the parameters that are to differ: these are of the next fit.
         known = {"n_components": twin.n_components_, "noise": None}
         keep_settings(twin, **known, noise_volume=None)

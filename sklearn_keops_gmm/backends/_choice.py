@@ -33,8 +33,14 @@ def choose_backend(name: str, device: torch.device, structure: Structure) -> str
     Raises
     ------
     ValueError
-        If the backend that was asked for does not know the structure.
+        If there is no such backend, as where it was set after a fit; or if it does not
+        know the structure.
     """
+    if name != "auto" and name not in BACKENDS:
+        accepted = ", ".join(map(repr, BACKENDS))
+        raise ValueError(
+            f"The 'backend' parameter must be 'auto', {accepted}. Got {name!r} instead."
+        )
     if name == "auto":
         compiled = device.type == "cpu" and native_is_available()
         known = structure in NativeReductions.structures

@@ -254,6 +254,12 @@ def test_unknown_device():
         KeOpsGaussianMixture(device="banana").fit(iris())
 
 
+def test_unknown_backend_after_the_fit():
+    model = KeOpsGaussianMixture().fit(iris()).set_params(backend="nativ")
+    with pytest.raises(ValueError, match=r"'backend' .*'native', .* Got 'nativ'"):
+        model.predict(iris())
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_failed_fit_changes_no_parameter(solver):
     model = KeOpsGaussianMixture(2, solver=solver, means_init=np.ones((3, 3)))

@@ -94,3 +94,5 @@ def test_refused():
         KeOpsGaussianMixture.from_sklearn(42)
     with pytest.raises(ValueError, match="covariance_type='tied_diag'"):
         fitted("tied_diag").to_sklearn()
+    with pytest.raises(ValueError, match=r"'sparsity' parameter .* Got -1"):
+        KeOpsGaussianMixture.from_sklearn(GaussianMixture().fit(iris()), sparsity=-1)
