@@ -220,8 +220,10 @@ class FittedMixture(DensityMixin, PackageEstimator):
         ------
         NotFittedError
             If no mixture was fitted.
+        TypeError
+            If `n_samples` is no integer.
         ValueError
-            If `n_samples` is less than 1.
+            If it is less than 1.
 
         Examples
         --------
@@ -233,6 +235,7 @@ class FittedMixture(DensityMixin, PackageEstimator):
         ((5, 1), (5,))
         """
         check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral)
         if n_samples < 1:
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires "

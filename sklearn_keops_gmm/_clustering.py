@@ -565,8 +565,10 @@ default=None
         ------
         NotFittedError
             If nothing was fitted yet.
+        TypeError
+            If `n_samples` is no integer.
         ValueError
-            If `n_samples` is less than 1.
+            If it is less than 1.
         """
         check_is_fitted(self)
         given = self.random_state if random_state is None else random_state

@@ -181,6 +181,13 @@ def test_sample_refuses_less_than_one(n_samples):
         model.sample(n_samples)
 
 
+@pytest.mark.parametrize("n_samples", ["a", None, 1.5])
+def test_sample_refuses_what_is_no_number_of_rows(n_samples):
+    model = KeOpsGaussianMixture(2, random_state=0).fit(iris())
+    with pytest.raises(TypeError, match="n_samples must be an instance of int, not"):
+        model.sample(n_samples)
+
+
 @every_covariance_type
 def test_criteria_count_what_is_alive(structure):
     X = spiral()

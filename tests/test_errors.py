@@ -139,8 +139,9 @@ def test_intervals():
     assert (np.abs(intervals.correlations) < 1).all()
     wide = found.intervals(0.99)
     assert (np.ptp(wide.means, axis=-1) > np.ptp(intervals.means, axis=-1)).all()
-    with pytest.raises(ValueError, match=r"'level' must .* between 0 and 1; got 95"):
-        found.intervals(95)
+    for level in (95, "a", None):
+        with pytest.raises(ValueError, match=f"between 0 and 1; got {level!r}"):
+            found.intervals(level)
 
 
 def test_not_at_a_maximum():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -295,10 +296,10 @@ class BootstrapResult:
         return np.log(np.diagonal(self.covariances, axis1=-2, axis2=-1))
 
 
-def _checked(level: float) -> float:
-    if not 0.0 < level < 1.0:
+def _checked(level: Any) -> float:
+    if not (isinstance(level, Real) and 0.0 < level < 1.0):
         raise ValueError(f"'level' must be a number between 0 and 1; got {level!r}.")
-    return level
+    return float(level)
 
 
 def noise_weights_of(weights: np.ndarray) -> np.ndarray:
