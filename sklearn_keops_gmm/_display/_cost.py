@@ -85,7 +85,6 @@ class CostDisplay:
         ImportError
             If matplotlib is missing.
         """
-        ax = axes_for(ax, f"{cls.__name__}.from_estimator")
         estimator = last_step(estimator)
         check_is_fitted(estimator)
         if not getattr(estimator, "costs_", None):

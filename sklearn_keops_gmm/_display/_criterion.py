@@ -119,7 +119,6 @@ class CriterionDisplay:
         ImportError
             If matplotlib is missing.
         """
-        ax = axes_for(ax, f"{cls.__name__}.from_estimator")
         kinds = "KeOpsGaussianMixtureCV or MixtureClustering"
         estimator = fitted_last_step(estimator, "criterion", cls.__name__, kinds)
         results, found = estimator.results_, estimator.mixture_

@@ -10,6 +10,7 @@ import numpy as np
 import sklearn
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from sklearn_keops_gmm._data import check_positive, fitted_model
 from sklearn_keops_gmm._display._one_feature import bin_edges, curve_ticks
@@ -177,7 +178,7 @@ default=None
         ImportError
             If matplotlib is missing.
         """
-        ax = axes_for(ax, f"{cls.__name__}.from_estimator")
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
         _check_sizes(grid_resolution, subsample)
         subject = subject_of(cls.__name__, estimator, X, color_by)
         chosen = subject.features(features, 2, "one feature or two")

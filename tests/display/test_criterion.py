@@ -115,6 +115,7 @@ def test_others_compare_nothing():
         CriterionDisplay.from_estimator(KeOpsGaussianMixture().fit(iris()))
     with pytest.raises(NotFittedError):
         CriterionDisplay.from_estimator(KeOpsGaussianMixtureCV())
+    assert plt.get_fignums() == []
 
 
 def test_path_marks_the_choice():

@@ -233,6 +233,7 @@ def test_not_fitted(display):
     data = {"X": iris()} if display is MixtureDisplay else {}
     with pytest.raises(NotFittedError):
         display.from_estimator(KeOpsGaussianMixture(), **data)
+    assert plt.get_fignums() == []
 
 
 def test_three_features():
