@@ -35,7 +35,6 @@ from sklearn_keops_gmm._estimator import (
     function_of_held,
     hand_on_features,
 )
-from sklearn_keops_gmm._fit import warn_user
 from sklearn_keops_gmm._mixture import KeOpsGaussianMixture
 from sklearn_keops_gmm._mixture_cv import KeOpsGaussianMixtureCV
 from sklearn_keops_gmm._model import (
@@ -47,7 +46,7 @@ from sklearn_keops_gmm._model import (
     label_shares,
 )
 from sklearn_keops_gmm._sparsity_path import sparsity_path, without_sparsity
-from sklearn_keops_gmm.backends import single_thread
+from sklearn_keops_gmm.backends import single_thread, warn_user
 
 # Parameters that are handed on to what fits the mixture: a path, and a choice from it.
 _OF_THE_PATH = (

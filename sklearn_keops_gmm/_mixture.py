@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
@@ -55,7 +54,7 @@ from sklearn_keops_gmm._model import (
     SolverResult,
 )
 from sklearn_keops_gmm._model.covariances import COVARIANCES
-from sklearn_keops_gmm.backends import BACKENDS, single_thread
+from sklearn_keops_gmm.backends import BACKENDS, single_thread, warn_user
 from sklearn_keops_gmm.solvers import ACCELERATIONS, SOLVERS
 
 # One of the package's own types, or one that was registered.
@@ -472,11 +471,10 @@ default='kmeans'
         with all_or_nothing(self):
             best, stopped = self._fit(X, y, sample_weight, component_labels)
         if not (best.converged or stopped) and self.max_iter > 0:
-            warnings.warn(
+            warn_user(
                 "Best performing initialization did not converge. Try different init "
                 "parameters, or increase max_iter, tol, or check for degenerate data.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return self
 

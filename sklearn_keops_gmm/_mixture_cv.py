@@ -42,7 +42,6 @@ from sklearn_keops_gmm._fit import (
     n_distinct_rows,
     say_upper_bound,
     warn_of_weak_components,
-    warn_user,
 )
 from sklearn_keops_gmm._mixture import CovarianceType, KeOpsGaussianMixture
 from sklearn_keops_gmm._model import (
@@ -62,7 +61,7 @@ from sklearn_keops_gmm._sparsity_path import (
     fold_scores,
     without_sparsity,
 )
-from sklearn_keops_gmm.backends import single_thread
+from sklearn_keops_gmm.backends import single_thread, warn_user
 
 # Parameters that are handed on to the mixtures of the path.
 _OF_THE_MIXTURE = (

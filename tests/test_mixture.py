@@ -366,8 +366,9 @@ def test_silent_by_default(solver, capfd):
 @every_solver
 def test_warns_when_not_converged(solver):
     text = "Best performing initialization did not converge"
-    with pytest.warns(ConvergenceWarning, match=text):
+    with pytest.warns(ConvergenceWarning, match=text) as record:
         KeOpsGaussianMixture(3, solver=solver, max_iter=1, random_state=0).fit(iris())
+    assert record[0].filename == __file__
 
 
 @every_backend

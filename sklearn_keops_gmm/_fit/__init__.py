@@ -39,7 +39,6 @@ from sklearn_keops_gmm._fit._run import (
 from sklearn_keops_gmm._fit._supported import check_components_stay, has_steps
 from sklearn_keops_gmm._fit._verbose import PathReporter
 from sklearn_keops_gmm._fit._warm_start import WarmStart, continues, warm_start_of
-from sklearn_keops_gmm._fit._warnings import warn_user
 
 __all__ = [
     "STARTS",
@@ -82,5 +81,4 @@ __all__ = [
     "warm_start_of",
     "warn_of_large_ridge",
     "warn_of_weak_components",
-    "warn_user",
 ]

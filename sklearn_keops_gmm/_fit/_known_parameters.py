@@ -29,7 +29,6 @@ from sklearn_keops_gmm._fit._callbacks import FitTasks
 from sklearn_keops_gmm._fit._run import build_problem, history_of, solve
 from sklearn_keops_gmm._fit._user_start import check_array_of, check_simplex
 from sklearn_keops_gmm._fit._warm_start import WarmStart
-from sklearn_keops_gmm._fit._warnings import warn_user
 from sklearn_keops_gmm._model import (
     GaussianMixtureModel,
     MixtureParameters,
@@ -40,6 +39,7 @@ from sklearn_keops_gmm._model.covariances import (
     CovarianceStructure,
     make_covariance,
 )
+from sklearn_keops_gmm.backends import warn_user
 
 # Of the prior alone is what keeps an adaptation from collapse.
 _OF_ADAPTATION: dict[str, Any] = {

@@ -9,9 +9,9 @@ from torch import Tensor
 from sklearn_keops_gmm._data import Extent
 from sklearn_keops_gmm._fit._sample import Sample
 from sklearn_keops_gmm._fit._start_data import StartData
-from sklearn_keops_gmm._fit._warnings import warn_user
 from sklearn_keops_gmm._model import PooledCovariances, Ridge, say_weak
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
+from sklearn_keops_gmm.backends import warn_user
 
 # A warning, which every fit may give, takes few samples; distinct rows are sought in so
 # many.

@@ -36,6 +36,7 @@ from sklearn_keops_gmm.backends._protocol import (
     compiled_m_step,
     sparse_weights_by,
 )
+from sklearn_keops_gmm.backends._warnings import warn_user
 
 __all__ = [
     "BACKENDS",
@@ -65,4 +66,5 @@ __all__ = [
     "single_thread",
     "sparse_weights_by",
     "suited_to",
+    "warn_user",
 ]

@@ -11,8 +11,8 @@ import sklearn
 
 # Frames of these are between a call and what it does.
 _INSIDE = (
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-    os.path.dirname(os.path.abspath(sklearn.__file__)),
+    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ""),
+    os.path.join(os.path.dirname(os.path.abspath(sklearn.__file__)), ""),
     os.path.abspath(contextlib.__file__),
 )
 

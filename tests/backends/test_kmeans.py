@@ -144,8 +144,11 @@ def test_duplicates():
 
 def test_fewer_distinct_rows_than_centres():
     X = np.repeat([[0.0, 0.0], [1.0, 0.0], [4.0, 2.0]], 50, axis=0)
-    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(3\) found"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"distinct clusters \(3\) found"
+    ) as record:
         found = native_kmeans(X, 5, None, 1e-4, np.random.RandomState(0))
+    assert record[0].filename == __file__
     assert inertia(X, found.labels_) == 0.0
 
 

@@ -12,11 +12,12 @@ import re
 import stat
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from sklearn_keops_gmm.backends._warnings import warn_user
 
 # What means something else to a shell than itself.
 _SPECIAL = re.compile(r"""[\s$`"'\\;&|<>()*?\[\]{}!#~^]""")
@@ -182,7 +183,7 @@ def _lock(descriptor: int, path: Path) -> None:
             if time.monotonic() > limit:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace")
                 message = _WAITING.format(holder=holder or "a process", path=path)
-                warnings.warn(message, UserWarning, stacklevel=2)
+                warn_user(message)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 break
             time.sleep(_POLL)

@@ -16,7 +16,6 @@ import platform
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from sklearn_keops_gmm.backends._keops._cache import (
     check_folder,
 )
 from sklearn_keops_gmm.backends._openmp import all_threads
+from sklearn_keops_gmm.backends._warnings import warn_user
 
 _NO_COMPILER = (
     "backend='keops' needs a C++ compiler, and none was found. Install g++ "
@@ -259,7 +259,7 @@ def _announce() -> None:
         return
     _announced = True
     folder = _pykeops().get_build_folder()
-    warnings.warn(_COMPILING.format(folder=folder), UserWarning, stacklevel=2)
+    warn_user(_COMPILING.format(folder=folder))
 
 
 def _remove_leftovers(error: ImportError | FileNotFoundError) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import reduce
 from operator import iadd
@@ -16,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_keops_gmm.backends._native._blocks import BLOCK, Blocks, in_blocks
 from sklearn_keops_gmm.backends._native._modules import native_module
 from sklearn_keops_gmm.backends._threads import map_threads, slices
+from sklearn_keops_gmm.backends._warnings import warn_user
 from sklearn_keops_gmm.backends._workspace import memory_budget
 
 _CPU = torch.device("cpu")
@@ -92,11 +92,10 @@ def native_kmeans(
     labels = blocks.scattered(assignment.labels)
     n_found = len(np.unique(labels))
     if n_found < n_clusters:
-        warnings.warn(
+        warn_user(
             f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
             f"({n_clusters}). Possibly due to duplicate points in X.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     centres = blocks.centre + blocks.unit * assignment.centres.astype(np.float64)
     return NativeKMeans(labels, centres, n_iter, (blocks.centre, blocks.unit))

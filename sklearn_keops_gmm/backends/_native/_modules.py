@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 
 import torch
 from sklearn.exceptions import EfficiencyWarning
+
+from sklearn_keops_gmm.backends._warnings import warn_user
 
 # What torch calls the capability of a processor, and the modules for it.
 _MODULES = {
@@ -40,11 +41,10 @@ def _search() -> tuple[ModuleType | None, ImportError | None]:
             continue
         except ImportError as error:
             failure = error
-            warnings.warn(
+            warn_user(
                 f"A compiled module of sklearn-keops-gmm does not load: {error}. What "
                 f"takes its place is slower. {_REINSTALL}",
                 EfficiencyWarning,
-                stacklevel=2,
             )
     return None, failure
 
