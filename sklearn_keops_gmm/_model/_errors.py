@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -297,7 +296,8 @@ class BootstrapResult:
 
 
 def _checked(level: Any) -> float:
-    if not (isinstance(level, Real) and 0.0 < level < 1.0):
+    number = isinstance(level, (int, float, np.integer, np.floating))
+    if not number or not 0.0 < level < 1.0:
         raise ValueError(f"'level' must be a number between 0 and 1; got {level!r}.")
     return float(level)
 
