@@ -58,9 +58,11 @@ def fitted_model(estimator: Any) -> GaussianMixtureModel:
     if isinstance(given, str) and given not in ("auto", fitted):
         _, means, covariances, *_ = arrays
         if covariances.shape == make_covariance(fitted).shape(*means.shape):
+            # Only where there is a choice, a fit may go on from it.
+            anew = ", with warm_start=False" * hasattr(estimator, "warm_start")
             raise ValueError(
                 f"covariance_type={given!r} was set after this mixture was fitted with "
-                f"{fitted!r}. Fit it again, with warm_start=False."
+                f"{fitted!r}. Fit it again{anew}."
             )
         fitted = given
     return model_of(fitted, *arrays)

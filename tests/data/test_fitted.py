@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from sklearn_keops_gmm import KeOpsGaussianMixture
+from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
 from tests.common import blobs
 from tests.reference import COVARIANCE_TYPES
 
@@ -90,6 +90,12 @@ def test_another_covariance_type(asked, then, now):
         message = f"^covariance_type='{now}' was set after .* fitted with '{then}'"
         with pytest.raises(ValueError, match=message):
             ASKED[asked](kept)
+
+
+def test_advice_is_about_parameters_that_there_are():
+    chosen = KeOpsGaussianMixtureCV(1).fit(X).set_params(covariance_type="diag")
+    with pytest.raises(ValueError, match=r"fitted with 'full'. Fit it again\.$"):
+        chosen.predict(X)
 
 
 def test_all_of_them_can_be_changed():
