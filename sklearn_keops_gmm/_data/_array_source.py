@@ -52,7 +52,9 @@ class ArraySource:
             checked = checked_weights(self.sample_weight, array, dtype=array.dtype)
             weights = _in_range(to_tensor(checked, device))
         points = to_tensor(array, device)
-        points, weights, counts = check_weighted_samples(points, weights, min_samples)
+        points, weights, counts = check_weighted_samples(
+            points, weights, min_samples, estimator
+        )
         data = Data(kind, points, weights, counts=counts)
         if self.component_labels is not None:
             checked = checked_labels(self.component_labels, _num_samples(self.X))

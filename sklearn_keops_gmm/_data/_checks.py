@@ -28,7 +28,10 @@ _DEVICES = ("cpu", "cuda")
 
 
 def check_weighted_samples(
-    points: Tensor, sample_weight: Tensor | None, n_components: int
+    points: Tensor,
+    sample_weight: Tensor | None,
+    min_samples: int,
+    estimator: Any = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return the samples that count, (N, D), their weights, (N,), and which these are.
 
@@ -37,20 +40,27 @@ def check_weighted_samples(
     Raises
     ------
     ValueError
-        If fewer samples count than there are components.
+        If fewer samples count than are needed, as for the `n_components` of an
+        estimator.
     """
     counts = samples_that_count(points, sample_weight)
     if counts is not None:
         points = points[counts]
         sample_weight = None if sample_weight is None else sample_weight[counts]
-    if len(points) < n_components:
+    if len(points) < min_samples:
         left_out = "samples without weight, or of which nothing is observed, do not"
         if len(points) == 0:
             raise ValueError(f"X has no samples that count: {left_out}.")
+        left_out = "" if counts is None else f": {left_out} count"
+        # Of each component one is needed; all else is the estimator's own.
+        if getattr(estimator, "n_components", None) == min_samples:
+            raise ValueError(
+                "Expected n_samples >= n_components but got "
+                f"n_components = {min_samples}, n_samples = {len(points)}{left_out}"
+            )
         raise ValueError(
-            "Expected n_samples >= n_components but got "
-            f"n_components = {n_components}, n_samples = {len(points)}"
-            f"{'' if counts is None else f': {left_out} count'}"
+            f"Found {len(points)} sample(s) while a minimum of {min_samples} is "
+            f"required by {type(estimator).__name__}{left_out}."
         )
     return points, sample_weight, counts
 

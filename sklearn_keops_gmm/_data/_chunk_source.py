@@ -106,7 +106,7 @@ class ChunkSource:
         assert summary is not None
         rows, weights = cast(reservoir.rows(), summary.dtype)
         points, labels = without_labels(rows, labelled=labelled)
-        check_weighted_samples(points, weights, min_samples)
+        check_weighted_samples(points, weights, min_samples, estimator)
         if reset:
             check_observed(summary.extent.observed, estimator)
         parts = ReadChunks(reader, summary.dtype, self, summary.extent.incomplete)

@@ -105,7 +105,7 @@ class DaskSource:
         rows = _drawn(summary.n_samples, size, estimator.random_state)
         taken, weights = read.take(torch.from_numpy(rows))
         points, labels = without_labels(taken, labelled=labelled)
-        check_weighted_samples(points, weights, min_samples)
+        check_weighted_samples(points, weights, min_samples, estimator)
         kind = ArrayKind.of(np.empty(0))
         return PartedData(kind, points, weights, read, summary, component_labels=labels)
 

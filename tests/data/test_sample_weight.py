@@ -168,6 +168,8 @@ def test_refused():
     two[:2] = 1.0
     with pytest.raises(ValueError, match="n_components = 3, n_samples = 2"):
         model.fit(X, sample_weight=two)
+    with pytest.raises(ValueError, match=r"1 sample.* minimum of 2 .*MixtureCV: .*wei"):
+        KeOpsGaussianMixtureCV().fit(X, sample_weight=np.arange(len(X)) == 7)
 
 
 @new_scikit_learn
