@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from typing import Any, Literal
@@ -707,7 +708,9 @@ default=None
             partial(means_given, model.without_noise(), given, regression),
             n_columns=regression.means.shape[1],
         )
-        return as_source(X).map(function.without_noise())
+        # In the name of the estimator that was asked.
+        checks = replace(function.checks, estimator=type(self))
+        return as_source(X).map(replace(function.without_noise(), checks=checks))
 
     @single_thread()
     def impute(

@@ -389,4 +389,6 @@ def test_of_a_mixture_that_was_chosen():
         chosen.conditional_mean(["a", "b"], frame[["a", "b"]]),
         chosen.mixture_.conditional_mean(["a", "b"], frame[["a", "b"]]),
     )
+    with pytest.warns(UserWarning, match="names, but KeOpsGaussianMixtureCV was"):
+        chosen.conditional_mean("a", iris()[:, :1])
     assert_array_equal(chosen.to_sklearn().means_, chosen.means_)
