@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import sklearn
 from numpy.typing import ArrayLike
-from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_keops_gmm._data import (
     checked_samples,
@@ -143,8 +142,9 @@ def _mixture_of(name: str, estimator: Any) -> Any:
     """Return a fitted mixture: the estimator, or that of a clustering."""
     if not (hasattr(estimator, "marginal") or hasattr(estimator, "cut_tree")):
         raise TypeError(
-            f"'estimator' of {name} must be a fitted KeOpsGaussianMixture, or a "
-            f"pipeline that ends in one; got {type(estimator).__name__}. "
+            f"'estimator' of {name} must be a fitted KeOpsGaussianMixture, "
+            "KeOpsGaussianMixtureCV or MixtureClustering, or a pipeline that ends in "
+            f"one; got {type(estimator).__name__}. "
             "KeOpsGaussianMixture.from_sklearn converts scikit-learn's mixture."
         )
     check_is_fitted(estimator)
@@ -161,9 +161,13 @@ def _colouring(estimator: Any, whole: Any, X: Any, color_by: Any) -> Colouring:
                 f"sample; got {color_by!r}."
             )
         return _COLOURINGS[color_by](whole, X)
-    labels = column_or_1d(to_numpy(color_by))
-    check_consistent_length(X, labels)
-    found, numbers = np.unique(labels, return_inverse=True)
+    labels = np.asarray(to_numpy(color_by))
+    if labels.shape not in ((len(X),), (len(X), 1)):
+        raise ValueError(
+            "'color_by' must be 'component', 'uncertainty', or a label for each of the "
+            f"{len(X)} samples; got an array of shape {labels.shape}."
+        )
+    found, numbers = np.unique(labels.ravel(), return_inverse=True)
     return Colouring(samples=numbers, names=tuple(map(str, found)))
 
 

@@ -89,7 +89,7 @@ def test_no_more_labels_than_can_be_told():
     ("color_by", "message"),
     [
         ("size", "'color_by' must be 'component', 'unc.*got 'size'"),
-        ([1, 2], "inconsis"),
+        ([1, 2], r"'color_by' .* each of the 150 samples; got .* shape \(2,\)"),
     ],
 )
 def test_colours_that_cannot_be(color_by, message):
