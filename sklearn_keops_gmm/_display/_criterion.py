@@ -12,6 +12,7 @@ from sklearn_keops_gmm._data import to_numpy
 from sklearn_keops_gmm._display._style import (
     Style,
     axes_for,
+    checks_styles,
     cluster_colours,
     fitted_last_step,
     style,
@@ -132,6 +133,7 @@ class CriterionDisplay:
         )
         return display.plot(ax, **plot_kw)
 
+    @checks_styles
     def plot(
         self, ax: Any = None, *, line_kw: Style = None, chosen_kw: Style = None
     ) -> Self:

@@ -11,6 +11,7 @@ from sklearn_keops_gmm._data import to_numpy
 from sklearn_keops_gmm._display._style import (
     Style,
     axes_for,
+    checks_styles,
     cluster_colours,
     fitted_last_step,
     style,
@@ -123,6 +124,7 @@ class MergeDisplay:
         )
         return display.plot(ax, **plot_kw)
 
+    @checks_styles
     def plot(
         self, ax: Any = None, *, bracket_kw: Style = None, cut_kw: Style = None
     ) -> Self:

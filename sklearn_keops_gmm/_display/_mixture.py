@@ -14,8 +14,14 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from sklearn_keops_gmm._data import check_positive, fitted_model
 from sklearn_keops_gmm._display._one_feature import bin_edges, curve_ticks
-from sklearn_keops_gmm._display._style import Style, axes_for, cluster_colours, style
-from sklearn_keops_gmm._display._subject import Subject, subject_of
+from sklearn_keops_gmm._display._style import (
+    Style,
+    axes_for,
+    checks_styles,
+    cluster_colours,
+    style,
+)
+from sklearn_keops_gmm._display._subject import Subject, rows_to_draw, subject_of
 from sklearn_keops_gmm.backends import single_thread
 
 _MARGIN = 0.06
@@ -185,6 +191,7 @@ default=None
         display = cls(**data_of(subject, chosen, grid_resolution, subsample))
         return display.plot(ax, **plot_kw)
 
+    @checks_styles
     def plot(
         self,
         ax: Any = None,
@@ -450,7 +457,7 @@ def data_of(
     """Return the parameters of a display of some features, by their indices."""
     samples = subject.samples[:, chosen]
     names = [subject.names[i] for i in chosen]
-    rows = _rows_to_draw(samples, subsample, names)
+    rows = rows_to_draw(samples, subsample, names)
     with sklearn.config_context(array_api_dispatch=False):
         mixture = subject.mixture.marginal(chosen)
         vars(mixture).pop("feature_names_in_", None)  # a grid has none
@@ -477,22 +484,6 @@ def _check_sizes(grid_resolution: int, subsample: int | None) -> None:
     check_scalar(grid_resolution, "grid_resolution", Integral, min_val=2)
     if subsample is not None:
         check_scalar(subsample, "subsample", Integral, min_val=1)
-
-
-def _rows_to_draw(samples: np.ndarray, most: int | None, names: list[str]) -> Any:
-    """Return at most so many rows of two-dimensional samples; all of others.
-
-    Rows of which a value is missing have no place in the picture.
-    """
-    rows = np.flatnonzero(~np.isnan(samples).any(axis=1))
-    if not len(rows):
-        raise ValueError(
-            f"X has no sample of which {' and '.join(names)} are observed: there is "
-            "none to draw."
-        )
-    if samples.shape[1] != 2 or most is None or most >= len(rows):
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most, dtype=int)]
 
 
 def _ticks(column: np.ndarray, resolution: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from sklearn_keops_gmm._display._mixture import MixtureDisplay, data_of
+from sklearn_keops_gmm._display._style import checks_styles
 from sklearn_keops_gmm._display._subject import subject_of
 from sklearn_keops_gmm.backends import single_thread
 
@@ -110,6 +111,7 @@ class PairsDisplay:
         }
         return cls(displays=displays).plot(**plot_kw)
 
+    @checks_styles
     def plot(self, *, figure: Any = None, **plot_kw: Any) -> Self:
         """Draw.
 

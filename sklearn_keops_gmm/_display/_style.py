@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 Style = dict[str, Any] | None
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
+
+def checks_styles(plot: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """Let what draws raise TypeError at first where a style is no dict.
+
+    Styles are what is given by names that end in _kw.
+    """
+
+    @wraps(plot)
+    def checked(*args: _Given.args, **given: _Given.kwargs) -> _Result:
+        for name, value in given.items():
+            usable = value is None or isinstance(value, Mapping)
+            if name.endswith("_kw") and not usable:
+                raise TypeError(f"{name!r} must be a dict or None; got {value!r}.")
+        return plot(*args, **given)
+
+    return checked
 
 
 def axes_for(ax: Any, caller: str) -> Any:

@@ -125,6 +125,22 @@ def subject_of(name: str, estimator: Any, X: ArrayLike, color_by: Any) -> Subjec
     return Subject(whole, samples, tuple(one + suffix for one in names), colouring)
 
 
+def rows_to_draw(samples: np.ndarray, most: int | None, names: list[str]) -> Any:
+    """Return at most so many rows of two-dimensional samples; all of others.
+
+    Rows of which a value is missing have no place in the picture.
+    """
+    rows = np.flatnonzero(~np.isnan(samples).any(axis=1))
+    if not len(rows):
+        raise ValueError(
+            f"X has no sample of which {' and '.join(names)} are observed: there is "
+            "none to draw."
+        )
+    if samples.shape[1] != 2 or most is None or most >= len(rows):
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most, dtype=int)]
+
+
 def _last_step_and_its_samples(estimator: Any, X: Any) -> tuple[Any, Any, bool]:
     """Return the mixture at the end of a pipeline, and what it is given of X."""
     if not hasattr(estimator, "steps"):

@@ -243,7 +243,8 @@ def test_three_features():
 
 def test_other_estimators():
     peer = GaussianMixture().fit(iris())
-    with pytest.raises(TypeError, match=r"got GaussianMixture.*from_sklearn converts"):
+    text = r"KeOpsGaussianMixtureCV or .*got GaussianMixture.*from_sklearn converts"
+    with pytest.raises(TypeError, match=text):
         MixtureDisplay.from_estimator(peer, iris())
 
 
@@ -256,11 +257,13 @@ def test_other_estimators():
         ({"n_std": 0}, ValueError, "n_std == 0, must be > 0"),
         ({"n_std": np.nan}, ValueError, "n_std == nan, must be finite"),
         ({"n_std": "two"}, TypeError, "n_std must be an instance"),
+        ({"sample_kw": 3}, TypeError, "'sample_kw' must be a dict or None; got 3"),
     ],
 )
 def test_bad_numbers(given, error, message):
     with pytest.raises(error, match=message):
         MixtureDisplay.from_estimator(fitted(), iris(), **given)
+    assert plt.get_fignums() == []
 
 
 def test_not_a_path():
