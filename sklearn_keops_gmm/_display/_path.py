@@ -6,8 +6,15 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_keops_gmm._display._style import Style, axes_for, last_step, style
+from sklearn_keops_gmm._display._style import (
+    Style,
+    axes_for,
+    checks_styles,
+    last_step,
+    style,
+)
 
 _COUNTS, _SCORES, _CHOSEN = "#0072b2", "#d55e00", "0.9"
 
@@ -100,10 +107,15 @@ class SparsityPathDisplay:
         ------
         TypeError
             If `path` is not a path.
+        NotFittedError
+            If it is an estimator that is not fitted.
         ImportError
             If matplotlib is missing.
         """
         found = last_step(path)
+        # What chooses from a path, fitted or not.
+        if hasattr(found, "one_standard_error"):
+            check_is_fitted(found)
         chosen = getattr(found, "n_components_", None)
         found = getattr(found, "path_", found)
         if not hasattr(found, "sparsities"):
@@ -144,11 +156,14 @@ class SparsityPathDisplay:
         ------
         TypeError
             If `estimator` has no path.
+        NotFittedError
+            If it is not fitted.
         ImportError
             If matplotlib is missing.
         """
         return cls.from_path(estimator, ax=ax, **plot_kw)
 
+    @checks_styles
     def plot(
         self, ax: Any = None, *, component_kw: Style = None, score_kw: Style = None
     ) -> Self:

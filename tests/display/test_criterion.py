@@ -113,8 +113,9 @@ def test_styles_are_the_users():
 def test_others_compare_nothing():
     with pytest.raises(TypeError, match=r"a fitted .*CV or .*; got KeOpsGaussianMix"):
         CriterionDisplay.from_estimator(KeOpsGaussianMixture().fit(iris()))
-    with pytest.raises(NotFittedError):
-        CriterionDisplay.from_estimator(KeOpsGaussianMixtureCV())
+    for display in (CriterionDisplay, SparsityPathDisplay):
+        with pytest.raises(NotFittedError):
+            display.from_estimator(KeOpsGaussianMixtureCV())
     assert plt.get_fignums() == []
 
 
