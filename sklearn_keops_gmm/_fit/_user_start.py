@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -89,22 +91,41 @@ def check_array_of(
         The shape that it has to have; None is any.
     """
     array = to_numpy(given)
-    if isinstance(array, list):
-        array = np.asarray(array)
-    if not is_plain(array):
-        array = check_array(
-            array,
-            dtype=[np.float64, np.float32],
-            ensure_2d=False,
-            allow_nd=True,
-            input_name=name,
-        )
+    try:
+        if isinstance(array, list):
+            array = np.asarray(array)
+        if not is_plain(array):
+            array = check_array(
+                array,
+                dtype=[np.float64, np.float32],
+                ensure_2d=False,
+                allow_nd=True,
+                input_name=name,
+            )
+    except (TypeError, ValueError) as error:
+        if _holds_numbers(array):
+            raise
+        raise ValueError(
+            f"The parameter '{name}' should be an array of numbers, but got "
+            f"{reprlib.repr(given)}"
+        ) from error
     if shape is not None and array.shape != shape:
         raise ValueError(
             f"The parameter '{name}' should have the shape of {shape}, "
             f"but got {array.shape}"
         )
     return array
+
+
+def _holds_numbers(array: Any) -> bool:
+    """Tell whether there are numbers in an array, whatever else is wrong with them."""
+    try:
+        found = np.asarray(array)
+        if found.dtype == object:
+            found = found.astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return found.ndim > 0 and found.size > 0 and found.dtype.kind in "biuf"
 
 
 def check_simplex(weights: np.ndarray) -> None:

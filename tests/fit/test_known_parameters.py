@@ -147,6 +147,13 @@ def put(index, value):
         (changed("weights", lambda w: 2 * w), r"'weights'.*normalized.*2\.0"),
         (changed("weights", lambda w: w - [0.4, 0, -0.4]), r"'weights'.*range \[0, 1"),
         (changed("weights", put(0, np.nan)), "weights contains NaN"),
+        (changed("weights", lambda w: None), "'weights' .* numbers, but got None"),
+        (
+            changed("means", lambda m: [[1], [2, 3]]),
+            r"'means' .*got \[\[1\], \[2, 3\]\]",
+        ),
+        (changed("covariances", lambda c: "eye"), "'covariances' .*, but got 'eye'"),
+        (changed("covariances", lambda c: 1.0), r"'covariances' .*, but got 1\.0"),
         (changed("means", lambda m: m[0]), r"'means'.*n_features\), but got \(4,\)"),
         (changed("means", put((0, 0), np.inf)), "means contains infinity"),
         (
