@@ -50,7 +50,7 @@ from sklearn_keops_gmm._data import (
     to_tensor,
 )
 from sklearn_keops_gmm._estimator import PackageEstimator
-from sklearn_keops_gmm._fit import bootstrap, say_without_parameters
+from sklearn_keops_gmm._fit import bootstrap, held_parameters, say_without_parameters
 from sklearn_keops_gmm._interop import to_sklearn
 from sklearn_keops_gmm._model import (
     BootstrapResult,
@@ -393,7 +393,8 @@ default=None
         the Hessian of the log-likelihood, found in one pass through the samples.
         Converge well, with a `tol` of 1e-6 or so. Nothing is known here of `sparsity`,
         `prior` or `covariance_pooling`, nor that the number of components was chosen.
-        The density of `noise` counts as known.
+        The density of `noise` counts as known, and so does what is `frozen`, whose
+        errors are 0.
 
         References
         ----------
@@ -414,7 +415,8 @@ default=None
         check_is_fitted(self)
         data = as_source(X, sample_weight).read(self, 1, reset=False)
         try:
-            return find_standard_errors(data, self._model(), self.backend)
+            held = held_parameters(self._template())
+            return find_standard_errors(data, self._model(), held, self.backend)
         except NoMaximumError:
             ridge = to_numpy(getattr(self, "reg_covar_", 0.0))
             reason = say_without_parameters(data, ridge)

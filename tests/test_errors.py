@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_keops_gmm import KeOpsGaussianMixture, KeOpsGaussianMixtureCV
@@ -45,6 +46,39 @@ def test_hessian_beside_noise(structure, rng):
     assert_allclose(found.means, of_means, rtol=1e-8)
     low, high = found.intervals().noise_weight
     assert 0 < low < model.noise_weight_ < high < 1
+
+
+def test_hessian_of_what_is_not_frozen():
+    model = fitted(blobs()).set_params(frozen=["weights", "covariances"])
+    shares, covariances = map(torch.tensor, (model.weights_, model.covariances_))
+
+    def log_likelihood(means):
+        normal = torch.distributions.MultivariateNormal(means, covariances)
+        pairs = normal.log_prob(torch.tensor(blobs())[:, None])
+        return torch.logsumexp(shares.log() + pairs, dim=1).sum()
+
+    means = torch.tensor(model.means_)
+    hessian = torch.autograd.functional.hessian(log_likelihood, means).reshape(6, 6)
+    expected = torch.linalg.inv(-hessian).diagonal().sqrt()
+    errors = model.standard_errors(blobs())
+    assert_allclose(errors.means.ravel(), expected, rtol=1e-8)
+    assert not errors.weights.any()
+    assert not errors.covariances.any()
+
+
+@pytest.mark.parametrize("structure", COVARIANCE_TYPES)
+@pytest.mark.parametrize("name", ["weights", "means", "covariances"])
+def test_what_is_frozen_has_no_error(name, structure):
+    """And nothing else has a larger one than where it is estimated, too."""
+    model = fitted(iris(), covariance_type=structure)
+    free = model.standard_errors(iris())
+    errors = model.set_params(frozen={name: True}).standard_errors(iris())
+    for other in ("weights", "means", "covariances"):
+        found, most = getattr(errors, other), getattr(free, other)
+        assert found.any() == (other != name)
+        assert (found <= most * (1 + 1e-9)).all()
+    model.set_params(frozen=["weights", "means", "covariances"])
+    assert not model.standard_errors(iris()).means.any()
 
 
 @pytest.mark.parametrize("noise", [None, "uniform"])

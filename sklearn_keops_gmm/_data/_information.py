@@ -11,6 +11,7 @@ from sklearn_keops_gmm._data._dataset import Data
 from sklearn_keops_gmm._data._query import tiles
 from sklearn_keops_gmm._model import (
     ComponentCoordinates,
+    Frozen,
     GaussianMixtureModel,
     InformationSums,
     StandardErrors,
@@ -27,16 +28,18 @@ _MOST = 10_000
 
 
 def find_standard_errors(
-    data: Data, model: GaussianMixtureModel, backend: str
+    data: Data, model: GaussianMixtureModel, held: Frozen | None, backend: str
 ) -> StandardErrors:
     """Return the standard errors that the observed information of samples gives.
+
+    What is held has none.
 
     Raises
     ------
     ValueError
         If there are too many parameters, or no maximum.
     """
-    coordinates = ComponentCoordinates.of(model)
+    coordinates = ComponentCoordinates.of(model, held)
     n_parameters = coordinates.n_all
     if n_parameters > _MOST:
         raise ValueError(

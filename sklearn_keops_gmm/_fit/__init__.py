@@ -14,6 +14,7 @@ from sklearn_keops_gmm._fit._free_features import (
     say_upper_bound,
     say_without_parameters,
 )
+from sklearn_keops_gmm._fit._frozen import held_parameters
 from sklearn_keops_gmm._fit._held import check_held
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
@@ -63,6 +64,7 @@ __all__ = [
     "drawn_start",
     "folds_of",
     "has_steps",
+    "held_parameters",
     "history_of",
     "in_order",
     "known_mixture",

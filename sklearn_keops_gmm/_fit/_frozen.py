@@ -67,6 +67,19 @@ def frozen_parameters(
     return FrozenParameters(Frozen(**masks), covariance.shared)
 
 
+def held_parameters(mixture: Any) -> Frozen | None:
+    """Return which parameters of a fitted mixture were known, if some were.
+
+    Raises
+    ------
+    ValueError
+        If `frozen` was changed, and is not of its components.
+    """
+    if not mixture.frozen:
+        return None
+    return Frozen(**_masks(mixture.frozen, len(mixture.means_)))
+
+
 def check_frozen_start(
     mixture: Parameters, start: MixtureParameters, continued: bool
 ) -> None:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._model._gaussian_mixture import GaussianMixtureModel
+from sklearn_keops_gmm._model._priors import Frozen
 from sklearn_keops_gmm._model.covariances import SharedCovariance
 
 
@@ -86,16 +87,21 @@ class ComponentCoordinates:
     model : GaussianMixtureModel
     directions : Tensor of shape (n, D, D)
         In which a covariance can change.
+    held : Frozen or None
+        What is known, and has no error.
     """
 
     model: GaussianMixtureModel
     directions: Tensor
+    held: Frozen | None = None
 
     @classmethod
-    def of(cls, model: GaussianMixtureModel) -> ComponentCoordinates:
+    def of(
+        cls, model: GaussianMixtureModel, held: Frozen | None = None
+    ) -> ComponentCoordinates:
         """Return those of a model."""
         structure = model.covariance.structure
-        return cls(model, _DIRECTIONS[structure](model.n_features))
+        return cls(model, _DIRECTIONS[structure](model.n_features), held)
 
     @property
     def n_own(self) -> int:
@@ -111,25 +117,31 @@ class ComponentCoordinates:
     def embedding(self) -> Tensor:
         """What free parameters make of those of components, (M q, P), which is linear.
 
-        The last weight, that of noise if there is some, is one minus the others, and
-        shared covariances are one.
+        The last free weight, that of noise if there is some, is what the others leave,
+        and shared covariances are one.
         """
         n, d, k = self.model.n_components, self.model.n_features, len(self.directions)
         shared = isinstance(self.model.covariance, SharedCovariance)
         noise = self.n_all - n * self.n_own
-        n_weights = n - 1 + noise
+        held = self.held or Frozen(*torch.zeros(3, n, dtype=torch.bool))
+        slots = [*(~held.weights).nonzero()[:, 0].tolist(), *[n] * noise]
+        free, last = slots[:-1], slots[-1:]
+        n_weights = len(free)
         n_free = n_weights + n * d + k * (1 if shared else n)
         of_all = torch.zeros(n, 1 + d + k, n_free, dtype=torch.float64)
-        last = torch.zeros(1, n_free, dtype=torch.float64)
-        last[0, :n_weights] = -1.0
-        of_all[:n_weights, 0, :n_weights] = torch.eye(n_weights)
-        of_all[n_weights:, 0] = last
+        of_weights = torch.zeros(n + noise, n_free, dtype=torch.float64)
+        of_weights[free, :n_weights] = torch.eye(n_weights, dtype=torch.float64)
+        of_weights[last, :n_weights] = -1.0
+        of_all[:, 0] = of_weights[:n]
         for j in range(n):
             mean = n_weights + j * d
             own = n_weights + n * d + (0 if shared else j * k)
             of_all[j, 1 : 1 + d, mean : mean + d] = torch.eye(d)
             of_all[j, 1 + d :, own : own + k] = torch.eye(k)
-        return torch.cat((of_all.flatten(0, 1), last[:noise]))
+        blocks = held.covariances.all()[None] if shared else held.covariances
+        known = (held.means.repeat_interleave(d), blocks.repeat_interleave(k))
+        kept = ~torch.cat((torch.zeros(n_weights, dtype=torch.bool), *known))
+        return torch.cat((of_all.flatten(0, 1), of_weights[n:]))[:, kept]
 
     def sums(
         self, points: Tensor, responsibilities: Tensor, weights: Tensor | None
