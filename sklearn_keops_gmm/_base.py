@@ -50,7 +50,12 @@ from sklearn_keops_gmm._data import (
     to_tensor,
 )
 from sklearn_keops_gmm._estimator import PackageEstimator
-from sklearn_keops_gmm._fit import bootstrap, held_parameters, say_without_parameters
+from sklearn_keops_gmm._fit import (
+    bootstrap,
+    held_parameters,
+    say_without_noise,
+    say_without_parameters,
+)
 from sklearn_keops_gmm._interop import to_sklearn
 from sklearn_keops_gmm._model import (
     BootstrapResult,
@@ -381,7 +386,8 @@ default=None
         ValueError
             If `X` or `sample_weight` is unusable, if the mixture is at no maximum of
             the likelihood of these samples, as where a feature is constant or a linear
-            function of others, or if there are more than 10,000 parameters.
+            function of others or where noise has no weight, or if there are more than
+            10,000 parameters.
 
         See Also
         --------
@@ -414,12 +420,13 @@ default=None
         """
         check_is_fitted(self)
         data = as_source(X, sample_weight).read(self, 1, reset=False)
+        model, held = self._model(), held_parameters(self._template())
         try:
-            held = held_parameters(self._template())
-            return find_standard_errors(data, self._model(), held, self.backend)
+            return find_standard_errors(data, model, held, self.backend)
         except NoMaximumError:
             ridge = to_numpy(getattr(self, "reg_covar_", 0.0))
             reason = say_without_parameters(data, ridge)
+            reason = reason or say_without_noise(model, data.sample_size)
             if reason is None:
                 raise
             raise ValueError(reason) from None

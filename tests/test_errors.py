@@ -178,6 +178,14 @@ def test_intervals():
             found.intervals(level)
 
 
+def test_noise_without_weight():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(c, 1, (60, 2)) for c in (-5, 0, 5)])
+    model = fitted(X, noise="uniform")
+    with pytest.raises(ValueError, match=r"noise_weight_=.* Fit with noise=None"):
+        model.standard_errors(X)
+
+
 def test_not_at_a_maximum():
     model = KeOpsGaussianMixture(3, max_iter=1, random_state=0, init_params="random")
     model.fit(iris())

@@ -18,6 +18,7 @@ from sklearn_keops_gmm._fit._frozen import held_parameters
 from sklearn_keops_gmm._fit._held import check_held
 from sklearn_keops_gmm._fit._initialization import STARTS
 from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixture
+from sklearn_keops_gmm._fit._noise import say_without_noise
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import online_step, remembered
 from sklearn_keops_gmm._fit._path_starts import drawn_start, in_order, path_starts
@@ -77,6 +78,7 @@ __all__ = [
     "remembered",
     "rows_of",
     "say_upper_bound",
+    "say_without_noise",
     "say_without_parameters",
     "solve",
     "starting_point",

@@ -12,7 +12,13 @@ from torch import Tensor
 from sklearn_keops_gmm._data import Data
 from sklearn_keops_gmm._fit._sample import Sample
 from sklearn_keops_gmm._fit._start_data import StartData
-from sklearn_keops_gmm._model import Ridge, Span, UniformNoise, span_in_box
+from sklearn_keops_gmm._model import (
+    GaussianMixtureModel,
+    Ridge,
+    Span,
+    UniformNoise,
+    span_in_box,
+)
 
 
 class NoiseParameters(Protocol):
@@ -55,6 +61,17 @@ def with_noise(
     span = _span(problem, low, high, ridge.array(n_features))
     found = UniformNoise.within(low, high, volume, variances, span)
     return replace(problem, noise=found)
+
+
+def say_without_noise(model: GaussianMixtureModel, sample_size: float) -> str | None:
+    """Return what to do about noise that has no weight; None if it has some."""
+    weight = model.parameters.noise_weight
+    if model.noise is None or weight * sample_size >= 1:
+        return None
+    return (
+        f"noise_weight_={weight:.1g} is less than one sample: at the edge of what it "
+        "can be, it has no error. Fit with noise=None, and ask for errors of that."
+    )
 
 
 def _span(
