@@ -36,7 +36,7 @@ from sklearn_keops_gmm._fit import (
     PathReporter,
     PathTasks,
     check_can_hold_out,
-    check_folds,
+    components_in_folds,
     folds_of,
     most_components,
     n_distinct_rows,
@@ -384,6 +384,7 @@ default='kmeans'
         settings = {name: getattr(self, name) for name in _OF_THE_MIXTURE}
         bound = min(self.n_components, most_components(data, covariance_type))
         n_most = n_distinct_rows(data.points, bound)
+        n_most = components_in_folds(folds, data.points, n_most)
         settings |= {"n_components": n_most, "covariance_type": covariance_type}
         mixture = KeOpsGaussianMixture(**settings)
         path = Path(mixture, data, self.tol, progress.member)
@@ -393,7 +394,6 @@ default='kmeans'
             chosen = int(np.argmin(criterion))
             scores = None
         else:
-            check_folds(folds, mixture.n_components)
             members = path.converged()
             progress.end(members[0])
             scores = self._held_out_scores(path, data, members, folds, progress)

@@ -161,6 +161,16 @@ def test_folds_that_cannot_be(cv, message):
         model.fit(iris(), sample_weight=weights)
 
 
+def test_folds_bound_components_by_their_distinct_rows():
+    """All rows of one value are held out at once."""
+    X = np.repeat([[0.0], [1.0], [9.0]], 20, axis=0)
+    cv = [(np.arange(40), np.arange(40, 60)), (np.arange(60), np.arange(60))]
+    model = KeOpsGaussianMixtureCV(4, criterion="cv", cv=cv, reg_covar=0.1)
+    with pytest.warns(UserWarning, match="Component 0") as record:
+        assert model.fit(X).path_.n_components[0] == 2
+    assert not [one for one in record if "distinct clusters" in str(one.message)]
+
+
 @pytest.mark.slow
 def test_jobs_do_not_matter(rng):
     X = clusters(rng)

@@ -5,7 +5,7 @@ from sklearn_keops_gmm._fit._evidence import EvidenceOfSamples
 from sklearn_keops_gmm._fit._folds import (
     Fold,
     check_can_hold_out,
-    check_folds,
+    components_in_folds,
     folds_of,
     rows_of,
 )
@@ -59,8 +59,8 @@ __all__ = [
     "build_problem",
     "check_can_hold_out",
     "check_components_stay",
-    "check_folds",
     "check_held",
+    "components_in_folds",
     "continues",
     "drawn_start",
     "folds_of",

@@ -12,6 +12,7 @@ from numpy.random import RandomState
 from sklearn.model_selection import KFold, check_cv
 
 from sklearn_keops_gmm._data import Data
+from sklearn_keops_gmm._fit._regularization import n_distinct_rows
 from sklearn_keops_gmm._model import CRITERIA
 
 # Indices of the rows to train on and to test on.
@@ -101,8 +102,16 @@ def _rows_that_count(folds: list[Fold], counts: torch.Tensor | None) -> list[Fol
     ]
 
 
-def check_folds(folds: list[Fold], n_components: int) -> None:
-    """Raise ValueError if a fold has too few rows."""
+def components_in_folds(
+    folds: list[Fold], points: torch.Tensor, n_components: int
+) -> int:
+    """Return the most components that each fold has distinct rows to train on for.
+
+    Raises
+    ------
+    ValueError
+        If a fold has too few rows for `n_components`, distinct or not.
+    """
     for i, (train, test) in enumerate(folds):
         for name, rows, least in (("train", train, n_components), ("test", test, 1)):
             if len(rows) < least:
@@ -110,6 +119,10 @@ def check_folds(folds: list[Fold], n_components: int) -> None:
                     f"Fold {i} of cv has {len(rows)} rows that count to {name} "
                     f"on; with n_components={n_components} it needs {least} or more."
                 )
+    for train, _ in folds:
+        index = torch.as_tensor(train, device=points.device)
+        n_components = n_distinct_rows(points[index], n_components)
+    return n_components
 
 
 def rows_of(data: Data, rows: np.ndarray) -> Data:
