@@ -649,7 +649,8 @@ default='kmeans'
         NotFittedError
             If this mixture is not fitted.
         ValueError
-            If `X` is unusable or has other features, or `relevance` is not positive.
+            If `X` is unusable or has other features, or another parameter is
+            unusable.
 
         Notes
         -----

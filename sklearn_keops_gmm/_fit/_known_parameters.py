@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from sklearn_keops_gmm._data import (
@@ -113,6 +114,8 @@ def adapted_mixture(
     check_is_fitted(mixture)
     check_positive(relevance, "relevance")
     kept = {"weights": weights, "covariances": covariances}
+    constraints: dict[str, Any] = {name: ["boolean"] for name in kept}
+    validate_parameter_constraints(constraints, kept, caller_name="adapt")
     frozen = [name for name, free in kept.items() if not free]
     adapted = deepcopy(mixture)
     _adapt(adapted, as_source(X, sample_weight), float(relevance), frozen)

@@ -171,6 +171,8 @@ def test_errors():
             known.adapt(FEW, relevance=relevance)
     with pytest.raises(ValueError, match="relevance == 0"):
         known.adapt(FEW, relevance=0)
+    with pytest.raises(ValueError, match=r"'weights' parameter of adapt .*Got 'yes'"):
+        known.adapt(FEW, weights="yes")
     with pytest.raises(ValueError, match="3 features"):
         known.adapt(np.ones((4, 3)))
     with pytest.raises(ValueError, match="adapt takes mixtures without noise"):
