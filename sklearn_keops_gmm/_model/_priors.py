@@ -62,6 +62,9 @@ class Prior:
     This one is zero: a prior says only what differs.
     """
 
+    # Where users find it, for messages.
+    __module__ = "sklearn_keops_gmm._model"
+
     # Whether weights shrink under it, so that components may leave.
     selects: bool = False
     # Whether it pulls covariances to targets, which `renewed` makes.

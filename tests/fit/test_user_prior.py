@@ -299,3 +299,9 @@ def test_float32_and_integers_are_taken(solver):
         2, prior=lambda w, m, A: (m**2).sum().float(), solver=solver, max_iter=3
     )
     assert np.isfinite(model.fit(blobs()).cost_)
+
+
+def test_what_is_no_prior():
+    """The class is named as it is imported."""
+    with pytest.raises(ValueError, match=r"'sklearn_keops_gmm\._model\.Prior' or None"):
+        KeOpsGaussianMixture(prior=3).fit(blobs())
