@@ -122,6 +122,7 @@ class CostDisplay:
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
         from matplotlib.lines import Line2D
+        from matplotlib.ticker import MaxNLocator
 
         label = self.estimator_name if name is None else name
         look = style(Line2D, {"label": label, "linewidth": 1.8}, line_kw)
@@ -132,6 +133,8 @@ class CostDisplay:
             self.ax_.set_xscale("symlog", linthresh=1, linscale=0.5)
             self.ax_.xaxis.set_major_formatter("{x:g}")
             self.ax_.set_xlim(left=0)
+        elif self.ax_.get_xscale() == "linear":
+            self.ax_.xaxis.set_major_locator(MaxNLocator(integer=True))
         if look["label"] is not None:
             self.ax_.legend()
         return self

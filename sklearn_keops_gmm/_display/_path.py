@@ -189,6 +189,9 @@ class SparsityPathDisplay:
         """
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
+        if ax is None:
+            # Or the label on the right would be cut off.
+            self.figure_.set_layout_engine("constrained")
         from matplotlib.lines import Line2D
         from matplotlib.patches import StepPatch
 

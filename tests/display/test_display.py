@@ -223,6 +223,11 @@ def test_long_costs_have_a_logarithmic_axis():
     assert display.ax_.get_legend() is None
 
 
+def test_iterations_are_integers():
+    ax = CostDisplay(costs=[3.0, 2.0, 1.9]).plot().ax_
+    assert_array_equal(ax.get_xticks(), np.round(ax.get_xticks()))
+
+
 def test_no_costs():
     with pytest.raises(ValueError, match="has no costs to draw"):
         CostDisplay.from_estimator(fitted().marginal([0, 1]))
@@ -300,6 +305,14 @@ def test_path():
     assert display.ax_.get_xscale() == "symlog"
     assert display.ax_.get_xlim() == (0, 40)
     assert display.score_ax_.figure is display.figure_ is display.ax_.figure
+
+
+def test_the_label_on_the_right_is_in_the_picture():
+    scores = {"scores": [-3.85, -3.92]}
+    display = SparsityPathDisplay(sparsities=[0.0, 1.0], n_components=[2, 1], **scores)
+    display.plot().figure_.canvas.draw()
+    label = display.score_ax_.yaxis.label.get_window_extent()
+    assert label.x1 <= display.figure_.bbox.x1
 
 
 def test_path_of_one():
