@@ -30,9 +30,9 @@ def clusters(rng, n_components=4, n_samples=600):
 @pytest.mark.parametrize(
     ("types", "n_starts"),
     [
-        (["spherical"], 8),
-        (["spherical", "full"], 8 + 8),
-        (["full", "spherical"], 8 + 1),
+        (["spherical"], 4),
+        (["spherical", "full"], 4 + 4),
+        (["full", "spherical"], 4 + 1),
     ],
 )
 def test_types_far_behind_have_one_start(types, n_starts, monkeypatch):

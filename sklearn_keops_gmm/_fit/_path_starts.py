@@ -22,7 +22,7 @@ from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._model import MixtureParameters
 
 # So many starts have data of few numbers; fewer where all would see more than so many.
-_STARTS, _NUMBERS = 8, 80_000
+_STARTS, _NUMBERS = 4, 40_000
 # Principal axes are measured over such powers of their spreads, in turn: 0 is features
 # as they are, 1 makes all directions alike.
 _POWERS = (0.0, 1.0, 0.5, 0.0)

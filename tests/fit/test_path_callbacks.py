@@ -51,8 +51,8 @@ def test_tasks():
     witness = Witness()
     model = choice(witness, covariance_type=["full", "diag"])
     counts = Counter(name for name, _ in witness.begun)
-    # So few samples have paths from eight starts.
-    n_mixtures = 8 * len(model.results_["rank"])
+    # So few samples have paths from four starts.
+    n_mixtures = 4 * len(model.results_["rank"])
     assert counts == {"fit": 1, "path": 2, "mixture": n_mixtures}
     assert sorted(witness.ended) == sorted(witness.begun)
     assert witness.begun[:3] == [("fit", 0), ("path", 0), ("mixture", 0)]

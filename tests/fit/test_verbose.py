@@ -82,8 +82,8 @@ def test_paths(verbose, capsys):
     assert lines[0] == "Path of 'full' from 4 components"
     assert f"Chosen: 3 components, {model.covariance_type_!r}" in lines[-1]
     mixtures = [line for line in lines if line.startswith("  ")]
-    # So few samples have paths from eight starts.
-    n_mixtures = 8 * len(model.results_["rank"])
+    # So few samples have paths from four starts.
+    n_mixtures = 4 * len(model.results_["rank"])
     assert len(mixtures) == (n_mixtures if verbose > 1 else 0)
 
 
