@@ -50,9 +50,9 @@ _TIED = 0.1
 # Other starts seldom gain so much of the criterion for each sample.
 _FAR = 0.25
 # What a path is never given otherwise.
-_FIXED: dict[str, Any] = {"sparsity": 0.0, "solver": "em"} | dict.fromkeys(
-    ("prior", "frozen", "truncation")
-)
+_FIXED: dict[str, Any] = {"sparsity": 0.0, "solver": "em", "n_init": 1, "moves": "auto"}
+_FIXED |= {"warm_start": False, "verbose": 0, "acceleration": None, "batch_size": None}
+_FIXED |= {"prior": None, "frozen": None, "truncation": None}
 # What a path takes instead of the defaults of a mixture.
 PATH_DEFAULTS: dict[str, Any] = {
     "tol": "auto",
@@ -293,8 +293,7 @@ class Path:
         self.task = over_what_rounds(task, task.objective.ridge.rounded)
         if mixture.reg_covar == "auto":
             self.task = self.task.standardised()
-        if mixture.truncation is None:
-            self.task = in_order(self.task)
+        self.task = in_order(self.task)
         self.sample_size = self.task.sample_size
         self._evidence = EvidenceOfSamples(self.task)
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)

@@ -128,6 +128,10 @@ def test_weights_count_as_rows(rng):
         ({"sparsity": 2.0}, "takes no 'sparsity' but 0.0, got 2.0"),
         ({"solver": "adam"}, "takes no 'solver' but 'em', got 'adam'"),
         ({"prior": torch.sum}, "takes no 'prior' but None"),
+        ({"n_init": 9}, "takes no 'n_init' but 1, got 9"),
+        ({"moves": True}, "takes no 'moves' but 'auto', got True"),
+        ({"acceleration": "squarem"}, "takes no 'acceleration' but None"),
+        ({"verbose": 2}, "takes no 'verbose' but 0, got 2"),
         ({"tol": -1}, "'tol' parameter"),
     ],
 )
