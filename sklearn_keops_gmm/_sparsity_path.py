@@ -293,7 +293,6 @@ class Path:
         self.task = over_what_rounds(task, task.objective.ridge.rounded)
         if mixture.reg_covar == "auto":
             self.task = self.task.standardised()
-        self.task = in_order(self.task)
         self.sample_size = self.task.sample_size
         self._evidence = EvidenceOfSamples(self.task)
         self.tol = 1.0 / self.sample_size if tol == "auto" else float(tol)
@@ -348,6 +347,8 @@ class Path:
             components, without most of those that have more than are needed.
         values : ndarray of shape (n_members,)
         """
+        self.task = in_order(self.task)
+        self._evidence = EvidenceOfSamples(self.task)
         found: dict[Member, float] = {}
         for start in path_starts(self.mixture, self.task):
             for member, value in self._branch(start, criterion).items():

@@ -261,8 +261,9 @@ class MixtureObjective:
 
     def _above_mass_floor(self, moments: Moments) -> tuple[Moments, Tensor]:
         """Return moments that the mass floor is nothing beside, and mass fractions."""
-        if moments.noise and not bool(moments.mass.any()):
-            raise AllNoiseError
+        if not bool(moments.mass.any()):
+            # Nothing is left to share out, as where others that are held explain all.
+            raise AllNoiseError if moments.noise else ValueError(ILL_DEFINED)
         moments = above_mass_floor(moments, self._mean_weight)
         if self.held.share == 1.0 and self.held.noise_weight == 0.0:
             total = moments.mass.sum()

@@ -101,10 +101,14 @@ class SparseReporter(Reporter):
         if not self._verbose:
             return
         found = parameters()
-        self._follow(change, found)
+        moves = self._able and (self._moves or n_iter > self._max_iter)
+        if moves:
+            # Components that leave can raise it, of which falls do not tell.
+            self._cost = self._cost_of(found)
+        else:
+            self._follow(change, found)
         before, self._n_components = self._n_components, len(found.weights)
-        moves = self._moves or n_iter > self._max_iter
-        if self._able and moves and before != self._n_components:
+        if moves and before != self._n_components:
             print(
                 f"  Move from {before} to {self._n_components} components\t "
                 f"cost {self._cost:.5f}"

@@ -138,8 +138,8 @@ def _continued(
         fall, last = last - before.cost, before.cost
         kept.append((before.cost, before.log_likelihood))
         if rises(before, after):
-            # Costs that are kept never rise; the falls that are told may be negative.
             kept = [costs for costs in kept if costs[0] >= after.cost]
+            last = kept[-1][0] if kept else math.inf
         n_steps, done = len(result.costs) + n_more, after is chain[-1]
         if on_step(n_steps, fall, computed(after.parameters), done):
             parameters, converged = after.parameters, converged and done
