@@ -206,16 +206,17 @@ class MixtureObjective:
             If a covariance is not positive definite, as in scikit-learn, or noise
             explains all samples.
         """
+        moments = above_mass_floor(moments, self._mean_weight)
         if extinguish and (merged is None or parameters.targets is None):
             known = self._maximization.in_one_call(
-                above_mass_floor(moments, self._mean_weight),
+                moments,
                 parameters,
                 self.held.share,
                 self._whole if self.held.share < 1.0 else 0.0,
             )
             if known is not None:
                 return known
-        moments, fractions = self._above_mass_floor(moments)
+        fractions = self._fractions(moments)
         noise_weight = self._noise_weight(moments, parameters)
         share = self.held.share
         weights = self.prior.maximize_weights(fractions, parameters.weights, share)
@@ -259,18 +260,17 @@ class MixtureObjective:
         alive = self.prior.alive(weights) if extinguish else weights > 0
         return None if bool(alive.all()) else alive
 
-    def _above_mass_floor(self, moments: Moments) -> tuple[Moments, Tensor]:
-        """Return moments that the mass floor is nothing beside, and mass fractions."""
+    def _fractions(self, moments: Moments) -> Tensor:
+        """Return mass fractions, (M,), of moments above the mass floor."""
         if not bool(moments.mass.any()):
             # Nothing is left to share out, as where others that are held explain all.
             raise AllNoiseError if moments.noise else ValueError(ILL_DEFINED)
-        moments = above_mass_floor(moments, self._mean_weight)
         if self.held.share == 1.0 and self.held.noise_weight == 0.0:
             total = moments.mass.sum()
             if moments.noise:
                 total = total + moments.noise
-            return moments, moments.mass / total
-        return moments, moments.mass / self._whole
+            return moments.mass / total
+        return moments.mass / self._whole
 
     def _noise_weight(self, moments: Moments, parameters: MixtureParameters) -> float:
         """Return the weight of noise that the M-step makes."""
@@ -314,7 +314,8 @@ class MixtureObjective:
         """
         if not self.prior.pools:
             return None
-        moments, fractions = self._above_mass_floor(moments)
+        moments = above_mass_floor(moments, self._mean_weight)
+        fractions = self._fractions(moments)
         _, scatter, _ = self._maximization.scattered(moments, parameters.means)
         targets, held = self.prior.renewed(scatter, fractions), parameters.targets
         if targets is None or (held and targets.distance(held) < _HARDLY):
