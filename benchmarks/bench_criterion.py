@@ -37,7 +37,7 @@ from mixtures import draw
 from threadpoolctl import threadpool_limits
 
 from sklearn_keops_gmm import KeOpsGaussianMixtureCV
-from sklearn_keops_gmm._sparsity_path import Path
+from sklearn_keops_gmm._fit import Path, PathSearch
 
 MOST = 30
 BANDS = ("well", "mid", "few", "one")
@@ -64,13 +64,13 @@ def with_prior(path, member):
 @contextmanager
 def taking(evidence_of):
     """Let criteria take other evidence."""
-    make = Path._member
+    make = Path.member
 
     def member_of(path, state):
         member = make(path, state)
         return replace(member, evidence=evidence_of(path, member))
 
-    with mock.patch.object(Path, "_member", member_of):
+    with mock.patch.object(Path, "member", member_of):
         yield
 
 
@@ -78,10 +78,10 @@ def taking(evidence_of):
 def whole_path():
     """Let no path end before it has come to one component."""
 
-    def all_members(path, start, criterion, tol):
-        return path.members(start, tol)
+    def all_members(search, start, tol):
+        return search._path.members(start, tol)
 
-    with mock.patch.object(Path, "_useful_members", all_members):
+    with mock.patch.object(PathSearch, "_useful_members", all_members):
         yield
 
 

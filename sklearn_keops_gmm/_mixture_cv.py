@@ -32,11 +32,15 @@ from sklearn_keops_gmm._estimator import hand_on_features
 from sklearn_keops_gmm._fit import (
     CallbackSupport,
     Fold,
+    Member,
+    Path,
     PathProgress,
     PathReporter,
+    PathSearch,
     PathTasks,
     check_can_hold_out,
     components_in_folds,
+    fold_scores,
     folds_of,
     most_components,
     n_distinct_rows,
@@ -54,11 +58,8 @@ from sklearn_keops_gmm._model import (
 )
 from sklearn_keops_gmm._model.covariances import COVARIANCES, resolve_types
 from sklearn_keops_gmm._sparsity_path import (
-    Member,
-    Path,
     as_path,
     attributes_with,
-    fold_scores,
     without_sparsity,
 )
 from sklearn_keops_gmm.backends import single_thread, warn_user
@@ -383,14 +384,14 @@ default='kmeans'
         """Follow the path of one covariance type, and choose from it."""
         settings = {name: getattr(self, name) for name in _OF_THE_MIXTURE}
         bound = min(self.n_components, most_components(data, covariance_type))
-        n_most = n_distinct_rows(data.points, bound)
-        n_most = components_in_folds(folds, data.points, n_most)
-        settings |= {"n_components": n_most, "covariance_type": covariance_type}
-        mixture = KeOpsGaussianMixture(**settings)
+        n_distinct = n_distinct_rows(data.points, bound)
+        n_most = components_in_folds(folds, data.points, n_distinct)
+        settings["covariance_type"] = covariance_type
+        mixture = KeOpsGaussianMixture(n_most, **settings)
         path = Path(mixture, data, self.tol, progress.member)
         progress.begin(covariance_type, n_most, partial(attributes_with, path, data))
         if self.criterion != "cv":
-            members, criterion = path.searched(CRITERIA[self.criterion], least)
+            members, criterion = PathSearch(path, self.criterion).run(least)
             chosen = int(np.argmin(criterion))
             scores = None
         else:

@@ -1,13 +1,11 @@
 """A fit: the objective, where it starts, and how it runs."""
 
 from sklearn_keops_gmm._fit._callbacks import CallbackSupport, FitTasks, PathTasks
-from sklearn_keops_gmm._fit._evidence import EvidenceOfSamples
 from sklearn_keops_gmm._fit._folds import (
     Fold,
     check_can_hold_out,
     components_in_folds,
     folds_of,
-    rows_of,
 )
 from sklearn_keops_gmm._fit._free_features import (
     most_components,
@@ -21,7 +19,8 @@ from sklearn_keops_gmm._fit._known_parameters import adapted_mixture, known_mixt
 from sklearn_keops_gmm._fit._noise import say_without_noise
 from sklearn_keops_gmm._fit._objective import MixtureObjective
 from sklearn_keops_gmm._fit._online import online_step, remembered
-from sklearn_keops_gmm._fit._path_starts import drawn_start, in_order, path_starts
+from sklearn_keops_gmm._fit._path import Member, Path, fold_scores
+from sklearn_keops_gmm._fit._path_search import PathSearch
 from sklearn_keops_gmm._fit._progress import PathProgress
 from sklearn_keops_gmm._fit._regularization import (
     n_distinct_rows,
@@ -29,7 +28,6 @@ from sklearn_keops_gmm._fit._regularization import (
     warn_of_weak_components,
 )
 from sklearn_keops_gmm._fit._resampling import bootstrap
-from sklearn_keops_gmm._fit._rounded import over_what_rounds
 from sklearn_keops_gmm._fit._run import (
     FitProblem,
     build_problem,
@@ -45,13 +43,15 @@ from sklearn_keops_gmm._fit._warm_start import WarmStart, continues, warm_start_
 __all__ = [
     "STARTS",
     "CallbackSupport",
-    "EvidenceOfSamples",
     "FitProblem",
     "FitTasks",
     "Fold",
+    "Member",
     "MixtureObjective",
+    "Path",
     "PathProgress",
     "PathReporter",
+    "PathSearch",
     "PathTasks",
     "WarmStart",
     "adapted_mixture",
@@ -62,21 +62,17 @@ __all__ = [
     "check_held",
     "components_in_folds",
     "continues",
-    "drawn_start",
+    "fold_scores",
     "folds_of",
     "has_steps",
     "held_parameters",
     "history_of",
-    "in_order",
     "known_mixture",
     "makes_moves",
     "most_components",
     "n_distinct_rows",
     "online_step",
-    "over_what_rounds",
-    "path_starts",
     "remembered",
-    "rows_of",
     "say_upper_bound",
     "say_without_noise",
     "say_without_parameters",

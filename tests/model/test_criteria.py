@@ -5,8 +5,9 @@ import pytest
 
 from sklearn_keops_gmm import sparsity_path
 from sklearn_keops_gmm._data import as_source
+from sklearn_keops_gmm._fit import Path
 from sklearn_keops_gmm._model._criteria import CRITERIA
-from sklearn_keops_gmm._sparsity_path import Path, path_estimator
+from sklearn_keops_gmm._sparsity_path import path_estimator
 from tests.common import blobs
 from tests.reference import COVARIANCE_TYPES
 

@@ -1,0 +1,189 @@
+"""The search for the best mixture of any size: along several paths, and beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from sklearn_keops_gmm._fit._objective import MixtureObjective
+from sklearn_keops_gmm._fit._path import Member, Path
+from sklearn_keops_gmm._fit._path_starts import path_starts
+from sklearn_keops_gmm._model import (
+    CRITERIA,
+    MixtureParameters,
+    State,
+    join_mixtures,
+)
+from sklearn_keops_gmm.solvers import Search
+
+# So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
+# path; and no member gains so many times as much when it converges.
+_LOOSE, _HOPE = 1e-3, 10.0
+# Members are tied if their criteria differ by less than this part of the price of one
+# component; and are the same mixture if by less than this.
+_TIED, _SAME = 0.1, 2.0
+# Other starts seldom gain so much of the criterion for each sample.
+_FAR = 0.25
+
+
+class PathSearch:
+    """The best mixtures that several paths lead to, by a criterion.
+
+    A path goes down from each start. Where they lead to different mixtures the
+    components of two are taken together, and a path goes down from there: of both those
+    stay that are needed. That is a crossover, as in genetic algorithms (Pernkopf and
+    Bouchaffra, IEEE Transactions on Pattern Analysis and Machine Intelligence 27,
+    2005). From the best of all on, moves to more and to fewer components follow where
+    they lower the criterion. Where members are as good as tied, another path starts
+    from the best with all components split.
+
+    Parameters
+    ----------
+    path : Path
+        If its samples are few, the search puts them in an order of their own.
+    criterion : str
+        A name of `CRITERIA`.
+    """
+
+    def __init__(self, path: Path, criterion: str) -> None:
+        path.put_in_order()
+        self._path, self._criterion = path, CRITERIA[criterion]
+        # Criteria are in units of the deviance, over all samples.
+        self._two_nats = 2.0 * path.sample_size  # of the mean log-likelihood
+        one, two = (path.evidence.none(k) for k in (1, 2))
+        self._price = self._criterion(two) - self._criterion(one)
+        self._found: dict[int, Member] = {}
+
+    def run(self, known: float = np.inf) -> tuple[list[Member], np.ndarray]:
+        """Return the best member of each size, and their criterion.
+
+        Parameters
+        ----------
+        known : float
+            Of the best mixture of another type: far above it one start is enough.
+
+        Returns
+        -------
+        members : list of Member
+            The best of them converged; without those that have too few components to
+            be better, and, of many components, without most of those that have more
+            than are needed.
+        values : ndarray of shape (n_members,)
+        """
+        path, ends = self._path, []
+        for start in path_starts(path.mixture, path.task):
+            ends.append(self._moved(min(self._members_from(start), key=self._value)))
+            far = self._value(self._best) > known + _FAR * path.sample_size
+            if far or path.ended:
+                break
+        if not path.ended and (found := self._crossed(ends)) not in ends:
+            self._moved(found)
+        if self._has_tied() and not path.ended:
+            self._members_from(self._with_more(self._best))
+        members = sorted(self._found.values(), key=lambda one: -one.n_components)
+        return members, np.array([self._value(member) for member in members])
+
+    @property
+    def _best(self) -> Member:
+        return min(self._found.values(), key=self._value)
+
+    def _value(self, member: Member) -> float:
+        return self._criterion(member.evidence)
+
+    def _keep(self, member: Member) -> None:
+        """Keep a member, unless there is one as large that is not worse."""
+        other = self._found.get(member.n_components)
+        if other is None or self._value(member) < self._value(other):
+            self._found[member.n_components] = member
+
+    # -- other mixtures to start from ------------------------------------------------
+
+    def _crossed(self, ends: list[Member]) -> Member:
+        """Return the best of what the best end and each other lead to, in turn.
+
+        A path from there may have no members, where all mergers collapse.
+        """
+        covariance = self._path.task.objective.covariance
+        best, *others = self._different(ends)
+        for other in others:
+            both = join_mixtures(covariance, best.parameters, other.parameters)
+            best = min([best, *self._members_from(both)], key=self._value)
+            if self._path.ended:
+                break
+        return best
+
+    def _different(self, ends: list[Member]) -> list[Member]:
+        """Return the ends that are not the same mixture, the best first."""
+        ends = sorted(ends, key=self._value)
+        gaps = np.diff([self._value(end) for end in ends], prepend=-np.inf)
+        return [end for end, gap in zip(ends, gaps, strict=True) if gap > _SAME]
+
+    def _has_tied(self) -> bool:
+        """Tell whether mixtures of another size are as good as the best."""
+        values = np.sort([self._value(member) for member in self._found.values()])
+        return len(values) > 1 and bool(values[1] < values[0] + _TIED * self._price)
+
+    def _with_more(self, member: Member) -> MixtureParameters:
+        """Return a mixture with its components split, or the heaviest of them."""
+        edits, parameters = self._path.task.objective.edits, member.parameters
+        n_more = max(0, edits.n_components - member.n_components)
+        heaviest = parameters.weights.argsort(descending=True)
+        for j in heaviest[:n_more].tolist():
+            parameters = edits.split(parameters, j)
+        return parameters
+
+    def _moved(self, member: Member) -> Member:
+        """Return where moves lead from a member, at a price for each component."""
+        path, objective = self._path, self._path.task.objective
+        if path.ended:
+            return member
+        priced = objective.priced(self._price / self._two_nats)
+        settings = replace(path.settings(path.tol), nat=1.0 / path.sample_size)
+        chain = [_at_the_price_of(priced, member.state)]
+        Search(priced, settings).improve(chain, converged=True)
+        if len(chain) == 1:
+            return member
+        found = path.refined(path.member(_at_the_price_of(objective, chain[-1])))
+        self._keep(found)
+        return min(member, found, key=self._value)
+
+    # -- a path ----------------------------------------------------------------------
+
+    def _members_from(self, start: MixtureParameters) -> list[Member]:
+        """Return the members of a path, and keep them.
+
+        On the way down they converge loosely. From the best on, each then converges
+        wholly, unless it is too far behind or shows that it will not be better.
+        """
+        loose = max(_LOOSE, self._path.tol)
+        members = sorted(self._useful_members(start, loose), key=self._value)
+        least = np.inf
+        for i, member in enumerate(members):
+            behind = (self._value(member) - least) / self._two_nats
+            if behind < _HOPE * loose:
+                members[i] = self._path.refined(member, max(behind, 0.0))
+                least = min(least, self._value(members[i]))
+            self._keep(members[i])
+        return members
+
+    def _useful_members(self, start: MixtureParameters, tol: float) -> Iterator[Member]:
+        """Yield members until none with fewer components can be better.
+
+        Fewer components do not fit better, once they have converged: the best that
+        they can do is to fit as well, at the price of one.
+        """
+        least = np.inf
+        worth = self._price / self._two_nats
+        for member in self._path.members(start, tol, worth):
+            yield member
+            least = min(least, self._value(member))
+            one = replace(member.evidence, n_components=1, entropy=0.0)
+            if self._criterion(one) > least + self._two_nats * _HOPE * tol:
+                break
+
+
+def _at_the_price_of(objective: MixtureObjective, state: State) -> State:
+    """Return a state of the same samples with the penalty of another objective."""
+    return replace(state, penalty=objective.penalty(state.parameters))
