@@ -189,16 +189,22 @@ def test_alternatives_are_the_next_best(criterion):
     )
     differences = [other.difference for other in choice.alternatives]
     assert differences == pytest.approx(values[1:4] - values[0])
-    assert f"Chosen by {criterion!r}" in repr(model.summary())
+    text = repr(model.summary())
+    assert f"Chosen by {criterion!r}" in text
+    assert "; next best: " in text
 
 
 def test_a_choice_that_is_not_the_least():
+    """Of exponentials more components score higher, by less than one error."""
+    X = np.exp(np.random.default_rng(0).normal(size=(300, 2)))
     model = KeOpsGaussianMixtureCV(
         6, criterion="cv", cv=3, one_standard_error=True, random_state=0
-    ).fit(spiral(300))
+    ).fit(X)
     choice = model.summary().choice
     chosen = model.results_["n_components"] == model.n_components_
     assert choice.value == model.results_["criterion"][chosen]
+    assert choice.value > model.results_["criterion"].min()
+    assert "; others: " in repr(model.summary())
 
 
 def test_the_mixture_is_one_of_its_own_components():

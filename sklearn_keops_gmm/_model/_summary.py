@@ -341,4 +341,8 @@ def _of_choice(choice: Comparison) -> str:
         f"{other.n_components} {other.covariance_type} ({other.difference:+.4g})"
         for other in choice.alternatives
     ]
-    return f"{line}; next best: {', '.join(others)}" if others else line
+    # Another rule had a say where others are lower: as one standard error, or so many
+    # clusters that the best mixture has too few components.
+    lower = any(other.difference < 0 for other in choice.alternatives)
+    what = "others" if lower else "next best"
+    return f"{line}; {what}: {', '.join(others)}" if others else line
