@@ -16,14 +16,18 @@ from sklearn_keops_gmm._model import (
     State,
     join_mixtures,
 )
-from sklearn_keops_gmm.solvers import Search
+from sklearn_keops_gmm.solvers import Search, disjoint_pairs
 
 # So much mean log-likelihood may be left to gain, by extrapolation, on the way down the
 # path; and no member gains so many times as much when it converges.
 _LOOSE, _HOPE = 1e-3, 10.0
 # Members are tied if their criteria differ by less than this part of the price of one
-# component; and are the same mixture if by less than this.
-_TIED, _SAME = 0.1, 2.0
+# component; are the same mixture if by no more than this; and where it is this little,
+# rounding tells them apart.
+_TIED, _SAME, _ROUNDING = 0.1, 2.0, 1e-3
+# So many mixtures in a row are taken together with the best in vain; components that
+# two have in common are those whose merger loses so few nats, over all samples.
+_PATIENCE, _COMMON = 3, 0.01
 # Other starts seldom gain so much of the criterion for each sample.
 _FAR = 0.25
 
@@ -31,13 +35,13 @@ _FAR = 0.25
 class PathSearch:
     """The best mixtures that several paths lead to, by a criterion.
 
-    A path goes down from each start. Where they lead to different mixtures the
-    components of two are taken together, and a path goes down from there: of both those
-    stay that are needed. That is a crossover, as in genetic algorithms (Pernkopf and
-    Bouchaffra, IEEE Transactions on Pattern Analysis and Machine Intelligence 27,
-    2005). From the best of all on, moves to more and to fewer components follow where
-    they lower the criterion. Where members are as good as tied, another path starts
-    from the best with all components split.
+    A path goes down from each start, and from its end, its best member, moves to more
+    and to fewer components lower the criterion. Where ends differ the components of the
+    best are taken together with those of another mixture, and a path goes down from
+    there: of both those stay that are needed. That is a crossover, as in genetic
+    algorithms (Pernkopf and Bouchaffra, IEEE Transactions on Pattern Analysis and
+    Machine Intelligence 27, 2005). Where members are as good as tied, another path
+    starts from the best with all components split.
 
     Parameters
     ----------
@@ -74,7 +78,7 @@ class PathSearch:
         """
         path, ends = self._path, []
         for start in path_starts(path.mixture, path.task):
-            ends.append(self._moved(min(self._members_from(start), key=self._value)))
+            ends.append(self._moved(self._least(self._members_from(start))))
             far = self._value(self._best) > known + _FAR * path.sample_size
             if far or path.ended:
                 break
@@ -87,7 +91,12 @@ class PathSearch:
 
     @property
     def _best(self) -> Member:
-        return min(self._found.values(), key=self._value)
+        return self._least([*self._found.values()])
+
+    def _least(self, members: list[Member]) -> Member:
+        """Return the best; the first of those that only rounding tells apart."""
+        values = np.array([self._value(member) for member in members])
+        return members[int(np.argmax(values <= values.min() + _ROUNDING))]
 
     def _value(self, member: Member) -> float:
         return self._criterion(member.evidence)
@@ -95,30 +104,50 @@ class PathSearch:
     def _keep(self, member: Member) -> None:
         """Keep a member, unless there is one as large that is not worse."""
         other = self._found.get(member.n_components)
-        if other is None or self._value(member) < self._value(other):
+        if other is None or self._value(member) < self._value(other) - _ROUNDING:
             self._found[member.n_components] = member
 
     # -- other mixtures to start from ------------------------------------------------
 
     def _crossed(self, ends: list[Member]) -> Member:
-        """Return the best of what the best end and each other lead to, in turn.
+        """Return the best of what the best end and others lead to, the best first.
 
-        A path from there may have no members, where all mergers collapse.
+        Others are ends and members of any size. Where all ends are the same mixture
+        none has a turn.
         """
-        covariance = self._path.task.objective.covariance
-        best, *others = self._different(ends)
-        for other in others:
-            both = join_mixtures(covariance, best.parameters, other.parameters)
-            best = min([best, *self._members_from(both)], key=self._value)
-            if self._path.ended:
+        best = self._least(ends)
+        seen = {best}
+        n_vain = 0 if self._differ(ends) else _PATIENCE
+        while n_vain < _PATIENCE and not self._path.ended:
+            others = [one for one in (*ends, *self._found.values()) if one not in seen]
+            if not others:
                 break
+            other = self._least(others)
+            both = self._joined(best.parameters, other.parameters)
+            found = self._least([best, *self._members_from(both)])
+            n_vain = 0 if self._differ([best, found]) else n_vain + 1
+            best = found
+            seen |= {best, other}
         return best
 
-    def _different(self, ends: list[Member]) -> list[Member]:
-        """Return the ends that are not the same mixture, the best first."""
-        ends = sorted(ends, key=self._value)
-        gaps = np.diff([self._value(end) for end in ends], prepend=-np.inf)
-        return [end for end, gap in zip(ends, gaps, strict=True) if gap > _SAME]
+    def _joined(
+        self, one: MixtureParameters, other: MixtureParameters
+    ) -> MixtureParameters:
+        """Return the components of two mixtures, what both have in common once.
+
+        Which of those a path merges first would be up to rounding.
+        """
+        objective = self._path.task.objective
+        both = join_mixtures(objective.covariance, one, other)
+        state = objective.evaluate(objective.hold(both) or both)
+        pairs, losses, _ = objective.edits.merger_estimates(state)
+        losses, order = losses.sort(stable=True)
+        twins = order[losses * self._path.sample_size < _COMMON]
+        return objective.edits.merged(state, disjoint_pairs(pairs[twins]))
+
+    def _differ(self, members: list[Member]) -> bool:
+        """Tell whether the criterion tells some from others."""
+        return bool(np.ptp([self._value(member) for member in members]) > _SAME)
 
     def _has_tied(self) -> bool:
         """Tell whether mixtures of another size are as good as the best."""
@@ -147,7 +176,7 @@ class PathSearch:
             return member
         found = path.refined(path.member(_at_the_price_of(objective, chain[-1])))
         self._keep(found)
-        return min(member, found, key=self._value)
+        return self._least([member, found])
 
     # -- a path ----------------------------------------------------------------------
 

@@ -48,13 +48,14 @@ def split_component(
 ) -> MixtureParameters:
     """Return the mixture with component `j` as two halves side by side.
 
-    They lie to either side of its mean, along its longest axis, and are narrower there,
-    so that together they have its mean and its covariance (Richardson and Green, "On
-    Bayesian analysis of mixtures with an unknown number of components", Journal of the
-    Royal Statistical Society B 59, 1997); as wide as it where all share a covariance.
+    They lie to either side of its mean, along the axis that is longest beside the whole
+    mixture, and are narrower there, so that together they have its mean and its
+    covariance (Richardson and Green, "On Bayesian analysis of mixtures with an unknown
+    number of components", Journal of the Royal Statistical Society B 59, 1997); as wide
+    as it where all share a covariance.
     """
     own = covariance.of_one(parameters.covariances, j)
-    step = _SHIFT * covariance.longest_axis(own, parameters.means.shape[1])
+    step = _SHIFT * covariance.longest_axis(own, _spreads(covariance, parameters))
     twice = torch.arange(len(parameters.weights) + 1, device=step.device)
     twice[-1] = j
     halves = select_components(covariance, parameters, twice)
@@ -66,6 +67,18 @@ def split_component(
         halves.covariances[[j, -1]] = narrow
         halves.precisions_cholesky[[j, -1]] = covariance.factors(narrow)
     return halves
+
+
+def _spreads(covariance: CovarianceStructure, parameters: MixtureParameters) -> Tensor:
+    """Return the standard deviations of the features of a mixture, (D,)."""
+    weights = parameters.weights / parameters.weights.sum()
+    centre = weights @ parameters.means
+    between = weights @ (parameters.means - centre) ** 2
+    within = parameters.covariances
+    if not covariance.shared:
+        within = torch.tensordot(weights, within, dims=1)[None]
+    (matrix,) = covariance.matrices(within, centre[None])
+    return (between + matrix.diagonal()).sqrt()
 
 
 def add_component(

@@ -9,7 +9,7 @@ from sklearn_keops_gmm._fit import PathSearch
 
 
 def best_of_paths(search, ends):
-    """Return the best end, and lead nowhere from two of them."""
+    """Return the best end, and take no two mixtures together."""
     return min(ends, key=search._value)
 
 

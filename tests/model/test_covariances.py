@@ -214,8 +214,12 @@ def test_longest_axis(structure, n_features, rng):
     room = make_covariance(structure)
     mixture = make_mixture(rng, structure, n_features)
     covariance = room.of_one(torch.tensor(mixture.covariances), 1)
-    axis = room.longest_axis(covariance, n_features).numpy()
+    spreads = rng.lognormal(size=n_features)
+    if "spherical" in structure:  # all features have one unit
+        spreads[:] = 1.0
+    axis = room.longest_axis(covariance, torch.tensor(spreads)).numpy() / spreads
     matrix = reference.as_matrices(structure, mixture.covariances, mixture.means)[1]
+    matrix = matrix / np.multiply.outer(spreads, spreads)
     assert axis @ axis == pytest.approx(np.linalg.eigvalsh(matrix)[-1])
     assert axis @ matrix @ axis == pytest.approx((axis @ axis) ** 2)
 

@@ -33,6 +33,8 @@ ILL_DEFINED = (
 MASS_FLOOR = 10 * torch.finfo(torch.float64).eps
 # But it does not lie there where the means are so many of their widths away.
 _FAR = 2.0**20
+# Widths in this ratio, or nearer to each other, are equal but for rounding.
+EQUAL = 1.0 - 1e-9
 
 
 def above_mass_floor(moments: Moments, mean_weight: float) -> Moments:
@@ -147,10 +149,11 @@ class CovarianceStructure(Mergers, Pooling, TangentSpace):
         return covariances[j]
 
     @abstractmethod
-    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+    def longest_axis(self, covariance: Tensor, spreads: Tensor) -> Tensor:
         """Return the axis, (D,), along which one covariance is widest.
 
-        Its length is the standard deviation.
+        Its length is the standard deviation. What is widest is told in units of the
+        spreads of the features, (D,).
         """
 
     @abstractmethod

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model._parameters import Moments, Structure
 from sklearn_keops_gmm._model.covariances._base import (
+    EQUAL,
     ILL_DEFINED,
     CovarianceStructure,
     SharedCovariance,
@@ -85,9 +86,12 @@ class DiagonalCovariance(_ScaleCovariance):
     def n_free_features(self, n_features: int, n_varying: int, n_dependent: int) -> int:
         return n_varying
 
-    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+    def longest_axis(self, covariance: Tensor, spreads: Tensor) -> Tensor:
         axis = torch.zeros_like(covariance)
-        widest = covariance.argmax()
+        widths = covariance.sqrt() / spreads
+        # A component that is alone has all widths equal, but for rounding.
+        longest = widths >= EQUAL * widths.max()
+        widest = torch.where(longest, covariance, 0.0).argmax()
         axis[widest] = covariance[widest].sqrt()
         return axis
 
@@ -164,9 +168,9 @@ class SphericalCovariance(_ScaleCovariance):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components
 
-    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
+    def longest_axis(self, covariance: Tensor, spreads: Tensor) -> Tensor:
         # All axes are as long: one that favours no feature.
-        return (covariance / n_features).sqrt() * covariance.new_ones(n_features)
+        return (covariance / len(spreads)).sqrt() * torch.ones_like(spreads)
 
     def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
         return factors

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sklearn_keops_gmm._model._parameters import Moments, Structure
 from sklearn_keops_gmm._model.covariances._base import (
+    EQUAL,
     ILL_DEFINED,
     CovarianceStructure,
     SharedCovariance,
@@ -68,9 +69,12 @@ class _MatrixCovariance(CovarianceStructure):
         inverse = _inverse(factors)
         return inverse.mT @ inverse
 
-    def longest_axis(self, covariance: Tensor, n_features: int) -> Tensor:
-        values, vectors = torch.linalg.eigh(covariance)
-        return values[-1].sqrt() * vectors[:, -1]
+    def longest_axis(self, covariance: Tensor, spreads: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(covariance / spreads.outer(spreads))
+        # Of the two directions one is taken, whatever rounding does.
+        sizes = vectors[:, -1].abs()
+        first = (sizes >= EQUAL * sizes.max()).nonzero()[0]
+        return values[-1].sqrt() * vectors[:, -1] * vectors[first, -1].sign() * spreads
 
     def matrices(self, covariances: Tensor, means: Tensor) -> Tensor:
         n_components, n_features = means.shape
