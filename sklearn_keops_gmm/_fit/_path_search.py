@@ -25,9 +25,12 @@ _LOOSE, _HOPE = 1e-3, 10.0
 # component; are the same mixture if by no more than this; and where it is this little,
 # rounding tells them apart.
 _TIED, _SAME, _ROUNDING = 0.1, 2.0, 1e-3
-# So many mixtures in a row are taken together with the best in vain; components that
-# two have in common are those whose merger loses so few nats, over all samples.
-_PATIENCE, _COMMON = 3, 0.01
+# So many mixtures in a row are taken together with the best in vain, and so many at
+# most; seldom it is more than six.
+_PATIENCE, _TURNS = 3, 20
+# Components that two mixtures have in common are those whose merger loses so few nats,
+# over all samples.
+_COMMON = 0.01
 # Other starts seldom gain so much of the criterion for each sample.
 _FAR = 0.25
 
@@ -116,11 +119,10 @@ class PathSearch:
         none has a turn.
         """
         best = self._least(ends)
-        seen = {best}
-        n_vain = 0 if self._differ(ends) else _PATIENCE
-        while n_vain < _PATIENCE and not self._path.ended:
+        seen, n_vain = {best}, 0 if self._differ(ends) else _PATIENCE
+        for _ in range(_TURNS):
             others = [one for one in (*ends, *self._found.values()) if one not in seen]
-            if not others:
+            if n_vain == _PATIENCE or not others or self._path.ended:
                 break
             other = self._least(others)
             both = self._joined(best.parameters, other.parameters)
