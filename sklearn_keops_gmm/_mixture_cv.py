@@ -384,8 +384,8 @@ default='kmeans'
         """Follow the path of one covariance type, and choose from it."""
         settings = {name: getattr(self, name) for name in _OF_THE_MIXTURE}
         bound = min(self.n_components, most_components(data, covariance_type))
-        n_distinct = n_distinct_rows(data.points, bound)
-        n_most = components_in_folds(folds, data.points, n_distinct)
+        n_most = n_distinct_rows(data.points, bound)
+        n_most = components_in_folds(folds, data.points, n_most)
         settings["covariance_type"] = covariance_type
         mixture = KeOpsGaussianMixture(n_most, **settings)
         path = Path(mixture, data, self.tol, progress.member)

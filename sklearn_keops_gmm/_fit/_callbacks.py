@@ -111,7 +111,7 @@ class PathTasks(Tasks):
         self._group: Any = None
 
     def begin_path(self) -> None:
-        """Begin a path, which may have a second branch: its length is not known."""
+        """Begin the paths of a type, of which more may follow: no length is known."""
         self._group = self._root.subcontext(task_name="path", max_subtasks=None)
         self._group.call_on_fit_task_begin(**self._data)
 

@@ -18,6 +18,7 @@ from sklearn_keops_gmm._model import (
     State,
     select_components,
     split_component,
+    spreads_of,
 )
 
 
@@ -137,7 +138,13 @@ class MixtureEdits:
 
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
-        return split_component(self.objective.covariance, parameters, j)
+        covariance, groups = self.objective.covariance, self.objective.groups
+        # A mixture may be a part of another, which tells nothing of all samples.
+        if groups is None:
+            spreads = spreads_of(covariance, parameters)
+        else:
+            spreads = groups.spreads
+        return split_component(covariance, parameters, j, spreads)
 
     def uncharged(self) -> Uncharged:
         """Return the cost without what is charged for components."""

@@ -22,15 +22,16 @@ from sklearn_keops_gmm.solvers import Search, disjoint_pairs
 # path; and no member gains so many times as much when it converges.
 _LOOSE, _HOPE = 1e-3, 10.0
 # Members are tied if their criteria differ by less than this part of the price of one
-# component; are the same mixture if by no more than this; and where it is this little,
-# rounding tells them apart.
-_TIED, _SAME, _ROUNDING = 0.1, 2.0, 1e-3
-# So many mixtures in a row are taken together with the best in vain, and so many at
-# most; seldom it is more than six.
+# component.
+_TIED = 0.1
+# Two nats, of which EM leaves one to be gained, tell no two mixtures apart; and what
+# differs by so little may be in another order for rounding alone.
+_SAME, _ROUNDING = 2.0, 1e-3
+# So many mixtures in a row are taken together with the best in vain, and so many have
+# a turn at most.
 _PATIENCE, _TURNS = 3, 20
-# Components that two mixtures have in common are those whose merger loses so few nats,
-# over all samples.
-_COMMON = 0.01
+# One component is a copy of another if their merger loses so few nats over all samples.
+_COPY = 0.01
 # Other starts seldom gain so much of the criterion for each sample.
 _FAR = 0.25
 
@@ -125,27 +126,47 @@ class PathSearch:
             if n_vain == _PATIENCE or not others or self._path.ended:
                 break
             other = self._least(others)
+            seen.add(other)
+            if self._is_same(best, other):
+                continue
             both = self._joined(best.parameters, other.parameters)
-            found = self._least([best, *self._members_from(both)])
+            members = [] if both is None else self._members_from(both)
+            found = self._least([best, *members])
             n_vain = 0 if self._differ([best, found]) else n_vain + 1
             best = found
-            seen |= {best, other}
+            seen.add(best)
         return best
+
+    def _is_same(self, one: Member, other: Member) -> bool:
+        """Tell whether two members seem to be the same mixture."""
+        alike = one.n_components == other.n_components
+        return alike and not self._differ([one, other])
 
     def _joined(
         self, one: MixtureParameters, other: MixtureParameters
-    ) -> MixtureParameters:
-        """Return the components of two mixtures, what both have in common once.
+    ) -> MixtureParameters | None:
+        """Return the components of two mixtures; None if some collapse.
 
-        Which of those a path merges first would be up to rounding.
+        What is in both to the last digits is there once: which copies a path merges
+        first would be up to rounding.
         """
         objective = self._path.task.objective
         both = join_mixtures(objective.covariance, one, other)
-        state = objective.evaluate(objective.hold(both) or both)
-        pairs, losses, _ = objective.edits.merger_estimates(state)
+        try:
+            state = objective.evaluate(objective.hold(both) or both)
+            both = self._without_copies(state)
+            objective.evaluate(objective.hold(both) or both)
+        except ValueError:
+            return None
+        return both
+
+    def _without_copies(self, state: State) -> MixtureParameters:
+        """Return a mixture with components that hardly differ merged."""
+        edits = self._path.task.objective.edits
+        pairs, losses, _ = edits.merger_estimates(state)
         losses, order = losses.sort(stable=True)
-        twins = order[losses * self._path.sample_size < _COMMON]
-        return objective.edits.merged(state, disjoint_pairs(pairs[twins]))
+        copies = order[losses * self._path.sample_size < _COPY]
+        return edits.merged(state, disjoint_pairs(pairs[copies]))
 
     def _differ(self, members: list[Member]) -> bool:
         """Tell whether the criterion tells some from others."""

@@ -47,6 +47,7 @@ from sklearn_keops_gmm._model._mixture_edits import (
     neighbouring_pairs_of,
     select_components,
     split_component,
+    spreads_of,
     without_components,
 )
 from sklearn_keops_gmm._model._noise import AllNoiseError, UniformNoise, span_in_box
@@ -164,6 +165,7 @@ __all__ = [
     "span_in_box",
     "sparse_weights",
     "split_component",
+    "spreads_of",
     "standard_errors_of",
     "tied_rows",
     "unit_of_points",

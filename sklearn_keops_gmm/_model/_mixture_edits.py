@@ -44,18 +44,21 @@ def without_components(
 
 
 def split_component(
-    covariance: CovarianceStructure, parameters: MixtureParameters, j: int
+    covariance: CovarianceStructure,
+    parameters: MixtureParameters,
+    j: int,
+    spreads: Tensor,
 ) -> MixtureParameters:
     """Return the mixture with component `j` as two halves side by side.
 
-    They lie to either side of its mean, along the axis that is longest beside the whole
-    mixture, and are narrower there, so that together they have its mean and its
-    covariance (Richardson and Green, "On Bayesian analysis of mixtures with an unknown
-    number of components", Journal of the Royal Statistical Society B 59, 1997); as wide
-    as it where all share a covariance.
+    They lie to either side of its mean, along the axis that is longest in units of the
+    features' `spreads`, (D,), and are narrower there, so that together they have its
+    mean and its covariance (Richardson and Green, "On Bayesian analysis of mixtures
+    with an unknown number of components", Journal of the Royal Statistical Society B
+    59, 1997); as wide as it where all share a covariance.
     """
     own = covariance.of_one(parameters.covariances, j)
-    step = _SHIFT * covariance.longest_axis(own, _spreads(covariance, parameters))
+    step = _SHIFT * covariance.longest_axis(own, spreads)
     twice = torch.arange(len(parameters.weights) + 1, device=step.device)
     twice[-1] = j
     halves = select_components(covariance, parameters, twice)
@@ -69,7 +72,9 @@ def split_component(
     return halves
 
 
-def _spreads(covariance: CovarianceStructure, parameters: MixtureParameters) -> Tensor:
+def spreads_of(
+    covariance: CovarianceStructure, parameters: MixtureParameters
+) -> Tensor:
     """Return the standard deviations of the features of a mixture, (D,)."""
     weights = parameters.weights / parameters.weights.sum()
     centre = weights @ parameters.means

@@ -45,3 +45,14 @@ def test_two_mixtures_lead_to_no_more_components(structure, monkeypatch):
     assert crossed.path_.n_components.max() == 4
     least = [model.results_["criterion"].min() for model in (crossed, alone)]
     assert least[0] <= least[1]
+
+
+def test_what_collapses_together_leaves_what_was_found():
+    """Without a ridge two mixtures of rounded values may have no M-step together."""
+    rng = np.random.default_rng(32)
+    d, n = int(rng.integers(1, 4)), int(rng.integers(60, 160))
+    X = np.exp(rng.normal(size=(n, d))).round(1)
+    model = KeOpsGaussianMixtureCV(
+        10, covariance_type="diag", reg_covar=0.0, covariance_pooling=0.0
+    ).fit(X)
+    assert model.n_components_ > 1

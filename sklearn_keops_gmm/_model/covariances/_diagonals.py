@@ -87,13 +87,10 @@ class DiagonalCovariance(_ScaleCovariance):
         return n_varying
 
     def longest_axis(self, covariance: Tensor, spreads: Tensor) -> Tensor:
-        axis = torch.zeros_like(covariance)
         widths = covariance.sqrt() / spreads
-        # A component that is alone has all widths equal, but for rounding.
+        # Those of a component that is alone are equal: along all, which favours none.
         longest = widths >= EQUAL * widths.max()
-        widest = torch.where(longest, covariance, 0.0).argmax()
-        axis[widest] = covariance[widest].sqrt()
-        return axis
+        return torch.where(longest, (covariance / longest.sum()).sqrt(), 0.0)
 
     def marginal(self, factors: Tensor, features: Sequence[int]) -> Tensor:
         return factors[..., features]
