@@ -83,9 +83,9 @@ _OF_THE_MIXTURE = (
 class KeOpsGaussianMixtureCV(CallbackSupport, FittedMixture):
     """Gaussian mixture that finds its number of components.
 
-    One path of mixtures is fitted, from `n_components` components down to one (see
+    Paths of mixtures are fitted, from `n_components` components down to one (see
     :func:`sparsity_path`; many go several at a time; the bound of Runnalls [2]_ ranks
-    which to merge), and the best of it by a criterion is kept: in the manner of
+    which to merge), and the best by a criterion is kept: in the manner of
     :class:`sklearn.linear_model.LassoCV` and ``LassoLarsIC``.
 
     Parameters
@@ -181,9 +181,9 @@ default='kmeans'
     noise_box_, noise_log_widths_ : ndarray
         Of noise, as in :class:`KeOpsGaussianMixture`.
     path_ : SparsityPath
-        All mixtures of that type that were compared. Except with 'cv' it ends where
-        no mixture with fewer components can be better, and of more than 32 components
-        it leaves out numbers above what is needed.
+        The best mixture of that type with each number of components. Except with 'cv'
+        it ends where no mixture with fewer components can be better, and of more than
+        32 components it leaves out numbers above what is needed.
     results_ : dict of ndarrays of shape (n_compared,)
         A row for each mixture of all types: 'covariance_type', 'n_components',
         'n_parameters', 'log_likelihood' (its sum over the samples), 'criterion' and
