@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from sklearn_keops_gmm._fit._callbacks import PathTasks
+from sklearn_keops_gmm._fit._path import Member
 from sklearn_keops_gmm._fit._verbose import PathReporter
-from sklearn_keops_gmm._model import CRITERIA, Evidence
-
-
-class Found(Protocol):
-    """A mixture on the path."""
-
-    @property
-    def evidence(self) -> Evidence:
-        """What criteria need to know of it."""
+from sklearn_keops_gmm._model import CRITERIA
 
 
 class PathProgress:
@@ -57,7 +50,7 @@ class PathProgress:
         self.reporter.path(covariance_type, n_components)
         self.tasks.begin_path()
 
-    def member(self, member: Found) -> bool:
+    def member(self, member: Member) -> bool:
         """Report a mixture of the path; return whether a callback ends that there."""
         evidence, value = member.evidence, ""
         if self._criterion in CRITERIA:
@@ -72,6 +65,6 @@ class PathProgress:
         self.reporter.fold(i, n_folds)
         self.tasks.fold()
 
-    def end(self, member: Found) -> None:
+    def end(self, member: Member) -> None:
         """End a path, or its folds, of which a mixture is the best so far."""
         self.stopped |= self.tasks.end_group(partial(self._describe, member))
