@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._additions import Extensible, additions
-from sklearn_keops_gmm._fit._local import Field
+from sklearn_keops_gmm._fit._local import Field, Held
 from sklearn_keops_gmm._fit._weak import Reducible, WeakComponents
 from sklearn_keops_gmm._model import (
     MixtureParameters,
@@ -28,6 +28,10 @@ class Editable(Extensible, Reducible, Protocol):
     @property
     def n_components(self) -> int:
         """The number of components at most."""
+
+    @property
+    def held(self) -> Held:
+        """What all other components make of the cost, if these are a part."""
 
     def m_step(
         self,
@@ -138,12 +142,9 @@ class MixtureEdits:
 
     def split(self, parameters: MixtureParameters, j: int) -> MixtureParameters:
         """Return the mixture with component `j` as two halves side by side."""
-        covariance, groups = self.objective.covariance, self.objective.groups
-        # A mixture may be a part of another, which tells nothing of all samples.
-        if groups is None:
+        covariance, spreads = self.objective.covariance, self.objective.held.spreads
+        if spreads is None:  # nothing is held: these components are the whole mixture
             spreads = spreads_of(covariance, parameters)
-        else:
-            spreads = groups.spreads
         return split_component(covariance, parameters, j, spreads)
 
     def uncharged(self) -> Uncharged:

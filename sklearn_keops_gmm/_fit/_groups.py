@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,6 @@ from numpy.random import RandomState
 from torch import Tensor
 
 from sklearn_keops_gmm._fit._labelled_start import moments_of_labels
-from sklearn_keops_gmm._fit._sample import Sample
 from sklearn_keops_gmm._fit._start_data import StartData
 from sklearn_keops_gmm._model import MixtureParameters
 
@@ -57,12 +55,6 @@ class Groups:
     """
 
     data: StartData
-
-    @cached_property
-    def spreads(self) -> Tensor:
-        """The standard deviations of the features, (D,), none of them zero."""
-        variances = Sample.of(self.data).positive_variances()
-        return torch.from_numpy(np.sqrt(variances)).to(self.data.centre)
 
     def find(
         self,

@@ -23,6 +23,7 @@ from sklearn_keops_gmm._model import (
     State,
     neighbouring_pairs_of,
     select_components,
+    spreads_of,
 )
 from sklearn_keops_gmm._model.covariances import CovarianceStructure
 from sklearn_keops_gmm.backends import Beside, Reductions, rows_above
@@ -88,12 +89,15 @@ class Held:
         Their part of the prior's term.
     noise_weight : float
         Of noise, which is held too.
+    spreads : Tensor of shape (D,) or None
+        Standard deviations of the features of the whole mixture.
     """
 
     share: float = 1.0
     log_likelihood: float = 0.0
     penalty: float = 0.0
     noise_weight: float = 0.0
+    spreads: Tensor | None = None
 
 
 NOTHING_HELD = Held()
@@ -177,7 +181,11 @@ class Field:
         whole = state.log_likelihood * objective.total_weight
         elsewhere = state.penalty - objective.penalty(own)
         held = Held(
-            float(own.weights.sum()), whole - total, elsewhere, own.noise_weight
+            float(own.weights.sum()),
+            whole - total,
+            elsewhere,
+            own.noise_weight,
+            spreads_of(objective.covariance, state.parameters),
         )
         beside = Beside(reductions, here + rest, objective.reductions.n_samples)
         local = objective.beside(beside, held)

@@ -1,4 +1,4 @@
-"""Splits go along the axis that is longest beside all samples, in any units."""
+"""Splits go along the axis that is longest beside the whole mixture, in any units."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn_keops_gmm import KeOpsGaussianMixture
 from sklearn_keops_gmm._data import as_source
 from sklearn_keops_gmm._fit import build_problem, starting_point
-from sklearn_keops_gmm._model import select_components
+from sklearn_keops_gmm._fit._local import Field
 from tests.fit.test_local import problem
 
 # Others have one width for all features, whose units matter then.
@@ -38,11 +38,13 @@ def test_units_do_not_matter(structure, rng):
     assert_allclose(direction(structure, X, units), direction(structure, X, 1.0))
 
 
-@every_shape
+@pytest.mark.parametrize("structure", ["full", "diag"])
 def test_a_part_is_split_as_in_the_whole(structure, rng):
-    """What is longest is not told beside the part alone."""
+    """What is longest is told beside all components, not beside those of the part."""
     objective, state = problem(rng, "native", structure)
-    parameters = state.parameters
+    pairs, losses, _ = objective.edits.merger_estimates(state)
+    field = Field.of(objective, state, pairs, losses)
     for j in range(state.n_components):
-        alone = select_components(objective.covariance, parameters, torch.tensor([j]))
-        assert_allclose(halves(objective, alone, 0), halves(objective, parameters, j))
+        part = field.part(torch.tensor([j]))
+        alone = halves(part.objective, part.state.parameters, 0)
+        assert_allclose(alone, halves(objective, state.parameters, j))
