@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -166,6 +167,11 @@ class Field:
         decreases = self.objective.prior.decreases(weights, self.pairs)
         return self.pairs, self.losses, decreases
 
+    @cached_property
+    def _spreads(self) -> Tensor:
+        """The spreads of the mixture, (D,), which all of its parts are told."""
+        return spreads_of(self.objective.covariance, self.state.parameters)
+
     def part(self, chosen: Tensor) -> Part:
         """Return some components, (K,), on the samples that they own."""
         objective, state = self.objective, self.state
@@ -185,7 +191,7 @@ class Field:
             whole - total,
             elsewhere,
             own.noise_weight,
-            spreads_of(objective.covariance, state.parameters),
+            self._spreads,
         )
         beside = Beside(reductions, here + rest, objective.reductions.n_samples)
         local = objective.beside(beside, held)
